@@ -1,0 +1,17 @@
+"""One exception type per audience."""
+
+
+class StudyError(Exception):
+    """The user's input is at fault; the message is one sentence (or one per line) that says what would be accepted."""
+
+
+class DataError(StudyError):
+    """A data set cannot be had, or is not what it should be."""
+
+
+class RecordError(Exception):
+    """The record of a search is damaged, or is held by somebody else."""
+
+
+class ReplayError(Exception):
+    """A method, built anew, did not repeat what its record says; names the trial and the field."""

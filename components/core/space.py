@@ -1,0 +1,258 @@
+"""The search space: named hyperparameters, their ranges, and which of them are active in a configuration."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
+
+Value = str | bool | int | float
+"""A hyperparameter's value; always a plain Python object, never a numpy scalar."""
+Config = Mapping[str, Value]
+"""A configuration: one value for each active hyperparameter and nothing else."""
+
+_Scalar = Annotated[str | bool | int | float, Field(union_mode="smart")]
+_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,62}$"
+
+
+class Model(BaseModel):
+    """What all validated data shares: unknown fields are faults, values do not change once read."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class _Conditional(Model):
+    when: dict[str, list[_Scalar]] | None = Field(
+        default=None,
+        description="The parameter is active only where each of these other parameters is active and has one of these values.",
+    )
+
+
+class Categorical(_Conditional):
+    """One of a list of values, without order."""
+
+    type: Literal["categorical"]
+    values: list[_Scalar] = Field(min_length=1, max_length=1000, description="The values to choose from.")
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Categorical:
+        if len({(type(v), v) for v in self.values}) < len(self.values):
+            raise ValueError("values must be distinct")
+        return self
+
+    def contains(self, value: object) -> bool:
+        return any(value == v and type(value) is type(v) for v in self.values)
+
+    def levels(self) -> list[Value]:
+        """The values that a grid takes."""
+        return list(self.values)
+
+    def nearest(self, value: Any) -> Value:
+        """The value itself as one of `values`; a framework's own scalar type is turned into ours."""
+        plain = _plain(value)
+        for v in self.values:
+            if plain == v and (isinstance(plain, bool) == isinstance(v, bool)):
+                return v
+        raise ValueError(f"{value!r} is none of {self.values}")
+
+
+class _Range(_Conditional):
+    low: float
+    high: float
+    log: bool = Field(default=False, description="Search on a logarithmic scale.")
+    grid_points: int | None = Field(default=None, ge=1, le=1000, description="How many values a grid takes of it.")
+
+    @model_validator(mode="after")
+    def _ordered(self) -> _Range:
+        if not self.low < self.high:
+            raise ValueError(f"low must be smaller than high, and {self.low:g} is not smaller than {self.high:g}")
+        if self.log and self.low <= 0:
+            raise ValueError(f"a log scale needs low > 0, and low is {self.low:g}")
+        step = getattr(self, "step", None)
+        if step is not None and self.log:
+            raise ValueError("log and step exclude each other: leave one of them out")
+        if step is not None and step > self.high - self.low:
+            raise ValueError(f"step {step:g} is larger than high - low = {self.high - self.low:g}")
+        return self
+
+    def _spread(self, points: int) -> list[float]:
+        if points == 1:
+            return [math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2]
+        shares = [i / (points - 1) for i in range(points)]
+        if self.log:
+            return [self.low * (self.high / self.low) ** s for s in shares]
+        return [self.low + s * (self.high - self.low) for s in shares]
+
+
+class Int(_Range):
+    """A whole number between low and high, both included."""
+
+    type: Literal["int"]
+    low: int
+    high: int
+    step: int | None = Field(default=None, ge=1, description="Only low, low + step, low + 2 step, … are allowed.")
+
+    def contains(self, value: object) -> bool:
+        if not isinstance(value, int) or isinstance(value, bool) or not self.low <= value <= self.high:
+            return False
+        return (value - self.low) % (self.step or 1) == 0
+
+    def levels(self) -> list[Value] | None:
+        """The values that a grid takes, or None where the study does not say (neither step nor grid_points)."""
+        if self.grid_points is not None:
+            return list(dict.fromkeys(self.nearest(v) for v in self._spread(self.grid_points)))
+        if self.step is not None:
+            return list(range(self.low, self.high + 1, self.step))
+        return None
+
+    def nearest(self, value: Any) -> int:
+        step = self.step or 1
+        steps = round((float(value) - self.low) / step)
+        return self.low + step * min(max(steps, 0), (self.high - self.low) // step)
+
+
+class Float(_Range):
+    """A real number between low and high, both included."""
+
+    type: Literal["float"]
+    step: float | None = Field(default=None, gt=0, description="Only low, low + step, low + 2 step, … are allowed.")
+
+    @property
+    def steps(self) -> int:
+        """How many steps fit between low and high (0 without a step)."""
+        return math.floor((self.high - self.low) / self.step + 1e-9) if self.step else 0
+
+    def contains(self, value: object) -> bool:
+        if not isinstance(value, float) or not self.low <= value <= self.high:
+            return False
+        return self.step is None or value == self.nearest(value)
+
+    def levels(self) -> list[Value] | None:
+        """The values that a grid takes, or None where the study does not say (neither step nor grid_points)."""
+        if self.grid_points is not None:
+            return list(dict.fromkeys(self.nearest(v) for v in self._spread(self.grid_points)))
+        if self.step is not None:
+            return [self._at(i) for i in range(self.steps + 1)]
+        return None
+
+    def _at(self, index: int) -> float:
+        assert self.step is not None
+        return min(round(self.low + index * self.step, 12), self.high)
+
+    def nearest(self, value: Any) -> float:
+        number = float(value)
+        if self.step is None:
+            return min(max(number, self.low), self.high)
+        return self._at(min(max(round((number - self.low) / self.step), 0), self.steps))
+
+
+Parameter = Annotated[Categorical | Int | Float, Field(discriminator="type")]
+
+
+class Space(RootModel[dict[str, Parameter]]):
+    """Hyperparameters by name, in the order of the study file; a condition may only name a parameter of the same space."""
+
+    model_config = ConfigDict(frozen=True)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Space:
+        if not self.root:
+            raise ValueError("a space needs at least one parameter")
+        if len(self.root) > 500:
+            raise ValueError(f"a space may have at most 500 parameters, and this one has {len(self.root)}")
+        for name, parameter in self.root.items():
+            self._check(name, parameter)
+        self.order()
+        return self
+
+    def _check(self, name: str, parameter: Categorical | Int | Float) -> None:
+        import re
+
+        if not re.match(_NAME, name):
+            raise ValueError(f"the parameter name {name!r} must be a letter followed by letters, digits or _ (at most 63)")
+        for other, values in (parameter.when or {}).items():
+            if other not in self.root:
+                raise ValueError(f"{name}.when names {other!r}, which is none of the space's parameters: {', '.join(self.root)}")
+            if other == name:
+                raise ValueError(f"{name}.when names {name!r} itself")
+            for value in values:
+                if not self.root[other].contains(value):
+                    raise ValueError(f"{name}.when asks for {other} = {value!r}, which {other} never takes")
+
+    def __iter__(self) -> Iterator[str]:  # type: ignore[override]
+        return iter(self.root)
+
+    def __len__(self) -> int:
+        return len(self.root)
+
+    def __getitem__(self, name: str) -> Categorical | Int | Float:
+        return self.root[name]
+
+    def items(self) -> Iterator[tuple[str, Categorical | Int | Float]]:
+        yield from self.root.items()
+
+    @property
+    def conditional(self) -> bool:
+        """Whether any parameter is active only sometimes."""
+        return any(p.when for p in self.root.values())
+
+    def order(self) -> list[str]:
+        """Names such that each comes after those that its condition names; a ValueError names a circle of conditions."""
+        done: list[str] = []
+        left = list(self.root)
+        while left:
+            ready = [n for n in left if all(o in done for o in self.root[n].when or {})]
+            if not ready:
+                raise ValueError(f"the conditions of {', '.join(left)} form a circle")
+            done += ready
+            left = [n for n in left if n not in ready]
+        return done
+
+    def activate(self, values: Mapping[str, Any]) -> dict[str, Value]:
+        """`values` as a configuration: inactive parameters removed, numbers made plain and put on the nearest legal value.
+
+        Raises ValueError where an active parameter is missing or a category is unknown.
+        """
+        config: dict[str, Value] = {}
+        for name in self.order():
+            parameter = self.root[name]
+            if not all(config.get(o) in v for o, v in (parameter.when or {}).items()):
+                continue
+            if name not in values:
+                raise ValueError(f"{name} is active and has no value")
+            config[name] = parameter.nearest(values[name])
+        return {name: config[name] for name in self.root if name in config}
+
+    def grid_levels(self) -> dict[str, list[Value]]:
+        """The values that a grid takes of each parameter; a ValueError names a range that says neither step nor grid_points."""
+        levels: dict[str, list[Value]] = {}
+        for name, parameter in self.root.items():
+            values = parameter.levels()
+            if values is None:
+                raise ValueError(f"{name} is a range without step or grid_points")
+            levels[name] = values
+        return levels
+
+    def grid_size(self) -> int:
+        """How many combinations the full product has, inactive parameters counted."""
+        return math.prod(len(v) for v in self.grid_levels().values())
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if hasattr(value, "item") and not isinstance(value, str) else value
+
+
+PAPER_SPACE = Space.model_validate(
+    {
+        "dropout": {"type": "float", "low": 0.0, "high": 0.4, "grid_points": 5},
+        "activation": {"type": "categorical", "values": ["relu", "sigmoid"]},
+        "filters1": {"type": "categorical", "values": [16, 32, 64, 128]},
+        "filters2": {"type": "categorical", "values": [16, 32, 64, 128]},
+        "neurons": {"type": "categorical", "values": [64, 128, 256]},
+        "optimizer": {"type": "categorical", "values": ["SGD", "RMSprop", "Adam"]},
+        "learning_rate": {"type": "categorical", "values": [0.001, 0.01]},
+    }
+)
+"""The seven hyperparameters of Molnár and Poleczki; 5·2·4·4·3·3·2 = 2880 grid points."""
