@@ -71,7 +71,7 @@ class Done:
 class Epoch:
     """One epoch of training; `number` counts from 1 and goes on from the parent's last.
 
-    `metrics` holds loss, accuracy, val_loss and val_accuracy (shares of 1); with k-fold cross-validation their means over the folds.
+    `metrics` holds loss, accuracy, val_loss and val_accuracy (shares of 1); with k-fold cross-validation, means over the folds.
     """
 
     number: int

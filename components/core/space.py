@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Any, Literal
 
@@ -26,7 +27,7 @@ class Model(BaseModel):
 class _Conditional(Model):
     when: dict[str, list[_Scalar]] | None = Field(
         default=None,
-        description="The parameter is active only where each of these other parameters is active and has one of these values.",
+        description="Active only where each of these other parameters is active and has one of these values.",
     )
 
 
@@ -82,8 +83,8 @@ class _Range(_Conditional):
             return [math.sqrt(self.low * self.high) if self.log else (self.low + self.high) / 2]
         shares = [i / (points - 1) for i in range(points)]
         if self.log:
-            return [self.low * (self.high / self.low) ** s for s in shares]
-        return [self.low + s * (self.high - self.low) for s in shares]
+            return [float(f"{self.low * (self.high / self.low) ** s:.12g}") for s in shares]
+        return [float(f"{self.low + s * (self.high - self.low):.12g}") for s in shares]
 
 
 class Int(_Range):
@@ -168,8 +169,6 @@ class Space(RootModel[dict[str, Parameter]]):
         return self
 
     def _check(self, name: str, parameter: Categorical | Int | Float) -> None:
-        import re
-
         if not re.match(_NAME, name):
             raise ValueError(f"the parameter name {name!r} must be a letter followed by letters, digits or _ (at most 63)")
         for other, values in (parameter.when or {}).items():

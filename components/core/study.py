@@ -1,17 +1,23 @@
-"""What the steps are told: the sections of a study that a step reads, as validated data."""
+"""A study as validated data: what the study file says, and what every step is told."""
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
 from .problem import Limits
-from .space import Model, Space
+from .space import PAPER_SPACE, Model, Space
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_.-]{0,38}[a-z0-9])?$")]
 """Names that become folders, tags and KFP labels: lower-case letters, digits and _ . - inside, 40 characters at most."""
 Positive = Annotated[int, Field(ge=1)]
+
+
+def _name_of(path: str) -> str:
+    stem = path.rsplit("/", 1)[-1].removesuffix(".npz").lower()
+    return re.sub(r"[^a-z0-9_.-]+", "-", stem).strip("_.-")[:40] or "data"
 
 
 class Subset(Model):
@@ -32,6 +38,16 @@ class Dataset(Model):
         default=None, description="Images are averaged or interpolated to this many pixels a side."
     )
 
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, data: Any) -> Any:
+        """`mnist`, `data/mine.npz` and `s3://bucket/mine.npz` stand for the whole entry."""
+        if isinstance(data, str):
+            data = {"path": data} if data.endswith(".npz") or "/" in data else {"name": data}
+        if isinstance(data, dict) and "name" not in data and isinstance(data.get("path"), str):
+            return {**data, "name": _name_of(data["path"])}
+        return data
+
 
 class Split(Model):
     """How the training images are parted for model selection. The test images are never part of it."""
@@ -40,7 +56,8 @@ class Split(Model):
         default=0.2, description="The share of the training images held out for validation (0.2 of MNIST's 60 000 is 12 000)."
     )
     test: Annotated[float, Field(gt=0, lt=1)] = Field(
-        default=0.15, description="The share of all images held out for the test, where a data set brings no test part of its own."
+        default=0.15,
+        description="The share of all images held out for the test, where a data set brings no test part of its own.",
     )
     folds: Annotated[int, Field(ge=2, le=20)] | None = Field(
         default=None, description="k-fold cross-validation: a trial trains k models side by side and reports the means."
@@ -57,8 +74,13 @@ class MethodChoice(Model):
 
     @model_validator(mode="before")
     @classmethod
-    def _label(cls, data: Any) -> Any:
-        return {**data, "label": data["name"]} if isinstance(data, dict) and data.get("label") is None and "name" in data else data
+    def _shorthand(cls, data: Any) -> Any:
+        """`random` stands for the whole entry; the label is the name unless another is given."""
+        if isinstance(data, str):
+            data = {"name": data}
+        if isinstance(data, dict) and "label" not in data and isinstance(data.get("name"), str):
+            return {**data, "label": data["name"]}
+        return data
 
 
 class Budget(Model):
@@ -74,7 +96,9 @@ class Budget(Model):
         if self.trials is None and self.epochs is None and self.seconds is None:
             raise ValueError("a budget needs at least one of trials, epochs and seconds")
         if self.epochs is not None and self.epochs < self.epochs_per_trial:
-            raise ValueError(f"epochs = {self.epochs} does not pay for one full training of epochs_per_trial = {self.epochs_per_trial}")
+            raise ValueError(
+                f"epochs = {self.epochs} does not pay for one full training of epochs_per_trial = {self.epochs_per_trial}"
+            )
         return self
 
     @property
@@ -86,7 +110,9 @@ class Goal(Model):
     """What is optimised."""
 
     metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
-    direction: Literal["max", "min"] | None = Field(default=None, description="By default max for an accuracy and min for a loss.")
+    direction: Literal["max", "min"] | None = Field(
+        default=None, description="By default max for an accuracy and min for a loss."
+    )
     epoch: Literal["best", "last"] = Field(default="best", description="Which epoch's value counts for a trial.")
 
     @property
@@ -129,23 +155,59 @@ class Tracking(Model):
     """Where MLflow runs go."""
 
     uri: str | None = Field(default=None, description="An MLflow server's http(s) URI; by default SQLite in the output folder.")
-    experiment: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(default=None, description="By default tuneoff/NAME.")
+    experiment: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
+        default=None, description="By default tuneoff/NAME."
+    )
 
 
-class StepSpec(Model):
-    """All that a step needs of a study: what the pipeline hands to each step as JSON."""
+class Study(Model):
+    """A whole study, as the pipeline hands it to each step in JSON."""
 
-    study: Name
-    model: str
-    space: Space
+    name: Name
+    datasets: Annotated[list[Dataset], Field(min_length=1, max_length=100)]
+    methods: Annotated[list[MethodChoice], Field(min_length=1, max_length=100)]
     budget: Budget
-    seeds: list[Annotated[int, Field(ge=0, lt=2**31)]]
-    objective: Goal
-    split: Split
-    training: Training
-    evaluation: Evaluation
-    tracking: Tracking
-    workers: int | None = None
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, max_length=1000)] = [0]
+    model: Annotated[str, Field(pattern=r"^(paper-cnn|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")] = "paper-cnn"
+    space: Space = PAPER_SPACE
+    objective: Goal = Goal()
+    split: Split = Split()
+    training: Training = Training()
+    evaluation: Evaluation = Evaluation()
+    resources: Resources = Resources()
+    tracking: Tracking = Tracking()
+    artifacts: str | None = Field(
+        default=None, description="A folder or s3:// URI for the record and all results; by default the output folder."
+    )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Study:
+        for what, names in (
+            ("datasets", [d.name for d in self.datasets]),
+            ("methods", [m.label for m in self.methods]),
+            ("seeds", self.seeds),
+        ):
+            doubled = sorted({str(n) for n in names if names.count(n) > 1})  # type: ignore[arg-type]
+            if doubled:
+                raise ValueError(f"{what} must be distinct, and {', '.join(doubled)} stands there more than once")
+        return self
+
+    @property
+    def cells(self) -> list[Cell]:
+        """Every method on every data set, in the order of the study file."""
+        return [Cell(dataset=d.name, method=m) for d in self.datasets for m in self.methods]
+
+    def dataset(self, name: str) -> Dataset:
+        return next(d for d in self.datasets if d.name == name)
+
+    @property
+    def experiment(self) -> str:
+        """The MLflow experiment's name."""
+        return self.tracking.experiment or f"tuneoff/{self.name}"
+
+    def science(self) -> dict[str, Any]:
+        """The sections that decide the results: two studies that agree in them are the same study."""
+        return self.model_dump(mode="json", exclude={"resources", "tracking", "artifacts"})
 
 
 class Cell(Model):

@@ -1,0 +1,165 @@
+"""A study in its store: what was asked, by whom it is claimed, and what came out, for every step and view to read."""
+
+from __future__ import annotations
+
+import json
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import Field
+
+from . import layout
+from .errors import StudyError
+from .prepared import Prepared
+from .record import SearchRecord, read_search
+from .space import Config, Model
+from .storage import Store
+from .study import Cell, Study
+
+
+class ClassScore(Model):
+    """Test accuracy of one class, the mean over the retrainings."""
+
+    name: str
+    accuracy: float
+    images: int
+
+
+class Retraining(Model):
+    """One training of the incumbent on train + validation; curves hold one value per epoch."""
+
+    seed: int
+    test_accuracy: float
+    test_loss: float
+    curves: dict[str, list[float]]  # loss, accuracy
+    seconds: float
+
+
+class Evaluation(Model):
+    """What the evaluator found of a cell: its incumbent over all seeds, trained anew and scored on the test images once."""
+
+    dataset: str
+    method: str
+    seed: int  # the search that found the incumbent
+    trial: int
+    config: dict[str, Any]
+    epochs: int
+    validation: dict[str, float]  # the trial's metrics at the epoch that counted, as the search saw them
+    retrainings: list[Retraining] = Field(min_length=1)
+    confusion: list[list[int]]  # rows: true class, columns: predicted class; of the first retraining, whose model is kept
+    classes: list[ClassScore]
+    evaluated_at: float
+
+    @property
+    def hyperparameters(self) -> Config:
+        return self.config
+
+
+class Failure(Model):
+    """Why a step ended without a result: one sentence for people, the traceback's end for the curious."""
+
+    step: str
+    reason: str
+    detail: str = ""
+    time: float
+
+
+@dataclass(frozen=True)
+class CellResult:
+    """All that the store knows of one cell; nothing is None only because something else is missing."""
+
+    cell: Cell
+    searches: tuple[SearchRecord, ...]  # one per seed of the study, empty ones included
+    evaluation: Evaluation | None
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """A study and everything it left in its store."""
+
+    id: str  # unique to this output folder or prefix
+    created_at: float
+    study: Study
+    cells: tuple[CellResult, ...]
+    prepared: dict[str, Prepared]  # by data set; absent where data preparation has not ended well
+
+
+def claim(store: Store, study: Study) -> str:
+    """Make the store this study's, or find that it is; returns the study's id there.
+
+    Raises StudyError where the store holds another study, naming the sections that differ.
+    """
+    entry = {"id": uuid.uuid4().hex, "created_at": time.time(), "study": study.model_dump(mode="json")}
+    store.create(layout.STUDY, json.dumps(entry, indent=1).encode())
+    holder = json.loads(store.read(layout.STUDY))
+    mine, theirs = study.science(), Study.model_validate(holder["study"]).science()
+    changed = [section for section in mine if mine[section] != theirs[section]]
+    if changed:
+        raise StudyError(
+            f"{store.uri} holds another study: {', '.join(changed)} differ{'s' if len(changed) == 1 else ''}."
+            " Give another --out, or the study file that it was begun with."
+        )
+    return str(holder["id"])
+
+
+def read_study(store: Store) -> StudyResult:
+    """Everything a study left in its store; StudyError where there is no study."""
+    try:
+        entry = json.loads(store.read(layout.STUDY))
+    except (FileNotFoundError, NotADirectoryError):
+        raise StudyError(
+            f"{store.uri} holds no study: {layout.STUDY} is missing. Give the folder that `tuneoff run` wrote."
+        ) from None
+    study = Study.model_validate(entry["study"])
+    return StudyResult(
+        id=entry["id"],
+        created_at=entry["created_at"],
+        study=study,
+        cells=tuple(read_cell(store, study, cell) for cell in study.cells),
+        prepared={d.name: p for d in study.datasets if (p := _read_prepared(store, d.name))},
+    )
+
+
+def read_cell(store: Store, study: Study, cell: Cell) -> CellResult:
+    """All that the store knows of one cell."""
+    label = cell.method.label
+    return CellResult(
+        cell=cell,
+        searches=tuple(read_search(store, cell.dataset, label, seed) for seed in study.seeds),
+        evaluation=read_evaluation(store, cell),
+        failures=tuple(read_failures(store, cell)),
+    )
+
+
+def read_evaluation(store: Store, cell: Cell) -> Evaluation | None:
+    """The cell's evaluation; None where there is none yet."""
+    try:
+        return Evaluation.model_validate_json(store.read(layout.evaluation(cell.dataset, cell.method.label) + "evaluation.json"))
+    except FileNotFoundError:
+        return None
+
+
+def read_failures(store: Store, cell: Cell) -> list[Failure]:
+    """Why the cell has no (whole) result: failures of its data set's preparation and of its own steps."""
+    folders = [f"failures/{cell.dataset}/{label}/" for label in ("all", cell.method.label)]
+    return [Failure.model_validate_json(store.read(name)) for folder in folders for name in store.names(folder)]
+
+
+def write_failure(store: Store, name: str, step: str, error: BaseException) -> None:
+    """Note under `name` (see layout.failure) why a step failed."""
+    import traceback
+
+    detail = "" if isinstance(error, StudyError) else "".join(traceback.format_exception(error))[-4000:]
+    reason = str(error) or type(error).__name__
+    reason = reason if isinstance(error, StudyError) else f"{type(error).__name__}: {reason}"
+    store.write(name, Failure(step=step, reason=reason, detail=detail, time=time.time()).model_dump_json(indent=1).encode())
+
+
+def _read_prepared(store: Store, dataset: str) -> Prepared | None:
+    try:
+        return Prepared.model_validate_json(store.read(layout.prepared(dataset) + "dataset.json"))
+    except FileNotFoundError:
+        return None
