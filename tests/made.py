@@ -50,18 +50,11 @@ def write_search(store: Store, study: Study, cell: Cell, seed: int, broken: bool
     """A search of eight trials: six plain, one continued from trial 1 where the method is hyperband, one diverged, one failed."""
     rng = random.Random(f"{cell.name}/{seed}")
     label = cell.method.label
-    writer = Writer(
-        store.journal(layout.events(cell.dataset, label, seed)),
-        {
-            "study": "made",
-            "dataset": cell.dataset,
-            "method": label,
-            "seed": seed,
-            "versions": {"tuneoff": "0.1.0", "keras": "3.15.1"},
-        },
-    )
+    writer = Writer(store.journal(layout.events(cell.dataset, label, seed)))
+    writer.open(study_id="made", dataset=cell.dataset, method={"name": cell.method.name}, seed=seed, versions={"keras": "3.15.1"})
     top = study.budget.epochs_per_trial
     halving = cell.method.name == "hyperband"
+    continued: dict[str, Any] = {}
     for number in range(8):
         if broken and number == 3:
             writer.append("asked", trial=3, seconds=0.01, **proposal_fields(Proposal(_config(study, rng), top)))
@@ -71,9 +64,9 @@ def write_search(store: Store, study: Study, cell: Cell, seed: int, broken: bool
             return
         parent = 1 if halving and number == 4 else None
         target = 3 if halving and number < 4 else top
-        config = writer_config if parent is not None else _config(study, rng)  # noqa: F821 - set at trial 1
+        config = continued if parent is not None else _config(study, rng)
         if number == 1:
-            writer_config = config
+            continued = config
         first = 3 if parent is not None else 0
         writer.append(
             "asked", trial=number, seconds=0.02, **proposal_fields(Proposal(config, target, parent, Inherit.BEST_WEIGHTS))

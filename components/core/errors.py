@@ -9,6 +9,10 @@ class DataError(StudyError):
     """A data set cannot be had, or is not what it should be."""
 
 
+class CellFailed(Exception):
+    """A method on a data set cannot go on; the message is one sentence that says why."""
+
+
 class RecordError(Exception):
     """The record of a search is damaged, or is held by somebody else."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -127,7 +127,7 @@ class Objective(Protocol):
     Raises TrainingFailed (with the reason) where the model cannot be built or trained.
     """
 
-    def __call__(self, trial: Trial, checkpoint: Checkpoint | None) -> Iterator[Epoch]: ...
+    def __call__(self, trial: Trial, checkpoint: Checkpoint | None) -> Generator[Epoch, None, None]: ...
 
 
 class TrainingFailed(Exception):

@@ -38,19 +38,25 @@ class Writer:
     Opening raises RecordError where another process writes, or where the log is damaged otherwise than at its torn end.
     """
 
-    def __init__(self, journal: Journal, header: Mapping[str, Any]) -> None:
+    def __init__(self, journal: Journal) -> None:
         self._journal = journal
-        self.past: list[Event] = parse(journal.lines())
-        self.attempt = 1 + sum(e["event"] == "opened" for e in self.past)
-        self._next = len(self.past)
-        process = {"pid": os.getpid(), "host": socket.gethostname()}
-        self.append("opened", schema=SCHEMA, **process, **header)
+        self.events: list[Event] = parse(journal.lines())
+        self.attempt = 1 + sum(e["event"] == "opened" for e in self.events)
+
+    @property
+    def over(self) -> bool:
+        """Whether the search has ended."""
+        return next((e["event"] == "ended" for e in reversed(self.events) if e["event"] != "opened"), False)
+
+    def open(self, **header: Any) -> None:
+        """Note that this process goes on with the search; comes before any other event of it."""
+        self.append("opened", schema=SCHEMA, pid=os.getpid(), host=socket.gethostname(), **header)
 
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event; returns it as recorded."""
-        entry = {"seq": self._next, "event": event, "attempt": self.attempt, "time": round(time.time(), 3), **fields}
+        entry = {"seq": len(self.events), "event": event, "attempt": self.attempt, "time": round(time.time(), 3), **fields}
         self._journal.append(json.dumps(entry, allow_nan=False, separators=(",", ":")).encode())
-        self._next += 1
+        self.events.append(entry)
         return entry
 
     def close(self) -> None:

@@ -46,6 +46,10 @@ class Categorical(_Conditional):
     def contains(self, value: object) -> bool:
         return any(value == v and type(value) is type(v) for v in self.values)
 
+    def index(self, value: Value) -> int:
+        """The value's place in `values`; ValueError where it has none. (True is not 1 here.)"""
+        return [(type(v), v) for v in self.values].index((type(value), value))
+
     def levels(self) -> list[Value]:
         """The values that a grid takes."""
         return list(self.values)
@@ -74,7 +78,7 @@ class _Range(_Conditional):
         step = getattr(self, "step", None)
         if step is not None and self.log:
             raise ValueError("log and step exclude each other: leave one of them out")
-        if step is not None and step > self.high - self.low:
+        if step is not None and step > (self.high - self.low) * (1 + 1e-9):
             raise ValueError(f"step {step:g} is larger than high - low = {self.high - self.low:g}")
         return self
 
@@ -140,7 +144,7 @@ class Float(_Range):
 
     def _at(self, index: int) -> float:
         assert self.step is not None
-        return min(round(self.low + index * self.step, 12), self.high)
+        return min(max(round(self.low + index * self.step, 12), self.low), self.high)
 
     def nearest(self, value: Any) -> float:
         number = float(value)

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import Field
 
 from . import layout
-from .errors import StudyError
+from .errors import CellFailed, RecordError, ReplayError, StudyError
 from .prepared import Prepared
 from .record import SearchRecord, read_search
 from .space import Config, Model
@@ -152,9 +152,10 @@ def write_failure(store: Store, name: str, step: str, error: BaseException) -> N
     """Note under `name` (see layout.failure) why a step failed."""
     import traceback
 
-    detail = "" if isinstance(error, StudyError) else "".join(traceback.format_exception(error))[-4000:]
+    known = isinstance(error, StudyError | CellFailed | RecordError | ReplayError)
+    detail = "" if known else "".join(traceback.format_exception(error))[-4000:]
     reason = str(error) or type(error).__name__
-    reason = reason if isinstance(error, StudyError) else f"{type(error).__name__}: {reason}"
+    reason = reason if known else f"{type(error).__name__}: {reason}"
     store.write(name, Failure(step=step, reason=reason, detail=detail, time=time.time()).model_dump_json(indent=1).encode())
 
 

@@ -62,7 +62,7 @@ class Split(Model):
     folds: Annotated[int, Field(ge=2, le=20)] | None = Field(
         default=None, description="k-fold cross-validation: a trial trains k models side by side and reports the means."
     )
-    seed: Annotated[int, Field(ge=0)] = 0
+    seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
 class MethodChoice(Model):
@@ -199,6 +199,13 @@ class Study(Model):
 
     def dataset(self, name: str) -> Dataset:
         return next(d for d in self.datasets if d.name == name)
+
+    def cell(self, dataset: str, label: str) -> Cell:
+        """The cell of a data set and a method's label; a ValueError names those that there are."""
+        for cell in self.cells:
+            if (cell.dataset, cell.method.label) == (dataset, label):
+                return cell
+        raise ValueError(f"{dataset}/{label} is no cell of the study; its cells are {', '.join(c.name for c in self.cells)}")
 
     @property
     def experiment(self) -> str:

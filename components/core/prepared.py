@@ -1,0 +1,78 @@
+"""Prepared data: the arrays that the data step leaves in a folder, and what the other steps may know of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, ValidationError
+
+from .errors import DataError
+from .space import Model
+
+Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
+DESCRIPTION = "dataset.json"
+
+
+class Prepared(Model):
+    """What dataset.json says of the arrays beside it. It is written last: where it is, the folder is whole."""
+
+    name: str
+    source: str = Field(description="`built-in`, a file's name, or an s3:// URI.")
+    input_shape: tuple[int, int, int] = Field(description="Height, width and channels of an image.")
+    classes: tuple[str, ...] = Field(description="The classes' names, by label.")
+    counts: dict[Part, int] = Field(description="Images of each part; no validation part with folds.")
+    class_counts: dict[Part, tuple[int, ...]] = Field(description="Images of each part and class, by label.")
+    image_size: int | None = Field(default=None, description="Pixels a side that images were resized to.")
+    subset: dict[str, int | None] = Field(default_factory=dict)
+    split: dict[str, Any] = Field(default_factory=dict)
+    folds: int | None = Field(default=None, description="k of the cross-validation, where there is one.")
+    raw_sums: dict[str, str] = Field(description="SHA-256 of the raw arrays' bytes, by name.")
+    fingerprint: str = Field(description="SHA-256 over the prepared arrays: names, types, shapes and bytes.")
+
+    @classmethod
+    def read(cls, folder: Path) -> Prepared:
+        """The description of a folder of prepared data; DataError where there is none or it is damaged."""
+        try:
+            return cls.model_validate_json((Path(folder) / DESCRIPTION).read_bytes())
+        except OSError as error:
+            raise DataError(f"{folder} holds no prepared data: {DESCRIPTION} cannot be read ({error.strerror}).") from error
+        except ValidationError as error:
+            fault = error.errors()[0]
+            place = ".".join(str(p) for p in fault["loc"]) or "the file"
+            raise DataError(f"{folder}/{DESCRIPTION} is damaged at {place}: prepare the data again.") from error
+
+
+def load_part(folder: Path, part: Part) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:
+    """A part's images, float32 (N, H, W, C) in [0, 1], and labels, int32 (N,), mapped from disk read-only.
+
+    DataError where the folder has no such part.
+    """
+    prepared = Prepared.read(folder)
+    if part not in prepared.counts:
+        why = (
+            f"it was prepared with split.folds = {prepared.folds}"
+            if prepared.folds
+            else f"{', '.join(prepared.counts)} are there"
+        )
+        raise DataError(f"{folder} has no {part} part: {why}.")
+    return _mapped(folder, f"x_{part}"), _mapped(folder, f"y_{part}")
+
+
+def load_folds(folder: Path) -> npt.NDArray[np.int32]:
+    """The number, from 0, of the fold in which each training image is held out, int32 (N,); DataError without folds."""
+    if Prepared.read(folder).folds is None:
+        raise DataError(f"{folder} has no folds: it was prepared without split.folds.")
+    return _mapped(folder, "folds")
+
+
+def _mapped(folder: Path, name: str) -> npt.NDArray[Any]:
+    path = Path(folder) / f"{name}.npy"
+    try:
+        array: npt.NDArray[Any] = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path} cannot be read ({error}): prepare the data again.") from error
+    return array

@@ -1,0 +1,111 @@
+"""Sending to the tracking server beside a search that must not notice: a thread that tries again until it has succeeded."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from types import TracebackType
+
+from .mlflow_runs import without_password
+
+FIRST_PAUSE_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 30.0
+
+
+def _to_stderr(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+class Delivery:
+    """Calls `sync` every few seconds in a thread of its own. What `sync` raises is remembered and tried again, never passed on.
+
+    `sync` sends what the server lacks, and may be called any number of times. `waiting` says how many trials are not delivered
+    yet. `report` hears one line when the server is lost and one when it is back. As a context manager it is closed at the end.
+    """
+
+    def __init__(
+        self,
+        sync: Callable[[], int],
+        every_seconds: float = 2.0,
+        waiting: Callable[[], int] = lambda: 0,
+        report: Callable[[str], None] = _to_stderr,
+    ) -> None:
+        self._sync = sync
+        self._every = every_seconds
+        self._waiting = waiting
+        self._report = report
+        self._stop = threading.Event()
+        self._deadline = 0.0
+        self._level = False  # the last call of `sync` began after the stop, and succeeded
+        self._error: str | None = None
+        self._pause = every_seconds
+        self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def close(self, patience_seconds: float = 30.0) -> str | None:
+        """Try to send the rest for so long; returns None, or one sentence that says what is not delivered and why."""
+        self._deadline = time.monotonic() + patience_seconds
+        self._stop.set()
+        if self._thread.ident is not None:
+            self._thread.join(patience_seconds)
+        if self._level:
+            return None
+        why = self._error or "the server is slow"
+        return f"{self._waiting()} trials are not in MLflow yet ({why}); the record has them, and `tuneoff sync` sends them."
+
+    def __enter__(self) -> Delivery:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if (backlog := self.close()) is not None:
+            self._report(backlog)
+
+    def _run(self) -> None:
+        while not self._stop.wait(self._pause):
+            self._try()
+        while not self._level:
+            self._level = self._try()
+            left = self._deadline - time.monotonic()
+            if self._level or left <= 0:
+                return
+            time.sleep(min(self._pause, left))
+
+    def _try(self) -> bool:
+        try:
+            self._sync()
+        except Exception as error:  # noqa: BLE001 - whatever a server or its client library raises, the search goes on
+            self._failed(error)
+            return False
+        if self._error is not None:
+            self._report("Tracking: the server is back, and has everything again.")
+        self._error, self._pause = None, self._every
+        return True
+
+    def _failed(self, error: Exception) -> None:
+        first = self._error is None
+        self._error = brief(error)
+        self._pause = FIRST_PAUSE_SECONDS if first else min(2 * self._pause, LONGEST_PAUSE_SECONDS)
+        if first:
+            self._report(f"Tracking: the server is lost ({self._error}); the search goes on, and what it finds is sent later.")
+
+
+def attempt(send: Callable[[], object], report: Callable[[str], None] = _to_stderr) -> bool:
+    """Send something once; where that fails, say so in one line and leave it to `tuneoff sync`. Returns whether it was sent."""
+    try:
+        send()
+    except Exception as error:  # noqa: BLE001 - no fault of a server may end a step whose result is on record
+        report(f"Tracking: the server cannot be used ({brief(error)}); the record has everything, and `tuneoff sync` sends it.")
+        return False
+    return True
+
+
+def brief(error: BaseException) -> str:
+    """An error on one short line, without passwords."""
+    first = next((line for line in str(error).splitlines() if line.strip()), "")
+    text = f"{type(error).__name__}: {without_password(first.strip())}" if first else type(error).__name__
+    return text if len(text) <= 200 else text[:199] + "…"

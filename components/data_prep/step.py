@@ -1,0 +1,38 @@
+"""The data_prep step: from a study in JSON to a prepared data set, noted in the store."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from ..core import layout
+from ..core.machine import end_with_run
+from ..core.storage import open_store
+from ..core.stored import claim, write_failure
+from ..core.study import Study
+from .prepare import markdown, prepare
+
+
+def run(study: str, dataset: str, store: str, out: str, summary: str | None = None) -> dict[str, Any]:
+    """Prepare `dataset` into the folder `out`; returns its metadata, and writes a Markdown summary where one is wanted.
+
+    The store gets the metadata and the pictures; why the step failed is noted there too.
+    """
+    end_with_run()
+    plan = Study.model_validate_json(study)
+    target = open_store(store)
+    failure = layout.failure("data_prep", dataset)
+    try:
+        claim(target, plan)
+        prepared = prepare(plan.dataset(dataset), plan.split, Path(out))
+        for name in ("dataset.json", "samples.png", "balance.png"):
+            target.put(Path(out, name), layout.prepared(dataset) + name)
+    except BaseException as error:
+        write_failure(target, failure, "data_prep", error)
+        raise
+    target.delete(failure)
+    if summary is not None:
+        Path(summary).write_text(markdown(prepared), encoding="utf-8")
+    metadata: dict[str, Any] = json.loads(prepared.model_dump_json())
+    return metadata

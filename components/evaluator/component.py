@@ -1,0 +1,26 @@
+"""The evaluator as a KFP component."""
+
+from kfp import dsl
+
+from ..core.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def evaluate(
+    study: str,
+    dataset: str,
+    method: str,
+    store: str,
+    tracking: str,
+    prepared: dsl.Input[dsl.Dataset],
+    model: dsl.Output[dsl.Model],
+    metrics: dsl.Output[dsl.Metrics],
+    confusion: dsl.Output[dsl.ClassificationMetrics],
+    summary: dsl.Output[dsl.Markdown],
+) -> None:
+    """Train the incumbent anew on train + validation and score the test images once."""
+    from tuneoff.components.evaluator.step import run
+
+    found = run(study, dataset, method, store, tracking, prepared.path, model.path, summary.path)
+    metrics.metadata.update(found["metrics"])
+    confusion.log_confusion_matrix(found["classes"], found["confusion"])

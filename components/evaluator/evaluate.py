@@ -1,0 +1,167 @@
+"""The evaluator step as a plain function. The only step that opens the test images."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..core import layout
+from ..core.errors import CellFailed
+from ..core.learning.training import Learner, seed_of, set_up
+from ..core.machine import cores
+from ..core.prepared import Prepared, load_part
+from ..core.problem import Trial
+from ..core.record import SearchRecord, TrialRecord, read_search
+from ..core.storage import Store
+from ..core.stored import ClassScore, Evaluation, Retraining, claim, read_evaluation, write_failure
+from ..core.study import Cell, Goal, Study
+from ..core.tracking import Tracker, attempt
+from .pictures import draw_confusion, draw_curves
+
+Array = np.ndarray[Any, Any]
+
+
+def evaluate(
+    study: Study, cell: Cell, data: Path, store: Store, tracking_uri: str, report: Callable[[str], None] = print
+) -> Evaluation:
+    """Retrain the cell's incumbent over all seeds with the full epochs on train + validation, and score the test images.
+
+    `data` is a prepared data set's folder. What is on record already is not done again. CellFailed where there is no incumbent.
+    """
+    failure = layout.failure("evaluator", cell.dataset, cell.method.label)
+    try:
+        study_id = claim(store, study)
+        search, best = incumbent(store, study, cell)
+        evaluation = read_evaluation(store, cell)
+        if evaluation is None or not _still_holds(evaluation, study, search, best):
+            evaluation = _Evaluator(study, cell, data, store, report).evaluate(search, best)
+        tracker = Tracker(store, study, study_id, tracking_uri)
+        attempt(lambda: tracker.deliver_evaluation(cell), report)
+    except BaseException as error:
+        write_failure(store, failure, "evaluator", error)
+        raise
+    store.delete(failure)
+    return evaluation
+
+
+def incumbent(store: Store, study: Study, cell: Cell) -> tuple[SearchRecord, TrialRecord]:
+    """The best trial of all the cell's searches, the first of equals, and the search that found it."""
+    searches = [read_search(store, cell.dataset, cell.method.label, seed) for seed in study.seeds]
+    found = [(s, s.incumbent) for s in searches]
+    scored = [(s, t, t.trial.outcome.loss) for s, t in found if t is not None and t.trial.outcome is not None]
+    if not scored:
+        raise CellFailed(f"{cell.name} has no incumbent: none of its trials was trained to a finite objective.")
+    search, trial, _ = min(scored, key=lambda entry: entry[2] if entry[2] is not None else np.inf)
+    return search, trial
+
+
+def _still_holds(evaluation: Evaluation, study: Study, search: SearchRecord, best: TrialRecord) -> bool:
+    return (
+        (evaluation.seed, evaluation.trial) == (search.seed, best.trial.id)
+        and evaluation.epochs == study.budget.epochs_per_trial
+        and len(evaluation.retrainings) == study.evaluation.seeds
+    )
+
+
+class _Evaluator:
+    def __init__(self, study: Study, cell: Cell, data: Path, store: Store, report: Callable[[str], None]) -> None:
+        self._study = study
+        self._cell = cell
+        self._store = store
+        self._report = report
+        self._prepared = Prepared.read(data)
+        self._train = _train_and_validation(data)
+        self._test = load_part(data, "test")
+
+    def evaluate(self, search: SearchRecord, best: TrialRecord) -> Evaluation:
+        set_up(self._study.training, cores())
+        folder = layout.evaluation(self._cell.dataset, self._cell.method.label)
+        retrainings: list[Retraining] = []
+        confusions: list[Array] = []
+        for seed in range(self._study.evaluation.seeds):
+            with tempfile.TemporaryDirectory() as scratch:
+                model = Path(scratch, "model.keras") if seed == 0 else None
+                retraining, confusion = self._retrain(best.trial, seed, model)
+                if model is not None:
+                    self._store.put(model, folder + "model.keras")
+            retrainings.append(retraining)
+            confusions.append(confusion)
+            self._report(f"{self._cell.name}: retraining {seed + 1}, test accuracy {retraining.test_accuracy:.4f}")
+        names = self._prepared.classes
+        evaluation = Evaluation(
+            dataset=self._cell.dataset,
+            method=self._cell.method.label,
+            seed=search.seed,
+            trial=best.trial.id,
+            config=dict(best.trial.proposal.config),
+            epochs=self._study.budget.epochs_per_trial,
+            validation=_counted_epoch(self._study.objective, best.trial),
+            retrainings=retrainings,
+            confusion=confusions[0].tolist(),
+            classes=_class_scores(names, confusions),
+            evaluated_at=time.time(),
+        )
+        self._store.write(folder + "confusion.png", draw_confusion(evaluation))
+        self._store.write(folder + "curves.png", draw_curves(evaluation))
+        self._store.write(folder + "evaluation.json", evaluation.model_dump_json(indent=1).encode())
+        return evaluation
+
+    def _retrain(self, trial: Trial, seed: int, model: Path | None) -> tuple[Retraining, Array]:
+        """One training from new weights, and its confusion matrix on the test images; saves the model where it is wanted."""
+        began = time.monotonic()
+        x, y = self._train
+        x_test, y_test = self._test
+        classes = len(self._prepared.classes)
+        learner = Learner(
+            self._study.model,
+            trial.proposal.config,
+            self._study.training,
+            x.shape[1:],
+            classes,
+            seed_of("evaluation", self._cell.dataset, seed),
+        )
+        epochs = [learner.train(number, x, y) for number in range(1, self._study.budget.epochs_per_trial + 1)]
+        loss, predicted = learner.score(x_test, y_test)
+        confusion = np.zeros((classes, classes), dtype=int)
+        np.add.at(confusion, (np.asarray(y_test), predicted), 1)
+        if model is not None:
+            learner.model.save(model)
+        learner.close()
+        retraining = Retraining(
+            seed=seed,
+            test_accuracy=float(np.trace(confusion) / confusion.sum()),
+            test_loss=loss,
+            curves={name: [e[name] for e in epochs] for name in ("loss", "accuracy")},
+            seconds=round(time.monotonic() - began, 3),
+        )
+        return retraining, confusion
+
+
+def _train_and_validation(data: Path) -> tuple[Array, Array]:
+    x, y = load_part(data, "train")
+    if Prepared.read(data).folds is not None:
+        return x, y
+    x_validation, y_validation = load_part(data, "validation")
+    return np.concatenate([x, x_validation]), np.concatenate([y, y_validation])
+
+
+def _counted_epoch(goal: Goal, trial: Trial) -> dict[str, float]:
+    """The metrics of the epoch whose objective counted for the trial."""
+    assert trial.outcome is not None
+    curve = trial.outcome.curve
+    chosen = curve[-1] if goal.epoch == "last" else min(curve, key=lambda e: goal.sign * e.metrics[goal.metric])
+    return dict(chosen.metrics)
+
+
+def _class_scores(names: list[str] | tuple[str, ...], confusions: list[Array]) -> list[ClassScore]:
+    images = confusions[0].sum(axis=1)
+    right = np.mean([np.diag(c) for c in confusions], axis=0)
+    return [
+        ClassScore(name=name, accuracy=float(right[k] / images[k]) if images[k] else 0.0, images=int(images[k]))
+        for k, name in enumerate(names)
+    ]

@@ -1,0 +1,46 @@
+"""The evaluator step: from a study in JSON to an evaluated cell, with the model for KFP."""
+
+from __future__ import annotations
+
+import statistics
+from pathlib import Path
+from typing import Any
+
+from ..core import layout
+from ..core.machine import end_with_run
+from ..core.storage import open_store
+from ..core.stored import Evaluation
+from ..core.study import Study
+from .evaluate import evaluate
+
+
+def run(
+    study: str, dataset: str, method: str, store: str, tracking: str, data: str, model: str | None, summary: str | None
+) -> dict[str, Any]:
+    """Evaluate the cell `dataset` × `method` (a label); returns metrics, class names and confusion matrix for KFP."""
+    end_with_run()
+    plan = Study.model_validate_json(study)
+    target = open_store(store)
+    evaluation = evaluate(plan, plan.cell(dataset, method), Path(data), target, tracking)
+    if model is not None:
+        target.get(layout.evaluation(dataset, method) + "model.keras", Path(model))
+    if summary is not None:
+        Path(summary).write_text(markdown(evaluation), encoding="utf-8")
+    scores = evaluation.retrainings
+    return {
+        "metrics": {
+            "test_accuracy": statistics.fmean(r.test_accuracy for r in scores),
+            "test_loss": statistics.fmean(r.test_loss for r in scores),
+        },
+        "classes": [c.name for c in evaluation.classes],
+        "confusion": evaluation.confusion,
+    }
+
+
+def markdown(evaluation: Evaluation) -> str:
+    """The incumbent's configuration, and its test score in each retraining."""
+    head = f"## {evaluation.method} on {evaluation.dataset}: trial {evaluation.trial} of seed {evaluation.seed}"
+    config = ["| hyperparameter | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in evaluation.config.items())]
+    scores = [f"| {r.seed} | {r.test_accuracy:.4f} | {r.test_loss:.4f} |" for r in evaluation.retrainings]
+    table = ["| retraining | test accuracy | test loss |", "|--:|--:|--:|", *scores]
+    return "\n".join([head, "", *config, "", *table])

@@ -1,0 +1,98 @@
+"""Trials and curves as tables for other programs: CSV and Parquet."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..core.space import Categorical, Float, Int, Space
+from .numbers import TrialRow
+
+_WHOLE = "Int64"
+_COLUMNS: dict[str, str] = {
+    "dataset": "str",
+    "method": "str",
+    "seed": _WHOLE,
+    "trial": _WHOLE,
+    "config_id": _WHOLE,
+    "parent": _WHOLE,
+    "inherit": "str",
+    "status": "str",
+    "objective": "float64",
+    "counted_epoch": _WHOLE,
+    "accuracy": "float64",
+    "val_accuracy": "float64",
+    "loss": "float64",
+    "val_loss": "float64",
+    "first_epoch": _WHOLE,
+    "target_epoch": _WHOLE,
+    "epochs": _WHOLE,
+    "trained_epochs": _WHOLE,
+    "seconds": "float64",
+    "method_seconds": "float64",
+    "attempts": _WHOLE,
+    "asked_at": "float64",
+    "started_at": "float64",
+    "told_at": "float64",
+    "device": "str",
+    "peak_memory_bytes": _WHOLE,
+    "reason": "str",
+}
+HYPERPARAMETER = "hp."
+"""What the names of hyperparameter columns begin with, so that one called `loss` or `seed` does no harm."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
+
+
+def trials_frame(rows: Sequence[TrialRow], space: Space) -> pd.DataFrame:
+    """One row a trial, one column a field, then one a hyperparameter; nothing where a trial has no such value."""
+    fields = {name: _series([getattr(r, name) for r in rows], kind) for name, kind in _COLUMNS.items()}
+    for name, parameter in space.items():
+        kind = _kind(parameter)
+        values = [r.config.get(name) for r in rows]
+        fields[HYPERPARAMETER + name] = _series([_text(v) for v in values] if kind == "str" else values, kind)
+    return pd.DataFrame(fields)
+
+
+def csv(frame: pd.DataFrame) -> bytes:
+    """The table as CSV (UTF-8). Texts that a spreadsheet would run as a formula are given an apostrophe; numbers stay numbers."""
+    safe = frame.copy()
+    for name in safe.columns:
+        if pd.api.types.is_string_dtype(safe[name].dtype):
+            safe[name] = safe[name].map(_guarded, na_action="ignore")
+    return safe.to_csv(index=False, lineterminator="\n").encode()
+
+
+def parquet(frame: pd.DataFrame) -> bytes:
+    """The table as Parquet, texts as they are."""
+    target = io.BytesIO()
+    frame.to_parquet(target, index=False)
+    return target.getvalue()
+
+
+def _series(values: Sequence[Any], kind: str) -> pd.Series[Any]:
+    return pd.Series(list(values), dtype=kind)
+
+
+def _kind(parameter: Categorical | Int | Float) -> str:
+    if isinstance(parameter, Int):
+        return _WHOLE
+    if isinstance(parameter, Float):
+        return "float64"
+    kinds = {type(v) for v in parameter.values}
+    if kinds == {bool}:
+        return "boolean"
+    if kinds == {int}:
+        return _WHOLE
+    return "float64" if kinds <= {int, float} else "str"
+
+
+def _text(value: Any) -> str | None:
+    return value if value is None or isinstance(value, str) else json.dumps(value)
+
+
+def _guarded(text: str) -> str:
+    return "'" + text if text.startswith(_FORMULA) else text

@@ -1,0 +1,86 @@
+"""The answer in sentences: what was found, and how little or much it says."""
+
+from __future__ import annotations
+
+from .results import Results
+from .tables import ENOUGH_SEEDS, Answer, CellScore, mean_spent
+from .wording import count, duration, is_share, listed, metric_name, plural, points, score, spread
+
+
+def score_of(results: Results, dataset: str, method: str) -> CellScore:
+    """The score of a cell."""
+    return next(s for s in results.scores if s.dataset == dataset and s.method == method)
+
+
+def winner_sentences(results: Results, answer: Answer) -> list[str]:
+    """What the winner (of several alike, the first) found, what it gives on the test images, and what it used."""
+    metric = results.study.metric
+    if not answer.winners:
+        return ["No trial has a score yet."]
+    first = score_of(results, answer.dataset, answer.winners[0])
+    best = first.best
+    assert best is not None
+    if len(answer.winners) == 1:
+        found = f"{first.method} found the best {metric_name(metric)}, {score(best.objective, metric)}"
+        found += f" (trial {best.trial} of seed {best.seed})."
+    else:
+        found = f"{listed(answer.winners)} found the same best {metric_name(metric)}, {score(best.objective, metric)}."
+    return [found, _seeds_sentence(first, metric), _test_sentence(first), _spent_sentence(first)]
+
+
+def separation(results: Results, answer: Answer) -> str:
+    """What the difference between the methods is worth. No test is made here, and none is claimed."""
+    metric = results.study.metric
+    if answer.verdict == "nothing":
+        return "There is nothing to compare yet."
+    if answer.verdict == "alone":
+        return "Only one method has results here, so there is nothing to compare it with."
+    leader = score_of(results, answer.dataset, answer.leader or "")
+    runner_up = score_of(results, answer.dataset, answer.runner_up or "")
+    if answer.lead == 0:
+        lead = f"By the mean over seeds, {leader.method} and {runner_up.method} are level."
+    else:
+        lead = f"By the mean over seeds, {leader.method} leads {runner_up.method} by {points(answer.lead or 0.0, metric)}"
+        lead += f"{_compared(answer, metric)}."
+    seeds = min(leader.incumbents.n, runner_up.incumbents.n)
+    few = f" {plural(seeds, 'seed').capitalize()} {'is' if seeds == 1 else 'are'} too few to separate the methods."
+    caution = few if seeds < ENOUGH_SEEDS else " No test of significance was made." if answer.verdict.startswith("beyond") else ""
+    return lead + caution + _unfinished(results, answer)
+
+
+def _compared(answer: Answer, metric: str) -> str:
+    if answer.spread is None:
+        return ", with no spread to compare it with"
+    deviation = f"the spread over seeds (standard deviation {points(answer.spread, metric)})"
+    within = (answer.lead or 0.0) <= answer.spread
+    return f", which is within {deviation} and shows no difference" if within else f", which is more than {deviation}"
+
+
+def _unfinished(results: Results, answer: Answer) -> str:
+    open_ = [s.method for s in results.states if s.dataset == answer.dataset and s.state != "complete"]
+    return f" Not complete: {listed(open_)}." if open_ else ""
+
+
+def _seeds_sentence(first: CellScore, metric: str) -> str:
+    found = first.incumbents
+    if found.sd is None:
+        return "It has results for one seed only, so its spread is not known."
+    reached = spread(found.mean, found.sd, metric) + (" %" if is_share(metric) else "")
+    return f"Over {plural(found.n, 'seed')} its incumbents reach {reached}."
+
+
+def _test_sentence(first: CellScore) -> str:
+    if first.test is None:
+        return "Its incumbent has not been scored on the test images."
+    accuracy = first.test.accuracy
+    again = f"retrained {accuracy.n} times, " if accuracy.n > 1 else "retrained once, "
+    reached = spread(accuracy.mean, accuracy.sd, "accuracy")
+    return f"Its incumbent, {again}reaches {reached} % on the test images."
+
+
+def _spent_sentence(first: CellScore) -> str:
+    configurations, epochs, seconds = mean_spent(first)
+    return (
+        f"It used {count(configurations)} configurations, {count(epochs)} epochs and {duration(seconds)} a seed"
+        f" ({plural(first.usage.searches, 'seed')})."
+    )

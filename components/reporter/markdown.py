@@ -1,0 +1,141 @@
+"""The report as Markdown: a short text for a pipeline's interface, and a longer one to keep beside a repository."""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Sequence
+
+from .headline import separation, winner_sentences
+from .paper import METHODS, BestTable
+from .results import Results
+from .tables import CellScore, CellState
+from .wording import bare, count, difference, duration, metric_name, percent, shortened, spread
+
+MOST_ROWS = 200
+_SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
+
+
+def short(results: Results) -> str:
+    """The answer to each data set, the table of all cells, and what is missing."""
+    return "\n\n".join([f"# {_safe(results.study.name)}", *_answers(results), _scores(results), *_gaps(results)]) + "\n"
+
+
+def full(results: Results) -> str:
+    """The whole report but for its figures, the ten best trials and the confusion matrices."""
+    study = results.study
+    made = ", ".join(f"{_safe(k)} {_safe(v)}" for k, v in results.versions.items())
+    parts = [
+        f"# {_safe(study.name)}",
+        f"Made {results.generated_at} with {made}. Study {study.id}, hash {study.hash[:12]}."
+        f" Objective: {metric_name(study.metric)} of the {study.epoch} epoch, {study.direction}.",
+        "## Answer",
+        *_answers(results),
+        _scores(results),
+        *_gaps(results),
+        *_paper(results),
+        "## Budget",
+        _budget(results),
+        "## Failed and diverged trials",
+        _reasons(results),
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def _answers(results: Results) -> list[str]:
+    return [
+        f"**{_safe(a.dataset)}**: " + _safe(" ".join([*winner_sentences(results, a), separation(results, a)]))
+        for a in results.answers
+    ]
+
+
+def _scores(results: Results) -> str:
+    metric = results.study.metric
+    header = ["data set", "method", "state", f"best {metric_name(metric)}", "mean ± sd", "seeds", "test accuracy", "time"]
+    states = {(s.dataset, s.method): s.state for s in results.states}
+    rows = [_score_row(s, states[s.dataset, s.method], metric) for s in results.scores]
+    return _table(header, rows)
+
+
+def _score_row(s: CellScore, state: str, metric: str) -> list[str]:
+    test = s.test.accuracy if s.test else None
+    return [
+        s.dataset,
+        s.method,
+        state,
+        bare(s.best.objective if s.best else None, metric),
+        spread(s.incumbents.mean, s.incumbents.sd, metric),
+        str(s.incumbents.n),
+        spread(test.mean, test.sd, "accuracy") if test else bare(None, metric),
+        duration(s.usage.training_seconds + s.usage.method_seconds),
+    ]
+
+
+def _gaps(results: Results) -> list[str]:
+    """Failed and missing cells with their reasons."""
+
+    def line(s: CellState) -> str:
+        return f"- {s.state}: {_safe(s.dataset)}/{_safe(s.method)}: {_safe(shortened(' '.join((s.reason or '').split()), 300))}"
+
+    gaps = [s for s in results.states if s.state != "complete"]
+    return ["\n".join(line(s) for s in gaps[:MOST_ROWS])] if gaps else []
+
+
+def _paper(results: Results) -> list[str]:
+    tables = [t for t in results.paper.best if t.in_study]
+    parts = ["## Beside Molnár and Poleczki"] if tables else []
+    for table in tables:
+        parts.append(f"### Table {table.number}: {table.title}")
+        if table.differs:
+            parts.append(_safe(f"Not a replication. Other than in the paper: {'; '.join(table.differs)}."))
+        parts.append(_paper_table(table))
+    return parts
+
+
+def _paper_table(table: BestTable) -> str:
+    rows = []
+    for row in table.rows:
+        cells = [METHODS.get(row.method, row.method) + (f" ({row.label})" if row.label and row.label != row.method else "")]
+        for metric in ("accuracy", "val_accuracy", "loss", "val_loss"):
+            paper, ours, delta = (getattr(m, metric) if m else None for m in (row.paper, row.ours, row.delta))
+            cells.append(f"{bare(paper, metric)} / {bare(ours, metric)} / {difference(delta, metric)}")
+        rows.append([*cells, row.status])
+    return _table(["paper / ours / difference", "acc", "val acc", "loss", "val loss", ""], rows)
+
+
+def _budget(results: Results) -> str:
+    rows = [
+        [
+            s.dataset,
+            s.method,
+            count(s.usage.configurations),
+            count(s.usage.trials),
+            count(s.usage.epochs),
+            duration(s.usage.training_seconds),
+            duration(s.usage.method_seconds),
+            percent(s.usage.method_share),
+            count(s.usage.statuses["failed"]),
+            count(s.usage.statuses["diverged"]),
+        ]
+        for s in results.scores
+    ]
+    header = ["data set", "method", "configurations", "trials", "epochs", "training", "method", "its share", "failed", "diverged"]
+    return _table(header, rows)
+
+
+def _reasons(results: Results) -> str:
+    rows = [
+        [r.dataset, r.method, r.status, count(r.trials), shortened(" ".join(r.reason.split()), 200)]
+        for r in results.reasons[:MOST_ROWS]
+    ]
+    return _table(["data set", "method", "status", "trials", "reason"], rows) if rows else "None."
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [header, ["---"] * len(header), *[[_safe(cell) for cell in row] for row in rows]]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+def _safe(text: str) -> str:
+    """Text that neither Markdown nor HTML takes for markup."""
+    return _SPECIAL.sub(r"\\\1", html.escape(text, quote=False))

@@ -1,0 +1,193 @@
+"""The report as one self-contained HTML page: no script, no network, no storage."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from . import wording
+from .curves import AXES, axis_end
+from .figures import Chart, ParallelChart, curve_charts, learning_charts, parallel_chart
+from .headline import score_of, separation, winner_sentences
+from .numbers import TrialRow
+from .paper import METHODS as PAPER_METHODS
+from .parallel import ALWAYS_DRAWN, parallel
+from .results import Computed, DatasetResults, Results, ranked_names
+from .tables import CellScore, CellState, Confusion, mean_spent, most_confused
+
+MOST_BYTES = 4_900_000
+"""A page larger than this is made again without its largest parts: KFP's interface holds it in an iframe."""
+MOST_PICTURE_BYTES = 400_000
+MOST_PICTURES_BYTES = 1_500_000
+COLOURS = 8
+MOST_MATRIX_CLASSES = 20
+MOST_ROWS = 200
+MOST_COLUMNS = 15
+LARGE_PARTS = frozenset({"parallel", "confusions", "ten best", "pictures", "curve tables"})
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A PNG of the prepared data as a data: URI, or, where it is too large, why it is left out."""
+
+    name: str
+    uri: str | None
+    note: str
+
+
+@dataclass(frozen=True)
+class DatasetView:
+    """What the page shows of one data set: its numbers and its figures."""
+
+    results: DatasetResults
+    curves: tuple[Chart, ...]
+    parallel: ParallelChart | None
+    parallel_note: str
+    learning: tuple[Chart, ...]
+    pictures: tuple[Picture, ...]
+
+
+def page(computed: Computed, pictures: Mapping[str, Sequence[tuple[str, bytes]]]) -> str:
+    """The whole page; `pictures` are the PNG files of each data set, by name.
+
+    Where it would be larger than 4.9 MB, parallel coordinates, confusion matrices, the ten best trials, the curves' tables and
+    the pictures are left out, and the page says so; results.json always has all numbers.
+    """
+    whole: str = _render(computed, pictures, LARGE_PARTS)
+    return whole if len(whole.encode()) <= MOST_BYTES else _render(computed, pictures, frozenset())
+
+
+def _render(computed: Computed, pictures: Mapping[str, Sequence[tuple[str, bytes]]], parts: frozenset[str]) -> str:
+    results = computed.results
+    colours = {m["label"]: i for i, m in enumerate(results.study.study["methods"])}
+    text: str = _template().render(
+        r=results,
+        metric=results.study.metric,
+        views=_views(computed, pictures, colours, parts),
+        colours=colours,
+        parts=parts,
+        anchors={d.name: f"data-{i}" for i, d in enumerate(results.datasets)},
+        winner=partial(winner_sentences, results),
+        separation=partial(separation, results),
+        score_of=partial(score_of, results),
+        settings=_settings(results),
+        resolved=json.dumps(results.study.study, indent=2, ensure_ascii=False),
+        counts=_counts(results.states),
+        paper_methods=PAPER_METHODS,
+    )
+    return text.lstrip()
+
+
+def _views(
+    computed: Computed,
+    pictures: Mapping[str, Sequence[tuple[str, bytes]]],
+    colours: Mapping[str, int],
+    parts: frozenset[str],
+) -> list[DatasetView]:
+    embedded = _embedded(pictures) if "pictures" in parts else {}
+    return [
+        DatasetView(
+            results=d,
+            curves=tuple(_curves(computed, d.name, colours)),
+            learning=tuple(learning_charts(d.learning, colours)),
+            pictures=tuple(embedded.get(d.name, [])),
+            parallel=plot[0] if (plot := _parallel(computed, d, colours) if "parallel" in parts else None) else None,
+            parallel_note=plot[1] if plot else "",
+        )
+        for d in computed.results.datasets
+    ]
+
+
+def _curves(computed: Computed, dataset: str, colours: Mapping[str, int]) -> list[Chart]:
+    mine = [c for c in computed.progress if c.dataset == dataset]
+    bands = [b for b in computed.bands if b.dataset == dataset]
+    ends = {axis: axis_end(mine, axis) for axis in AXES}
+    return curve_charts(bands, [c for c in mine if not c.ended], ends, computed.study.objective, colours)
+
+
+def _parallel(computed: Computed, dataset: DatasetResults, colours: Mapping[str, int]) -> tuple[ParallelChart, str] | None:
+    rows = [r for r in computed.rows if r.dataset == dataset.name]
+    numbers = parallel(rows, computed.study.space, computed.study.objective, ranked_names(dataset.importance))
+    if numbers is None:
+        return None
+    drawn, whole = len(numbers.rows), numbers.trials
+    note = f"{wording.plural(whole, 'trial')} with a score."
+    if drawn < whole:
+        note += f" Drawn: the best {ALWAYS_DRAWN} and {drawn - ALWAYS_DRAWN} of the others, evenly by rank."
+    if numbers.axes_left_out:
+        note += f" {wording.plural(numbers.axes_left_out, 'hyperparameter')} left out for want of space."
+    if unscored := dataset.trials - whole:
+        note += f" Without a score, and not drawn: {wording.count(unscored)}."
+    return parallel_chart(numbers, computed.results.study.metric, colours), note
+
+
+def _embedded(pictures: Mapping[str, Sequence[tuple[str, bytes]]]) -> dict[str, list[Picture]]:
+    found: dict[str, list[Picture]] = {}
+    total = 0
+    for dataset, files in pictures.items():
+        for name, data in files:
+            fits = len(data) <= MOST_PICTURE_BYTES and total + len(data) <= MOST_PICTURES_BYTES
+            total += len(data) if fits else 0
+            uri = "data:image/png;base64," + base64.b64encode(data).decode() if fits else None
+            note = "" if fits else f"{name} is left out: it has {wording.count(len(data) / 1000)} kB."
+            found.setdefault(dataset, []).append(Picture(name, uri, note))
+    return found
+
+
+def _settings(results: Results) -> list[str]:
+    """Hyperparameters that have a column of their own in the tables of trials; none where they are too many."""
+    names = list(results.study.study["space"])
+    return names if len(names) <= MOST_COLUMNS else []
+
+
+def _counts(states: Sequence[CellState]) -> dict[str, int]:
+    return {state: sum(s.state == state for s in states) for state in ("complete", "failed", "missing")}
+
+
+def _heat(table: Confusion) -> list[list[tuple[int, int]]]:
+    """Each cell of the matrix with how strongly it is coloured, in per cent: 65 for the class most often confused."""
+    shares = [[n / max(sum(row), 1) if i != j else 0.0 for j, n in enumerate(row)] for i, row in enumerate(table.matrix)]
+    top = max((s for row in shares for s in row), default=0.0) or 1.0
+    return [[(n, round(65 * s / top)) for n, s in zip(*rows, strict=True)] for rows in zip(table.matrix, shares, strict=True)]
+
+
+def _colour(index: int) -> str:
+    """The CSS classes of the method at this place in the study: eight colours, then dashed ones."""
+    return f"c{index % COLOURS}" + (f" dash{index // COLOURS % 3}" if index >= COLOURS else "")
+
+
+def _compact(row: TrialRow) -> str:
+    """A configuration as one text, for spaces with too many hyperparameters for columns."""
+    return ", ".join(f"{k} = {wording.setting(v)}" for k, v in row.config.items())
+
+
+def _worst_pairs(table: Confusion) -> list[Any]:
+    return list(most_confused(table, 10))
+
+
+def _spent(score: CellScore) -> tuple[float, float, float]:
+    return mean_spent(score)
+
+
+def _template() -> Any:
+    package = __name__.rpartition(".")[0]
+    environment = Environment(
+        loader=PackageLoader(package, "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    words = {
+        name: getattr(wording, name)
+        for name in (
+            "bare", "count", "difference", "duration", "listed", "metric_name", "percent", "plural", "score", "setting",
+            "shortened", "spread",
+        )
+    }  # fmt: skip
+    extra = {"heat": _heat, "colour": _colour, "compact": _compact, "pairs": _worst_pairs, "spent": _spent}
+    environment.filters.update({**words, **extra})
+    environment.globals.update(most_matrix_classes=MOST_MATRIX_CLASSES, most_rows=MOST_ROWS)
+    return environment.get_template("template.html")

@@ -1,0 +1,95 @@
+"""The reporter's plain function: from a study's store to its report, at any moment of the study."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+
+from ..core import layout
+from ..core.storage import Store
+from ..core.stored import read_study
+from .curves import progress_frame
+from .export import csv, parquet, trials_frame
+from .markdown import full, short
+from .page import page
+from .results import Computed, Results
+
+
+@dataclass(frozen=True)
+class ReportSummary:
+    """What a report holds: the files written, the cells by state, a short text and the main figures."""
+
+    names: tuple[str, ...]
+    complete: tuple[str, ...]  # cells, DATASET/METHOD
+    failed: Mapping[str, str]  # reasons by cell
+    missing: Mapping[str, str]
+    markdown: str
+    metrics: Mapping[str, float]
+
+
+def report(store: Store, versions: Mapping[str, str] | None = None) -> ReportSummary:
+    """Read the whole study from its store and write its report there, under `report/`; what is missing is shown as missing.
+
+    `versions` are those of the packages that make the report, by default tuneoff's. Raises StudyError where the store holds no
+    study, RecordError where a record is damaged.
+    """
+    result = read_study(store)
+    computed = Computed(result, versions if versions is not None else {"tuneoff": _own_version()})
+    trials, curves = trials_frame(computed.rows, result.study.space), progress_frame(computed.progress)
+    files = {
+        "results.json": computed.results.model_dump_json(indent=1).encode(),
+        "results.schema.json": json.dumps(Results.model_json_schema(), indent=1).encode(),
+        "trials.csv": csv(trials),
+        "trials.parquet": parquet(trials),
+        "curves.csv": csv(curves),
+        "curves.parquet": parquet(curves),
+        "report.md": full(computed.results).encode(),
+        "report.html": page(computed, _pictures(store, [d.name for d in result.study.datasets])).encode(),
+    }
+    for name, data in files.items():
+        store.write(layout.REPORT + name, data)
+    return summary(computed.results, tuple(layout.REPORT + name for name in files))
+
+
+def summary(results: Results, names: tuple[str, ...]) -> ReportSummary:
+    """The report in short."""
+    cells = {f"{s.dataset}/{s.method}": s for s in results.states}
+    return ReportSummary(
+        names=names,
+        complete=tuple(name for name, s in cells.items() if s.state == "complete"),
+        failed={name: s.reason or "" for name, s in cells.items() if s.state == "failed"},
+        missing={name: s.reason or "" for name, s in cells.items() if s.state == "missing"},
+        markdown=short(results),
+        metrics=_metrics(results),
+    )
+
+
+def _metrics(results: Results) -> dict[str, float]:
+    found = {}
+    for s in results.scores:
+        if s.best and s.best.objective is not None:
+            found[f"{s.dataset}/{s.method}/best_{results.study.metric}"] = s.best.objective
+        if s.incumbents.mean is not None:
+            found[f"{s.dataset}/{s.method}/mean_{results.study.metric}"] = s.incumbents.mean
+        if s.test and s.test.accuracy.mean is not None:
+            found[f"{s.dataset}/{s.method}/test_accuracy"] = s.test.accuracy.mean
+    return found
+
+
+def _pictures(store: Store, datasets: list[str]) -> dict[str, list[tuple[str, bytes]]]:
+    """The PNG files beside each data set's description."""
+    return {
+        dataset: [
+            (name.rpartition("/")[2], store.read(name)) for name in store.names(layout.prepared(dataset)) if name.endswith(".png")
+        ]
+        for dataset in datasets
+    }
+
+
+def _own_version() -> str:
+    try:
+        return version("tuneoff")
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,216 @@
+"""All numbers of the report as one validated structure: results.json is this, and the page draws nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any, Literal
+
+from ..core.prepared import Prepared
+from ..core.space import Model
+from ..core.stored import CellResult, StudyResult
+from .curves import AXES, Band, Learning, Milestone, Progress, axis_end, band, milestones, progress
+from .importance import Importance, importance
+from .numbers import TrialRow, trial_rows
+from .paper import Comparison, compare
+from .parallel import ValueRow, by_value
+from .tables import (
+    Answer,
+    CellScore,
+    CellState,
+    Confusion,
+    ReasonCount,
+    SearchUsage,
+    answer,
+    cell_score,
+    cell_state,
+    confusion,
+    learning,
+    reasons,
+    search_usages,
+    ten_best,
+)
+
+
+class StudyInfo(Model):
+    """The study that the numbers belong to."""
+
+    id: str
+    name: str
+    created_at: str
+    hash: str  # SHA-256 of the sections that decide the results
+    metric: str
+    direction: Literal["max", "min"]
+    epoch: Literal["best", "last"]
+    study: dict[str, Any]  # resolved: every default written out
+
+
+class Environment(Model):
+    """Where the searches ran, as their records say."""
+
+    versions: dict[str, list[str]]  # each package's versions, several where the searches differ
+    hosts: int
+    devices: list[str]
+    attempts: int  # processes that opened a record
+    resumed: int  # searches opened more than once
+
+
+class MethodTrials(Model):
+    """A method's best trials on a data set."""
+
+    method: str
+    trials: list[TrialRow]
+
+
+class DatasetResults(Model):
+    """The numbers of one data set."""
+
+    name: str
+    prepared: dict[str, Any] | None
+    trials: int
+    curves: dict[str, list[Milestone]]  # by axis
+    values: list[ValueRow]
+    importance: Importance
+    ten_best: list[MethodTrials]
+    learning: list[Learning]
+    confusions: list[Confusion]
+
+
+class Results(Model):
+    """The study's results. Accuracies are shares of 1, times seconds; null means that there is no such number."""
+
+    schema_version: Literal[1] = 1
+    generated_at: str
+    versions: dict[str, str]  # of what made this report
+    study: StudyInfo
+    answers: list[Answer]
+    scores: list[CellScore]
+    states: list[CellState]
+    datasets: list[DatasetResults]
+    paper: Comparison
+    searches: list[SearchUsage]
+    reasons: list[ReasonCount]
+    environment: Environment
+
+
+class Computed:
+    """The results, and the rows and curves behind them, which go into tables and figures of their own."""
+
+    def __init__(self, result: StudyResult, versions: Mapping[str, str]) -> None:
+        self.study = result.study
+        self.rows = trial_rows(result)
+        self.progress = [progress(s, result.study.objective) for cell in result.cells for s in cell.searches]
+        self.bands = _bands(result, self.progress)
+        self.results = _results(result, versions, self.rows, self.bands)
+
+
+def study_hash(result: StudyResult) -> str:
+    """SHA-256 over the sections that decide the results."""
+    text = json.dumps(result.study.science(), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _bands(result: StudyResult, curves: Sequence[Progress]) -> list[Band]:
+    found = []
+    for dataset in result.study.datasets:
+        mine = [c for c in curves if c.dataset == dataset.name]
+        for axis in AXES:
+            end = axis_end(mine, axis)
+            for method in result.study.methods:
+                cell = [c for c in mine if c.method == method.label]
+                if made := band(cell, axis, end, result.study.objective):
+                    found.append(made)
+    return found
+
+
+def _results(result: StudyResult, versions: Mapping[str, str], rows: Sequence[TrialRow], bands: Sequence[Band]) -> Results:
+    goal = result.study.objective
+    by_cell: dict[tuple[str, str], list[TrialRow]] = {(c.cell.dataset, c.cell.method.label): [] for c in result.cells}
+    for row in rows:
+        by_cell[row.dataset, row.method].append(row)
+    ten = {key: ten_best(found, goal) for key, found in by_cell.items()}
+    scores = [cell_score(c, by_cell[c.cell.dataset, c.cell.method.label], goal) for c in result.cells]
+    names = [d.name for d in result.study.datasets]
+    return Results(
+        generated_at=_moment(datetime.now(UTC)),
+        versions=dict(versions),
+        study=_study(result),
+        answers=[answer(name, [s for s in scores if s.dataset == name], goal) for name in names],
+        scores=scores,
+        states=[cell_state(c) for c in result.cells],
+        datasets=[_dataset(result, name, by_cell, ten, scores, bands) for name in names],
+        paper=compare(result.study, scores, result.prepared, ten),
+        searches=search_usages(result),
+        reasons=reasons(rows),
+        environment=_environment(result, rows),
+    )
+
+
+def _study(result: StudyResult) -> StudyInfo:
+    goal = result.study.objective
+    return StudyInfo(
+        id=result.id,
+        name=result.study.name,
+        created_at=_moment(datetime.fromtimestamp(result.created_at, UTC)),
+        hash=study_hash(result),
+        metric=goal.metric,
+        direction="max" if goal.sign < 0 else "min",
+        epoch=goal.epoch,
+        study=result.study.model_dump(mode="json"),
+    )
+
+
+def _dataset(
+    result: StudyResult,
+    name: str,
+    by_cell: Mapping[tuple[str, str], Sequence[TrialRow]],
+    ten: Mapping[tuple[str, str], Sequence[TrialRow]],
+    scores: Sequence[CellScore],
+    bands: Sequence[Band],
+) -> DatasetResults:
+    study, goal = result.study, result.study.objective
+    rows = [r for (dataset, _), found in by_cell.items() if dataset == name for r in found]
+    cells: list[CellResult] = [c for c in result.cells if c.cell.dataset == name]
+    best = {s.method: s.best for s in scores if s.dataset == name}
+    matters = importance(rows, study.space)
+    return DatasetResults(
+        name=name,
+        prepared=_prepared(result.prepared.get(name)),
+        trials=len(rows),
+        curves={axis: milestones([b for b in bands if b.dataset == name and b.axis == axis]) for axis in AXES},
+        values=by_value(rows, study.space, goal, ranked_names(matters)),
+        importance=matters,
+        ten_best=[MethodTrials(method=m.label, trials=list(ten[name, m.label])) for m in study.methods if ten[name, m.label]],
+        learning=[found for c in cells if (found := learning(c, best[c.cell.method.label]))],
+        confusions=[confusion(c.evaluation) for c in cells if c.evaluation],
+    )
+
+
+def ranked_names(matters: Importance) -> list[str] | None:
+    """Hyperparameters by importance; None where the importances were refused."""
+    return [r.name for r in matters.rows if not r.covariate] or None
+
+
+def _prepared(prepared: Prepared | None) -> dict[str, Any] | None:
+    return prepared.model_dump(mode="json") if prepared else None
+
+
+def _environment(result: StudyResult, rows: Sequence[TrialRow]) -> Environment:
+    searches = [s for c in result.cells for s in c.searches if s.header]
+    versions: dict[str, set[str]] = {}
+    for search in searches:
+        for package, version in dict(search.header.get("versions") or {}).items():
+            versions.setdefault(str(package), set()).add(str(version))
+    return Environment(
+        versions={package: sorted(found) for package, found in sorted(versions.items())},
+        hosts=len({s.header.get("host") for s in searches}),
+        devices=sorted({r.device for r in rows if r.device}),
+        attempts=sum(s.attempts for s in searches),
+        resumed=sum(s.attempts > 1 for s in searches),
+    )
+
+
+def _moment(when: datetime) -> str:
+    return when.strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -1,0 +1,28 @@
+"""The reporter step: from a store to its report, with the page for KFP, and the tracking views brought level."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..core import layout
+from ..core.machine import end_with_run
+from ..core.storage import open_store
+from ..core.stored import claim
+from ..core.study import Study
+from ..core.tracking import Tracker, attempt
+from .report import report
+
+
+def run(study: str, store: str, tracking: str, page: str | None, summary: str | None) -> dict[str, float]:
+    """Report what the store holds; returns figures for KFP's metrics."""
+    end_with_run()
+    plan = Study.model_validate_json(study)
+    target = open_store(store)
+    study_id = claim(target, plan)
+    found = report(target)
+    if page is not None:
+        target.get(layout.REPORT + "report.html", Path(page))
+    if summary is not None:
+        Path(summary).write_text(found.markdown, encoding="utf-8")
+    attempt(Tracker(target, plan, study_id, tracking).finish, print)
+    return dict(found.metrics)

@@ -1,0 +1,23 @@
+"""The tuner as a KFP component."""
+
+from kfp import dsl
+
+from ..core.image import IMAGE
+
+
+@dsl.component(base_image=IMAGE, install_kfp_package=False)
+def tune(
+    study: str,
+    dataset: str,
+    method: str,
+    store: str,
+    tracking: str,
+    prepared: dsl.Input[dsl.Dataset],
+    record: dsl.Output[dsl.Artifact],
+    metrics: dsl.Output[dsl.Metrics],
+    summary: dsl.Output[dsl.Markdown],
+) -> None:
+    """Search with one method on one data set, with each of the study's seeds."""
+    from tuneoff.components.tuner.step import run
+
+    metrics.metadata.update(run(study, dataset, method, store, tracking, prepared.path, record.path, summary.path))

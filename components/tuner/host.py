@@ -1,0 +1,79 @@
+"""A method in a process of its own, with its hash seed and global random states fixed, because frameworks draw from them."""
+
+from __future__ import annotations
+
+import random
+import time
+import traceback
+from collections.abc import Mapping
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+
+from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId, Wait
+from .processes import Child, ChildDied
+from .registry import find
+
+
+class MethodFailed(Exception):
+    """The method itself raised, or its process died: the search cannot go on. The message is the method's own."""
+
+
+class HostedMethod:
+    """A method's verbs, passed to its process. `seconds` is the time that the last verb took there."""
+
+    def __init__(self, name: str, settings: Mapping[str, Any], problem: Problem, log: Path) -> None:
+        self._name = name
+        self.seconds = 0.0
+        environment = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
+        self._child = Child(f"{__name__}:serve", environment, log)
+        self._call("build", name, dict(settings), problem)
+
+    def ask(self) -> Proposal | Wait | Done:
+        return cast(Proposal | Wait | Done, self._call("ask"))
+
+    def tell(self, trial: Trial) -> None:
+        self._call("tell", trial)
+
+    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+        return bool(self._call("goes_on", trial, epoch))
+
+    def close(self) -> None:
+        self._child.close()
+
+    def _call(self, verb: str, *arguments: object) -> object:
+        try:
+            self._child.send((verb, *arguments))
+            kind, value, self.seconds = self._child.receive()
+        except ChildDied as death:
+            raise MethodFailed(f"the process of method {self._name} ended {death} in {verb}") from None
+        if kind == "error":
+            raise MethodFailed(f"method {self._name} failed in {verb}: {value}")
+        return value
+
+
+def serve(pipe: Connection) -> None:
+    """The process's side: build the method, then answer verbs until the pipe closes."""
+    method: Any = None
+    while True:
+        verb, *arguments = pipe.recv()
+        began = time.perf_counter()
+        try:
+            if verb == "build":
+                method = _build(*arguments)
+                answer = None
+            else:
+                answer = getattr(method, verb)(*arguments)
+            reply = ("answer", answer, time.perf_counter() - began)
+        except Exception as error:  # noqa: BLE001 - whatever a framework raises is the search's reason to end
+            traceback.print_exc()
+            reply = ("error", f"{type(error).__name__}: {error}", time.perf_counter() - began)
+        pipe.send(reply)
+
+
+def _build(name: str, settings: dict[str, Any], problem: Problem) -> Any:
+    import numpy as np
+
+    random.seed(problem.seed)
+    np.random.seed(problem.seed % 2**32)
+    return find(name).build(problem, settings)

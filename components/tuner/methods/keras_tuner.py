@@ -1,0 +1,140 @@
+"""KerasTuner's oracles, driven without its tuner: random search and Hyperband."""
+
+from __future__ import annotations
+
+from contextlib import ExitStack
+from typing import Any
+
+from pydantic import Field
+
+from ...core.problem import Done, Epoch, Inherit, Problem, Proposal, Trial, TrialId, Wait
+from ...core.space import Categorical, Float, Int, Model, Space
+
+
+class RandomSettings(Model):
+    """RandomSearch has nothing to set but the seed, which the study gives."""
+
+
+class HyperbandSettings(Model):
+    """KerasTuner's own settings; its default for hyperband_iterations is 1, ours goes on until the budget is used up."""
+
+    factor: int = Field(default=3, ge=2, le=100, description="Of so many trials of a rung one goes up to the next.")
+    hyperband_iterations: int | None = Field(default=None, ge=1, description="Rounds of all brackets; null: as many as fit.")
+
+
+class _Oracle:
+    """One KerasTuner oracle behind ask and tell. KerasTuner's own budget and failure limits are off: ours count."""
+
+    def __init__(self, oracle: Any, problem: Problem) -> None:
+        oracle._set_project_dir(str(problem.folder), "keras_tuner")
+        self._oracle = oracle
+        self._problem = problem
+        self._ours: dict[str, TrialId] = {}
+        self._theirs: list[str] = []
+
+    def ask(self) -> Proposal | Wait | Done:
+        trial = self._oracle.create_trial("tuner0")
+        if trial.status == "STOPPED":
+            return Done("KerasTuner's oracle has no new configuration")
+        if trial.status == "IDLE":
+            return Wait()
+        self._ours[trial.trial_id] = len(self._theirs)
+        self._theirs.append(trial.trial_id)
+        return self._proposal(trial.hyperparameters.values)
+
+    def _proposal(self, values: dict[str, Any]) -> Proposal:
+        return Proposal(_decode(self._problem.space, values), self._problem.max_epochs)
+
+    def tell(self, trial: Trial) -> None:
+        assert trial.outcome is not None
+        theirs = self._oracle.get_trial(self._theirs[trial.id])
+        if trial.outcome.loss is None:
+            theirs.status = "INVALID"
+            theirs.message = trial.outcome.reason
+        else:
+            self._oracle.update_trial(theirs.trial_id, {"loss": trial.outcome.loss})
+            theirs.status = "COMPLETED"
+        self._oracle.end_trial(theirs)
+
+    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+        return True
+
+
+class Random(_Oracle):
+    """keras_tuner.oracles.RandomSearchOracle."""
+
+    def __init__(self, problem: Problem, settings: RandomSettings) -> None:
+        from keras_tuner import oracles
+
+        super().__init__(oracles.RandomSearchOracle(max_trials=None, **_common(problem)), problem)
+
+
+class Hyperband(_Oracle):
+    """keras_tuner.oracles.HyperbandOracle. A promoted trial takes over its parent's best weights, not the optimizer's state,
+    as keras_tuner.Hyperband does."""
+
+    def __init__(self, problem: Problem, settings: HyperbandSettings) -> None:
+        from keras_tuner import oracles
+
+        oracle = oracles.HyperbandOracle(
+            max_epochs=problem.max_epochs,
+            factor=settings.factor,
+            hyperband_iterations=settings.hyperband_iterations,
+            **_common(problem),
+        )
+        super().__init__(oracle, problem)
+
+    def _proposal(self, values: dict[str, Any]) -> Proposal:
+        parent = values.get("tuner/trial_id")
+        return Proposal(
+            _decode(self._problem.space, values),
+            int(values["tuner/epochs"]),
+            None if parent is None else self._ours[parent],
+            Inherit.BEST_WEIGHTS,
+        )
+
+
+def _common(problem: Problem) -> dict[str, Any]:
+    import keras_tuner
+
+    return {
+        "objective": keras_tuner.Objective("loss", "min"),
+        "seed": problem.seed,
+        "hyperparameters": _encode(problem.space),
+        "max_retries_per_trial": 0,
+        "max_consecutive_failed_trials": 10**9,
+    }
+
+
+def _encode(space: Space) -> Any:
+    """The space as KerasTuner's HyperParameters; categories go by their index, since a Choice takes values of one type only."""
+    import keras_tuner
+
+    hps = keras_tuner.HyperParameters()
+    for name in space.order():
+        parameter = space[name]
+        with ExitStack() as scopes:
+            for other, values in (parameter.when or {}).items():
+                scopes.enter_context(hps.conditional_scope(other, [_code(space[other], v) for v in values]))
+            match parameter:
+                case Categorical():
+                    hps.Choice(name, list(range(len(parameter.values))), ordered=False)
+                case Int():
+                    hps.Int(name, parameter.low, parameter.high, parameter.step, "log" if parameter.log else "linear")
+                case Float():
+                    hps.Float(name, parameter.low, parameter.high, parameter.step, "log" if parameter.log else "linear")
+    return hps
+
+
+def _code(parameter: Categorical | Int | Float, value: Any) -> Any:
+    return parameter.index(value) if isinstance(parameter, Categorical) else value
+
+
+def _decode(space: Space, values: dict[str, Any]) -> dict[str, Any]:
+    return space.activate(
+        {
+            name: parameter.values[values[name]] if isinstance(parameter, Categorical) else values[name]
+            for name, parameter in space.items()
+            if name in values
+        }
+    )

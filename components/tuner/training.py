@@ -1,0 +1,241 @@
+"""The objective that trains: on this side a worker process is fed with trials, on the other it trains them with Keras."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+import traceback
+from collections.abc import Generator
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from ..core.problem import Checkpoint, Epoch, Inherit, TrainingFailed, Trial
+from ..core.study import Goal, Training
+from .loop import WorkerDied
+from .processes import Child, ChildDied
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a worker needs to know once: the data, the model and how it is trained."""
+
+    data: Path  # a prepared data set's folder
+    model: str
+    training: Training
+    goal: Goal
+    threads: int
+
+
+@dataclass(frozen=True)
+class Job:
+    """One trial, as a worker is told of it."""
+
+    config: dict[str, Any]
+    seed: tuple[int, int]  # the search's seed and the trial's number: the same draws for every method
+    first_epoch: int
+    target_epoch: int
+    inherit: Inherit
+    load: Path | None
+    save: Path | None
+
+
+class Worker:
+    """A long-lived training process; an Objective. It starts with the first trial, and anew after it died."""
+
+    def __init__(self, workplace: Workplace, log: Path) -> None:
+        self._workplace = workplace
+        self._log = log
+        self._child: Child | None = None
+        self._seed = 0
+        self.device = "not started"
+        self.peak_memory_bytes: int | None = None
+
+    def start(self) -> None:
+        """Start the process, so that it imports Keras while the method gets ready."""
+        if self._child is None:
+            threads = str(self._workplace.threads)
+            self._child = Child(f"{__name__}:serve", {"OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "2"}, self._log)
+            self._child.send(self._workplace)
+
+    def serve_search(self, seed: int) -> None:
+        """From now on the trials are those of the search with this seed."""
+        self._seed = seed
+        self.start()
+        if self.device == "not started":
+            self.device = self._receive()[1]
+
+    def __call__(self, trial: Trial, checkpoint: Checkpoint | None) -> Generator[Epoch, None, None]:
+        checkpoint = checkpoint or Checkpoint()
+        self.serve_search(self._seed)
+        proposal = trial.proposal
+        job = Job(
+            dict(proposal.config),
+            (self._seed, trial.id),
+            trial.first_epoch,
+            proposal.target_epoch,
+            checkpoint.inherit,
+            checkpoint.load,
+            checkpoint.save,
+        )
+        self._send(job)
+        while True:
+            kind, value, self.peak_memory_bytes = self._receive()
+            if kind == "failed":
+                raise TrainingFailed(value)
+            if kind == "done":
+                return
+            try:
+                yield value
+            except GeneratorExit:
+                self._stop()
+                return
+            self._send(True)
+
+    def _stop(self) -> None:
+        """Let the worker end the trial after this epoch and save its weights."""
+        self._send(False)
+        kind, value, self.peak_memory_bytes = self._receive()
+        if kind == "failed":
+            raise TrainingFailed(value)
+
+    def _send(self, message: object) -> None:
+        assert self._child is not None
+        try:
+            self._child.send(message)
+        except ChildDied as death:
+            raise self._died(death) from None
+
+    def _receive(self) -> Any:
+        assert self._child is not None
+        try:
+            return self._child.receive()
+        except ChildDied as death:
+            raise self._died(death) from None
+
+    def _died(self, death: ChildDied) -> WorkerDied:
+        self.close()
+        return WorkerDied(str(death))
+
+    def close(self) -> None:
+        if self._child is not None:
+            self._child.close()
+        self._child = None
+        self.device = "not started"
+
+
+# The worker process's side
+
+
+def serve(pipe: Connection) -> None:
+    """Train jobs until the pipe closes. Only the train and validation parts of the data are ever opened."""
+    workplace: Workplace = pipe.recv()
+    from ..core.learning.training import PeakMemory, set_up
+
+    device = set_up(workplace.training, workplace.threads)
+    bench = _Bench(workplace, PeakMemory())
+    pipe.send(("ready", device, None))
+    while True:
+        job: Job = pipe.recv()
+        try:
+            bench.train(job, pipe)
+            pipe.send(("done", None, bench.memory.read()))
+        except (EOFError, BrokenPipeError, ConnectionResetError):
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever Keras or the user's builder raises is the trial's outcome
+            traceback.print_exc()
+            pipe.send(("failed", f"{type(error).__name__}: {error}"[:2000], bench.memory.read()))
+
+
+class _Bench:
+    """A worker's data and its way to train a job: one model, or one a fold, side by side."""
+
+    def __init__(self, workplace: Workplace, memory: Any) -> None:
+        self._workplace = workplace
+        self.memory = memory
+        self._parts, self._classes = _parts(workplace.data)
+
+    def train(self, job: Job, pipe: Connection) -> None:
+        from ..core.learning.training import Learner
+
+        self.memory.reset()
+        place = self._workplace
+        shape = self._parts[0][0].shape[1:]
+        began = time.monotonic()
+        learners: list[Learner] = []
+        try:
+            for fold in range(len(self._parts)):
+                learners.append(Learner(place.model, job.config, place.training, shape, self._classes, _seed(job, fold)))
+                if job.load is not None:
+                    learners[fold].take_over(job.load, job.inherit, fold)
+            keeper = _Keeper(job, place.goal)
+            for number in range(job.first_epoch + 1, job.target_epoch + 1):
+                metrics = self._epoch(learners, number)
+                keeper.note(metrics, learners)
+                epoch = Epoch(number, metrics, time.monotonic() - began)
+                pipe.send(("epoch", epoch, self.memory.read()))
+                if not pipe.recv():
+                    break
+                began = time.monotonic()
+            keeper.save(learners)
+        finally:
+            for learner in learners:
+                learner.close()
+
+    def _epoch(self, learners: list[Any], number: int) -> dict[str, float]:
+        folds = [
+            learner.train(number, x, y, (x_val, y_val))
+            for learner, (x, y, x_val, y_val) in zip(learners, self._parts, strict=True)
+        ]
+        return {name: math.fsum(f[name] for f in folds) / len(folds) for name in folds[0]}
+
+
+def _seed(job: Job, fold: int) -> int:
+    from ..core.learning.training import seed_of
+
+    return seed_of(*job.seed, fold)
+
+
+def _parts(data: Path) -> tuple[list[tuple[Any, Any, Any, Any]], int]:
+    """(x_train, y_train, x_validation, y_validation), once, or once a fold; and the number of classes."""
+    import numpy as np
+
+    from ..core.prepared import Prepared, load_folds, load_part
+
+    prepared = Prepared.read(data)
+    x, y = load_part(data, "train")
+    if prepared.folds is None:
+        return [(x, y, *load_part(data, "validation"))], len(prepared.classes)
+    fold = load_folds(data)
+    masks = [fold == k for k in range(prepared.folds)]
+    return [(np.asarray(x[~m]), np.asarray(y[~m]), np.asarray(x[m]), np.asarray(y[m])) for m in masks], len(prepared.classes)
+
+
+class _Keeper:
+    """Keeps a trial's best weights in mind and writes its checkpoint, where a later trial may continue it."""
+
+    def __init__(self, job: Job, goal: Goal) -> None:
+        self._file = job.save
+        self._goal = goal
+        self._least = math.inf
+        self._best: list[list[Any]] = []
+
+    def note(self, metrics: dict[str, float], learners: list[Any]) -> None:
+        loss = self._goal.sign * metrics[self._goal.metric]
+        if self._file is not None and loss < self._least:
+            self._least = loss
+            self._best = [learner.weights() for learner in learners]
+
+    def save(self, learners: list[Any]) -> None:
+        from ..core.learning.training import save_checkpoint
+
+        if self._file is None or not self._best:
+            return
+        os.makedirs(self._file.parent, exist_ok=True)
+        folds = [
+            {"last": learner.weights(), "optimizer": learner.state(), "best": best}
+            for learner, best in zip(learners, self._best, strict=True)
+        ]
+        save_checkpoint(self._file, folds)

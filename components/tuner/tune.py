@@ -1,0 +1,164 @@
+"""The tuner step as a plain function: the searches of one cell, seeds side by side, each with its own method process."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import tempfile
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+from ..core import layout
+from ..core.errors import CellFailed
+from ..core.machine import cores, versions
+from ..core.prepared import Prepared
+from ..core.problem import Problem
+from ..core.record import SearchRecord, Writer, read_search, replay
+from ..core.storage import Store
+from ..core.stored import claim, write_failure
+from ..core.study import Cell, Study
+from ..core.tracking import Delivery, Tracker
+from .budget import Budget
+from .checkpoints import NoCheckpoints, StoredCheckpoints
+from .host import HostedMethod, MethodFailed
+from .loop import Search
+from .registry import MethodSpec, find
+from .training import Worker, Workplace
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What a tuner step hands on: the cell's searches, and what could not be delivered to the tracking server yet."""
+
+    searches: tuple[SearchRecord, ...]
+    backlog: str | None
+
+
+def tune(study: Study, cell: Cell, data: Path, store: Store, tracking_uri: str, report: Callable[[str], None] = print) -> Tuned:
+    """Search with every seed of the study, from where the records stand to their ends.
+
+    `data` is a prepared data set's folder. A failing search leaves the others running; the first failure is raised at the end,
+    after it has been noted in the store for the report.
+    """
+    failure = layout.failure("tuner", cell.dataset, cell.method.label)
+    try:
+        study_id = claim(store, study)
+        tracker = Tracker(store, study, study_id, tracking_uri)
+        searches = _Searches(study, cell, data, store, study_id)
+        delivery = Delivery(lambda: tracker.deliver(cell, searches.records()), waiting=lambda: tracker.waiting, report=report)
+        delivery.start()
+        try:
+            searches.run()
+        finally:
+            backlog = delivery.close()
+    except BaseException as error:
+        write_failure(store, failure, "tuner", error)
+        raise
+    store.delete(failure)
+    return Tuned(tuple(searches.records()), backlog)
+
+
+class _Searches:
+    """The searches of a cell: as many side by side as there are workers, each worker kept for the next seed."""
+
+    def __init__(self, study: Study, cell: Cell, data: Path, store: Store, study_id: str) -> None:
+        self._study = study
+        self._cell = cell
+        self._store = store
+        self._spec = find(cell.method.name)
+        self._workers = min(study.resources.workers or cores(), len(study.seeds))
+        self._workplace = Workplace(data, study.model, study.training, study.objective, max(1, cores() // self._workers))
+        self._header = header(study_id, cell, self._spec, Prepared.read(data))
+        self._local = threading.local()
+        self._open_workers: list[Worker] = []
+        self._writers: dict[int, Writer] = {}
+        self._scratch = Path(tempfile.mkdtemp(prefix="tuneoff-"))
+
+    def records(self) -> list[SearchRecord]:
+        return [self._record(seed) for seed in self._study.seeds]
+
+    def _record(self, seed: int) -> SearchRecord:
+        dataset, label = self._cell.dataset, self._cell.method.label
+        if seed in self._writers:
+            return replay(tuple(self._writers[seed].events), dataset, label, seed)
+        return read_search(self._store, dataset, label, seed)
+
+    def run(self) -> None:
+        try:
+            with ThreadPoolExecutor(self._workers) as pool:
+                futures = [pool.submit(self._search, seed) for seed in self._study.seeds]
+            for future in futures:
+                future.result()
+        finally:
+            for worker in self._open_workers:
+                worker.close()
+            shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _search(self, seed: int) -> None:
+        record = self._open(seed)
+        try:
+            if record.over:
+                return
+            record.open(seed=seed, **self._header)
+            worker = self._worker()
+            worker.start()
+            folder = self._scratch / f"seed-{seed}"
+            (folder / "method").mkdir(parents=True)
+            method = HostedMethod(
+                self._spec.name, self._cell.method.settings, self._problem(seed, folder), self._log("method", seed)
+            )
+            try:
+                worker.serve_search(seed)
+                checkpoints = self._checkpoints(seed, folder) if self._spec.warm_start else NoCheckpoints()
+                budget = Budget(self._study.budget.limits)
+                Search(self._spec, method, worker, record, budget, self._study.objective, checkpoints).run()
+            finally:
+                method.close()
+                shutil.rmtree(folder, ignore_errors=True)
+        except MethodFailed as error:
+            raise CellFailed(f"{self._cell.name}, seed {seed}: {error}.") from error
+        finally:
+            record.close()
+
+    def _open(self, seed: int) -> Writer:
+        journal = self._store.journal(layout.events(self._cell.dataset, self._cell.method.label, seed))
+        return self._writers.setdefault(seed, Writer(journal))
+
+    def _worker(self) -> Worker:
+        if not hasattr(self._local, "worker"):
+            self._local.worker = Worker(self._workplace, self._log("worker", len(self._open_workers)))
+            self._open_workers.append(self._local.worker)
+        worker: Worker = self._local.worker
+        return worker
+
+    def _problem(self, seed: int, folder: Path) -> Problem:
+        budget = self._study.budget
+        return Problem(self._study.space, budget.epochs_per_trial, seed, folder, budget.trials, budget.epochs, budget.seconds)
+
+    def _checkpoints(self, seed: int, folder: Path) -> StoredCheckpoints:
+        return StoredCheckpoints(self._store, layout.checkpoints(self._cell.dataset, self._cell.method.label, seed), folder)
+
+    def _log(self, what: str, number: int) -> Path:
+        logs = os.environ.get("TUNEOFF_LOGS")
+        folder = Path(logs) if logs else self._scratch
+        return folder / f"{self._cell.dataset}.{self._cell.method.label}.{what}-{number}.log"
+
+
+VERSIONED = ("tuneoff", "tensorflow", "tensorflow-cpu", "keras", "numpy", "kfp", "mlflow")
+
+
+def header(study_id: str, cell: Cell, spec: MethodSpec, prepared: Prepared) -> dict[str, object]:
+    """What an `opened` event says of the search beside its process: what is searched on which data with which versions."""
+    return {
+        "study_id": study_id,
+        "dataset": cell.dataset,
+        "method": cell.method.model_dump(),
+        "data": prepared.fingerprint,
+        "versions": {"python": platform.python_version(), **versions(*VERSIONED, spec.framework)},
+        "platform": platform.platform(),
+        "cores": cores(),
+    }

@@ -1,0 +1,60 @@
+"""The one pipeline: data preparation per data set, a tuner and an evaluator per method × data set, a report at the end."""
+
+from typing import Any
+
+from kfp import dsl
+
+from ..components.core.study import Resources, Study
+from ..components.data_prep.component import data_prep
+from ..components.evaluator.component import evaluate
+from ..components.reporter.component import report
+from ..components.tuner.component import tune
+
+
+def bakeoff(study: Study) -> Any:
+    """The study's KFP pipeline. Its parameters: where the results go (`store`), the MLflow server (`tracking`), the study."""
+    plan = portable(study).model_dump_json()
+    resources = study.resources
+
+    @dsl.pipeline(name=f"tuneoff-{study.name}".replace(".", "-").replace("_", "-"), description=f"Tuneoff study {study.name}")
+    def pipeline(store: str, tracking: str = "", study_json: str = plan) -> None:
+        final = report(study=study_json, store=store, tracking=tracking)
+        _step(final, resources, "report")
+        with dsl.ExitHandler(final, name="bake-off"):
+            for dataset in study.datasets:
+                prepared = data_prep(study=study_json, dataset=dataset.name, store=store)
+                _step(prepared, resources, f"prepare {dataset.name}")
+                prepared.set_caching_options(resources.cache and dataset.path is None)
+                with dsl.ParallelFor([m.label for m in study.methods], name=f"methods on {dataset.name}") as method:
+                    cell = {"study": study_json, "dataset": dataset.name, "method": method, "store": store, "tracking": tracking}
+                    tuned = tune(**cell, prepared=prepared.outputs["prepared"])
+                    _gpu(_step(tuned, resources, f"tune on {dataset.name}"), resources)
+                    evaluated = evaluate(**cell, prepared=prepared.outputs["prepared"]).after(tuned)
+                    _gpu(_step(evaluated, resources, f"evaluate on {dataset.name}"), resources)
+
+    return pipeline
+
+
+def portable(study: Study) -> Study:
+    """The study without what belongs to the place where it runs: those are the pipeline's parameters."""
+    tracking = study.tracking.model_copy(update={"uri": None})
+    return study.model_copy(update={"artifacts": None, "tracking": tracking})
+
+
+def _step(task: Any, resources: Resources, title: str) -> Any:
+    """Requests and limits, retries and caching of one step."""
+    task.set_display_name(title)
+    task.set_caching_options(False)
+    if resources.retries:
+        task.set_retry(resources.retries, backoff_duration="2s", backoff_factor=2.0)
+    if resources.cpu:
+        task.set_cpu_request(resources.cpu).set_cpu_limit(resources.cpu)
+    if resources.memory:
+        task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
+    return task
+
+
+def _gpu(task: Any, resources: Resources) -> Any:
+    if resources.gpu:
+        task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(resources.gpu)
+    return task

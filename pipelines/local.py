@@ -1,0 +1,144 @@
+"""Running the pipeline on this machine, unchanged, by KFP's own local runner, and watching it through the record."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from ..components.core.errors import StudyError
+from ..components.core.machine import CORES, RUN_PID, cores, end_with_run
+from ..components.core.storage import Store, open_store
+from ..components.core.stored import StudyResult, claim, read_study
+from ..components.core.study import Study
+from ..components.core.tracking import Tracker, attempt, tracking_uri
+
+SIDE_BY_SIDE = 2
+"""Iterations of a loop that kfp.local runs at the same time, whatever it is told."""
+
+Watch = Callable[[StudyResult], None]
+
+
+def store_of(study: Study, out: Path) -> Store:
+    """Where the study's record and results go: its `artifacts`, or the output folder."""
+    return open_store(study.artifacts or str(out))
+
+
+def run(
+    study: Study,
+    out: Path,
+    watch: Watch = lambda result: None,
+    search_path: tuple[Path, ...] = (),
+    note: Callable[[str], None] = lambda line: None,
+) -> StudyResult:
+    """Run the study, or what is left of it, and return all that it left in its store.
+
+    `watch` is called about once a second with what the record holds, `note` with what the user should know. The steps find the user's own modules in `search_path`.
+    StudyError where the folder holds another study.
+    """
+    store = store_of(study, out)
+    study_id = claim(store, study)
+    out.mkdir(parents=True, exist_ok=True)
+    tracking = tracking_uri(study, str(out))
+    attempt(Tracker(store, study, study_id, tracking).prepare, note)
+    pipeline = _start(study, out, store, tracking, search_path)
+    try:
+        _watch(pipeline, store, watch)
+    except KeyboardInterrupt:
+        _end(pipeline)
+        raise
+    return read_study(store)
+
+
+def _start(study: Study, out: Path, store: Store, tracking: str, search_path: tuple[Path, ...]) -> subprocess.Popen[bytes]:
+    """KFP's local runner in a process of its own, its talk in logs/pipeline.log."""
+    logs = out / "logs"
+    logs.mkdir(exist_ok=True)
+    places = [str(p.absolute()) for p in search_path] + [p for p in [os.environ.get("PYTHONPATH")] if p]
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(places),
+        "TUNEOFF_LOGS": str(logs.absolute()),
+        RUN_PID: str(os.getpid()),
+        CORES: str(max(1, cores() // min(SIDE_BY_SIDE, len(study.methods)))),
+    }
+    orders = {"study": study.model_dump_json(), "out": str(out.absolute()), "store": store.uri, "tracking": tracking}
+    with open(logs / "pipeline.log", "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", __name__],
+            stdin=subprocess.PIPE,
+            stdout=log,
+            stderr=log,
+            env=environment,
+            start_new_session=True,
+        )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(orders).encode())
+    process.stdin.close()
+    return process
+
+
+def _watch(pipeline: subprocess.Popen[bytes], store: Store, watch: Watch) -> None:
+    while pipeline.poll() is None:
+        began = time.monotonic()
+        watch(read_study(store))
+        pause = max(1.0, 10 * (time.monotonic() - began))  # looking must not cost more than a tenth of the time
+        try:
+            pipeline.wait(pause)
+        except subprocess.TimeoutExpired:
+            continue
+    watch(read_study(store))
+
+
+def _end(pipeline: subprocess.Popen[bytes]) -> None:
+    """End the runner and its steps, which are in a session of their own."""
+    try:
+        os.killpg(pipeline.pid, signal.SIGTERM)
+        pipeline.wait(10)
+    except ProcessLookupError:
+        return
+    except subprocess.TimeoutExpired:
+        os.killpg(pipeline.pid, signal.SIGKILL)
+
+
+def failures(result: StudyResult) -> list[str]:
+    """A sentence for each cell that has no whole result."""
+    sentences = []
+    for cell in result.cells:
+        if cell.failures:
+            sentences += [f"{cell.cell.name}: {f.step} failed: {f.reason}" for f in cell.failures]
+        elif cell.evaluation is None:
+            sentences.append(f"{cell.cell.name}: no evaluation; see logs/pipeline.log")
+    return sentences
+
+
+def main() -> None:
+    """The runner's process: compile the pipeline from the study on stdin, and run it."""
+    end_with_run()
+    orders = json.load(sys.stdin)
+    study = Study.model_validate_json(orders["study"])
+    out = Path(orders["out"])
+    from kfp import local
+
+    from .bakeoff import bakeoff
+
+    local.init(
+        runner=local.SubprocessRunner(use_venv=False),
+        pipeline_root=str(out / "kfp"),
+        raise_on_error=False,
+        enable_caching=study.resources.cache,
+        cache_root=str(out / "kfp" / "cache"),
+    )
+    bakeoff(study)(store=orders["store"], tracking=orders["tracking"], study_json=orders["study"])
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except StudyError as error:
+        sys.exit(str(error))

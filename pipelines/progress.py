@@ -1,0 +1,155 @@
+"""How a run shows how far it is: a line per cell, drawn from the record alone."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from types import TracebackType
+
+from rich.console import Console
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from ..components.core.record import SearchRecord
+from ..components.core.stored import CellResult, StudyResult
+from ..components.core.study import Budget
+
+PLAIN_EVERY_SECONDS = 10.0
+
+
+@dataclass(frozen=True)
+class CellProgress:
+    """A cell in the numbers of its line."""
+
+    name: str
+    share: float  # of the budget used, 0 to 1
+    trials: int
+    failed: int
+    epochs: int
+    best: float | None  # in the objective's own direction
+    seconds_left: float | None  # None before the first trial has ended, and after the last
+    state: str
+
+
+def cell_progress(result: StudyResult, cell: CellResult, now: float) -> CellProgress:
+    """The cell's line from its records; `now` in seconds since 1970."""
+    study = result.study
+    shares = [_share(study.budget, s) for s in cell.searches]
+    share = sum(shares) / len(shares)
+    best = [t.trial.outcome.loss for s in cell.searches for t in [s.incumbent] if t and t.trial.outcome]
+    least = min((loss for loss in best if loss is not None), default=None)
+    begun = [t.asked_at for s in cell.searches for t in s.trials[:1]]
+    left = (now - min(begun)) * (1 - share) / share if begun and 0 < share < 1 else None
+    return CellProgress(
+        name=cell.cell.name,
+        share=share,
+        trials=sum(len(s.told) for s in cell.searches),
+        failed=sum(t.status in ("failed", "diverged") for s in cell.searches for t in s.told),
+        epochs=sum(s.spent.epochs for s in cell.searches),
+        best=None if least is None else study.objective.sign * least,
+        seconds_left=left,
+        state=_state(cell, share),
+    )
+
+
+def _share(budget: Budget, search: SearchRecord) -> float:
+    """How much of its budget a search has used: of the limit that is nearest."""
+    if search.ended:
+        return 1.0
+    spent, limits = search.spent, budget.limits
+    ended = sum(t.trial.proposal.parent is None for t in search.told)
+    pairs = ((ended, limits.trials), (spent.epochs, limits.epochs), (spent.seconds, limits.seconds))
+    return min(1.0, max(used / limit for used, limit in pairs if limit))
+
+
+def _state(cell: CellResult, share: float) -> str:
+    if cell.failures:
+        return f"failed: {cell.failures[-1].reason}"
+    if cell.evaluation is not None:
+        scores = [r.test_accuracy for r in cell.evaluation.retrainings]
+        return f"test {sum(scores) / len(scores):.4f}"
+    if share >= 1:
+        return "evaluating"
+    return "searching" if any(s.trials for s in cell.searches) else "waiting"
+
+
+class Display:
+    """Shows a run while it lives: redrawn in place on a terminal, a line for each change elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._live = Live(console=console, refresh_per_second=4) if console.is_terminal else None
+        self._last: dict[str, str] = {}
+        self._said_at = 0.0
+
+    def __enter__(self) -> Display:
+        if self._live is not None:
+            self._live.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        if self._live is not None:
+            self._live.stop()
+
+    def show(self, result: StudyResult) -> None:
+        cells = [cell_progress(result, cell, time.time()) for cell in result.cells]
+        if self._live is not None:
+            self._live.update(table(cells), refresh=True)
+        else:
+            self._say(cells)
+
+    def _say(self, cells: list[CellProgress]) -> None:
+        """Lines that have changed: a change of state at once, mere progress now and then."""
+        due = time.monotonic() - self._said_at > PLAIN_EVERY_SECONDS
+        for cell in cells:
+            moved = self._last.get(cell.name) != line(cell)
+            turned = self._last.get(cell.name, "· waiting").rpartition("· ")[2] != cell.state
+            if turned or (moved and due):
+                self._last[cell.name] = line(cell)
+                self._console.print(Text(line(cell)), soft_wrap=True)
+        if due:
+            self._said_at = time.monotonic()
+
+
+def table(cells: list[CellProgress]) -> Table:
+    """The terminal's view: one row per cell."""
+    grid = Table(box=None, pad_edge=False, expand=False)
+    for title in ("cell", ""):
+        grid.add_column(title)
+    for title in ("trials", "epochs", "best", "left"):
+        grid.add_column(title, justify="right")
+    grid.add_column("", overflow="ellipsis", no_wrap=True, max_width=60)
+    for cell in cells:
+        failed = f" ({cell.failed} failed)" if cell.failed else ""
+        grid.add_row(
+            Text(cell.name),
+            ProgressBar(total=1, completed=cell.share, width=24),
+            f"{cell.trials}{failed}",
+            str(cell.epochs),
+            _number(cell.best),
+            _clock(cell.seconds_left),
+            Text(cell.state),
+        )
+    return grid
+
+
+def line(cell: CellProgress) -> str:
+    """The cell as one line of text."""
+    failed = f", {cell.failed} failed" if cell.failed else ""
+    left = f" · {_clock(cell.seconds_left)} left" if cell.seconds_left is not None else ""
+    best = f" · best {_number(cell.best)}" if cell.best is not None else ""
+    return f"{cell.name} {cell.share:4.0%} · {cell.trials} trials{failed} · {cell.epochs} epochs{best}{left} · {cell.state}"
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4f}"
+
+
+def _clock(seconds: float | None) -> str:
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,5 @@
+"""python -m tuneoff"""
+
+from .cli import main
+
+main()

@@ -1,0 +1,134 @@
+"""The record: whatever a kill leaves of its last write, reading and going on lose nothing that was acknowledged."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from made import made_store, made_study
+from toy import essence, run_toy
+from tuneoff.components.core import layout
+from tuneoff.components.core.errors import RecordError, StudyError
+from tuneoff.components.core.record import Writer, parse, read_search, replay
+from tuneoff.components.core.storage import FileJournal, FolderStore, whole_lines
+from tuneoff.components.core.stored import claim, read_study
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    log = tmp_path_factory.mktemp("record") / "seed-0.jsonl"
+    run_toy(log)
+    return log.read_bytes()
+
+
+def test_a_killed_search_ends_as_if_it_had_not_stopped_whatever_events_are_left(undisturbed: bytes, tmp_path: Path) -> None:
+    lines, _ = whole_lines(undisturbed)
+    whole = essence(parse(lines))
+    for kept in range(len(lines) + 1):
+        log = tmp_path / f"{kept}.jsonl"
+        log.write_bytes(b"".join(line + b"\n" for line in lines[:kept]))
+        assert essence(run_toy(log)) == whole, f"killed after {kept} events"
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_a_torn_write_is_cut_off_before_anything_is_appended(undisturbed: bytes, data: st.DataObject) -> None:
+    cut = data.draw(st.integers(0, len(undisturbed)), "cut")
+    tail = data.draw(
+        st.sampled_from([b"", b"\0" * 64, b"\xff\xfe{", b'{"seq":'.ljust(100, b" ")]), "what the disk made of the rest"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "seed-0.jsonl")
+        log.write_bytes(undisturbed[:cut] + tail)
+        assert essence(run_toy(log)) == essence(parse(whole_lines(undisturbed)[0]))
+        parse(whole_lines(log.read_bytes())[0])  # every line is whole and in sequence
+
+
+@settings(deadline=None, max_examples=30)
+@given(cuts=st.lists(st.floats(0, 1), min_size=2, max_size=5))
+def test_it_may_be_killed_again_and_again(undisturbed: bytes, cuts: list[float]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        log = Path(folder, "seed-0.jsonl")
+        for cut in cuts:
+            run_toy(log)
+            content = log.read_bytes()
+            log.write_bytes(content[: int(cut * len(content))])
+        assert essence(run_toy(log)) == essence(parse(whole_lines(undisturbed)[0]))
+
+
+def test_damage_before_the_last_line_is_an_error_that_names_the_line(tmp_path: Path, undisturbed: bytes) -> None:
+    lines = whole_lines(undisturbed)[0]
+    for damaged in (b"not json", json.dumps({"seq": 99, "event": "told"}).encode(), b"[]"):
+        log = tmp_path / "seed-0.jsonl"
+        log.write_bytes(b"\n".join([*lines[:3], damaged, *lines[4:], b""]))
+        with pytest.raises(RecordError, match="line 4 of the record is damaged"):
+            run_toy(log)
+
+
+def test_a_record_of_a_later_schema_is_refused(tmp_path: Path) -> None:
+    log = tmp_path / "seed-0.jsonl"
+    log.write_bytes(b'{"seq":0,"event":"opened","schema":99}\n')
+    with pytest.raises(RecordError, match="schema 99"):
+        Writer(FileJournal(log))
+
+
+def test_a_second_writer_is_kept_out_while_readers_are_not(tmp_path: Path) -> None:
+    log = tmp_path / "seed-0.jsonl"
+    first = FileJournal(log)
+    first.append(b'{"seq":0}')
+    with pytest.raises(RecordError, match="written by another process"):
+        FileJournal(log, patience_seconds=0.2)
+    assert FolderStore(tmp_path).journal_lines("seed-0.jsonl") == [b'{"seq":0}']
+    first.close()
+    second = FileJournal(log, patience_seconds=0.2)
+    assert second.lines() == [b'{"seq":0}']
+    second.close()
+
+
+def test_reading_derives_status_lineage_and_spending(tmp_path: Path) -> None:
+    store = made_store(tmp_path)
+    search = read_search(store, "mnist", "hyperband", 0)
+    assert [t.status for t in search.trials] == ["completed"] * 5 + ["diverged", "failed", "completed"]
+    child = search.trials[4].trial
+    assert (child.proposal.parent, child.config_id, child.first_epoch, child.asked_epochs) == (1, 1, 3, 6)
+    assert search.spent.trials == 7, "a continued trial is no new configuration"
+    assert search.spent.epochs == 4 * 3 + 6 + 1 + 0 + 9, "resumed epochs are not counted twice"
+    best = search.incumbent
+    assert best is not None
+    assert best.trial.outcome is not None
+    assert best.trial.outcome.loss == min(t.trial.outcome.loss for t in search.told if t.trial.outcome and t.trial.outcome.loss)
+    assert search.ended is not None
+
+
+def test_a_trial_cut_off_by_a_kill_is_running_and_keeps_its_epochs(tmp_path: Path) -> None:
+    store = made_store(tmp_path)
+    broken = read_search(store, "fashion_mnist", "hyperband", 0)
+    assert broken.trials[-1].status == "running"
+    assert len(broken.trials[-1].curve) == 1
+    assert broken.ended is None
+
+
+def test_a_folder_belongs_to_one_study(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    first = claim(store, made_study())
+    assert claim(store, made_study(resources={"workers": 2})) == first, "resources do not make another study"
+    with pytest.raises(StudyError, match=r"holds another study: budget, seeds differ\."):
+        claim(store, made_study(seeds=[7], budget={"trials": 9}))
+
+
+def test_a_folder_without_a_study_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"holds no study: study\.json is missing"):
+        read_study(FolderStore(tmp_path))
+
+
+def test_no_search_is_no_error(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    claim(store, made_study())
+    assert all(not s.trials for c in read_study(store).cells for s in c.searches)
+    assert replay([], "mnist", "grid", 0).incumbent is None
+    assert layout.events("mnist", "grid", 0) == "record/mnist/grid/seed-0.jsonl"

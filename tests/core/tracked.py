@@ -1,0 +1,88 @@
+"""Small stores, a ready-made SQLite schema, and what an MLflow server shows: for the tests of tracking."""
+
+from __future__ import annotations
+
+import functools
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from made import made_study, write_search
+from tuneoff.components.core import layout
+from tuneoff.components.core.prepared import Prepared
+from tuneoff.components.core.storage import FolderStore
+from tuneoff.components.core.stored import claim, read_study
+from tuneoff.components.core.study import Study
+from tuneoff.components.core.tracking.mlflow_runs import KEY, PARENT, STATE, connect, tracking_uri
+
+
+@functools.cache
+def _schema() -> Path:
+    file = Path(tempfile.mkdtemp()) / layout.MLFLOW_DATABASE
+    connect(f"sqlite:///{file}")
+    return file
+
+
+def small_store(root: Path, study: Study | None = None, broken: bool = True) -> FolderStore:
+    """A store with one seed searched for each cell of `study`: three trials that ended and one that did not, or eight that did.
+
+    MLflow's schema, which takes seconds to make, is there already.
+    """
+    study = study or made_study(datasets=["mnist"], methods=["random"], seeds=[0])
+    store = FolderStore(root)
+    claim(store, study)
+    for cell in study.cells:
+        write_search(store, study, cell, study.seeds[0], broken=broken)
+        write_prepared(store, cell.dataset)
+    shutil.copy(_schema(), root / layout.MLFLOW_DATABASE)
+    return store
+
+
+def write_prepared(store: FolderStore, name: str) -> None:
+    prepared = Prepared(
+        name=name,
+        source="built-in",
+        input_shape=(28, 28, 1),
+        classes=tuple("0123456789"),
+        counts={"train": 48, "validation": 12, "test": 10},
+        class_counts={},
+        raw_sums={},
+        fingerprint="ab" * 32,
+    )
+    store.write(layout.prepared(name) + "dataset.json", prepared.model_dump_json().encode())
+
+
+def client_of(store: FolderStore) -> Any:
+    return connect(tracking_uri(read_study(store).study, store.uri))
+
+
+def runs_of(client: Any) -> list[Any]:
+    """All runs of all experiments that are not deleted."""
+    experiments = [e.experiment_id for e in client.search_experiments()]
+    found = client.search_runs(experiments, max_results=1000)
+    assert not found.token
+    return list(found)
+
+
+def shown(client: Any) -> dict[str, dict[str, Any]]:
+    """What the server shows, by key; fails where a key is doubled. Ids and the order of arrival are left out."""
+    runs = runs_of(client)
+    key_of = {run.info.run_id: run.data.tags[KEY] for run in runs}
+    assert len(set(key_of.values())) == len(runs), "a run is there twice"
+    return {run.data.tags[KEY]: _shown(client, run, key_of) for run in runs}
+
+
+def _shown(client: Any, run: Any, key_of: dict[str, str]) -> dict[str, Any]:
+    tags = {name: value for name, value in run.data.tags.items() if name != STATE}
+    if PARENT in tags:
+        tags[PARENT] = key_of[tags[PARENT]]
+    histories = {name: client.get_metric_history(run.info.run_id, name) for name in run.data.metrics}
+    return {
+        "info": (run.info.run_name, run.info.status, run.info.start_time, run.info.end_time),
+        "tags": tags,
+        "params": run.data.params,
+        "metrics": {n: sorted((m.step, m.timestamp, m.value) for m in history) for n, history in histories.items()},
+        "data": [(d.dataset.name, d.dataset.digest) for d in run.inputs.dataset_inputs],
+        "files": sorted(f.path for f in client.list_artifacts(run.info.run_id)),
+    }
