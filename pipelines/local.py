@@ -16,7 +16,7 @@ from ..components.core.machine import CORES, RUN_PID, cores, end_with_run
 from ..components.core.storage import Store, open_store
 from ..components.core.stored import StudyResult, claim, read_study
 from ..components.core.study import Study
-from ..components.core.tracking import Tracker, attempt, tracking_uri
+from ..components.core.tracking import Tracker, attempt, sync_study, tracking_uri
 
 SIDE_BY_SIDE = 2
 """Iterations of a loop that kfp.local runs at the same time, whatever it is told."""
@@ -38,7 +38,8 @@ def run(
 ) -> StudyResult:
     """Run the study, or what is left of it, and return all that it left in its store.
 
-    `watch` is called about once a second with what the record holds, `note` with what the user should know. The steps find the user's own modules in `search_path`.
+    `watch` is called about once a second with what the record holds, `note` with what the user should know. The steps find
+    the user's own modules in `search_path`. Before it returns, MLflow and TensorBoard are brought level with the record.
     StudyError where the folder holds another study.
     """
     store = store_of(study, out)
@@ -52,6 +53,7 @@ def run(
     except KeyboardInterrupt:
         _end(pipeline)
         raise
+    attempt(lambda: sync_study(store, tracking), note)
     return read_study(store)
 
 

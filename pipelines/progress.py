@@ -100,6 +100,10 @@ class Display:
         else:
             self._say(cells)
 
+    def note(self, line: str) -> None:
+        """Say something beside the cells' lines."""
+        self._console.print(line, markup=False, soft_wrap=True)
+
     def _say(self, cells: list[CellProgress]) -> None:
         """Lines that have changed: a change of state at once, mere progress now and then."""
         due = time.monotonic() - self._said_at > PLAIN_EVERY_SECONDS

@@ -124,14 +124,15 @@ def read_study(store: Store) -> StudyResult:
 
 
 def read_cell(store: Store, study: Study, cell: Cell) -> CellResult:
-    """All that the store knows of one cell."""
-    label = cell.method.label
-    return CellResult(
-        cell=cell,
-        searches=tuple(read_search(store, cell.dataset, label, seed) for seed in study.seeds),
-        evaluation=read_evaluation(store, cell),
-        failures=tuple(read_failures(store, cell)),
-    )
+    """All that the store knows of one cell; a damaged record is one of its failures."""
+    searches, damaged = [], []
+    for seed in study.seeds:
+        try:
+            searches.append(read_search(store, cell.dataset, cell.method.label, seed))
+        except RecordError as error:
+            searches.append(SearchRecord(cell.dataset, cell.method.label, seed))
+            damaged.append(Failure(step="record", reason=f"seed {seed}: {error}", time=0.0))
+    return CellResult(cell, tuple(searches), read_evaluation(store, cell), (*read_failures(store, cell), *damaged))
 
 
 def read_evaluation(store: Store, cell: Cell) -> Evaluation | None:

@@ -16,7 +16,7 @@ from .wording import THIN, bare, count, is_share, metric_name, score, setting, s
 
 WIDTH, HEIGHT = 380, 260
 WIDE = 460
-LEFT, RIGHT, TOP, BOTTOM = 52, 10, 10, 40
+LEFT, RIGHT, TOP, BOTTOM = 60, 10, 10, 40
 PARALLEL_HEIGHT = 380
 EARLY = 0.05
 """The first share of an axis that does not decide how far the vertical axis reaches."""

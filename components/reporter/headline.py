@@ -37,12 +37,12 @@ def separation(results: Results, answer: Answer) -> str:
         return "Only one method has results here, so there is nothing to compare it with."
     leader = score_of(results, answer.dataset, answer.leader or "")
     runner_up = score_of(results, answer.dataset, answer.runner_up or "")
-    if answer.lead == 0:
-        lead = f"By the mean over seeds, {leader.method} and {runner_up.method} are level."
-    else:
-        lead = f"By the mean over seeds, {leader.method} leads {runner_up.method} by {points(answer.lead or 0.0, metric)}"
-        lead += f"{_compared(answer, metric)}."
     seeds = min(leader.incumbents.n, runner_up.incumbents.n)
+    by = "By the mean over seeds, " if seeds > 1 else ""
+    if answer.lead == 0:
+        lead = f"{by}{leader.method} and {runner_up.method} are level."
+    else:
+        lead = f"{by}{leader.method} leads {runner_up.method} by {points(answer.lead or 0.0, metric)}{_compared(answer, metric)}."
     few = f" {plural(seeds, 'seed').capitalize()} {'is' if seeds == 1 else 'are'} too few to separate the methods."
     caution = few if seeds < ENOUGH_SEEDS else " No test of significance was made." if answer.verdict.startswith("beyond") else ""
     return lead + caution + _unfinished(results, answer)

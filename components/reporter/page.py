@@ -19,7 +19,7 @@ from .numbers import TrialRow
 from .paper import METHODS as PAPER_METHODS
 from .parallel import ALWAYS_DRAWN, parallel
 from .results import Computed, DatasetResults, Results, ranked_names
-from .tables import CellScore, CellState, Confusion, mean_spent, most_confused
+from .tables import CellState, Confusion, mean_spent, most_confused
 
 MOST_BYTES = 4_900_000
 """A page larger than this is made again without its largest parts: KFP's interface holds it in an iframe."""
@@ -167,14 +167,6 @@ def _compact(row: TrialRow) -> str:
     return ", ".join(f"{k} = {wording.setting(v)}" for k, v in row.config.items())
 
 
-def _worst_pairs(table: Confusion) -> list[Any]:
-    return list(most_confused(table, 10))
-
-
-def _spent(score: CellScore) -> tuple[float, float, float]:
-    return mean_spent(score)
-
-
 def _template() -> Any:
     package = __name__.rpartition(".")[0]
     environment = Environment(
@@ -187,7 +179,13 @@ def _template() -> Any:
             "shortened", "spread",
         )
     }  # fmt: skip
-    extra = {"heat": _heat, "colour": _colour, "compact": _compact, "pairs": _worst_pairs, "spent": _spent}
+    extra = {
+        "heat": _heat,
+        "colour": _colour,
+        "compact": _compact,
+        "pairs": partial(most_confused, number=10),
+        "spent": mean_spent,
+    }
     environment.filters.update({**words, **extra})
     environment.globals.update(most_matrix_classes=MOST_MATRIX_CLASSES, most_rows=MOST_ROWS)
     return environment.get_template("template.html")

@@ -14,7 +14,7 @@ from .curves import progress_frame
 from .export import csv, parquet, trials_frame
 from .markdown import full, short
 from .page import page
-from .results import Computed, Results
+from .results import Results, compute
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def report(store: Store, versions: Mapping[str, str] | None = None) -> ReportSum
     study, RecordError where a record is damaged.
     """
     result = read_study(store)
-    computed = Computed(result, versions if versions is not None else {"tuneoff": _own_version()})
+    computed = compute(result, versions if versions is not None else {"tuneoff": _own_version()})
     trials, curves = trials_frame(computed.rows, result.study.space), progress_frame(computed.progress)
     files = {
         "results.json": computed.results.model_dump_json(indent=1).encode(),

@@ -5,12 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
 from ..core.prepared import Prepared
 from ..core.space import Model
 from ..core.stored import CellResult, StudyResult
+from ..core.study import Study
 from .curves import AXES, Band, Learning, Milestone, Progress, axis_end, band, milestones, progress
 from .importance import Importance, importance
 from .numbers import TrialRow, trial_rows
@@ -95,15 +97,23 @@ class Results(Model):
     environment: Environment
 
 
+@dataclass(frozen=True)
 class Computed:
     """The results, and the rows and curves behind them, which go into tables and figures of their own."""
 
-    def __init__(self, result: StudyResult, versions: Mapping[str, str]) -> None:
-        self.study = result.study
-        self.rows = trial_rows(result)
-        self.progress = [progress(s, result.study.objective) for cell in result.cells for s in cell.searches]
-        self.bands = _bands(result, self.progress)
-        self.results = _results(result, versions, self.rows, self.bands)
+    study: Study
+    rows: list[TrialRow]
+    progress: list[Progress]
+    bands: list[Band]
+    results: Results
+
+
+def compute(result: StudyResult, versions: Mapping[str, str]) -> Computed:
+    """All numbers of a study; `versions` are those of the packages that make the report."""
+    rows = trial_rows(result)
+    curves = [progress(s, result.study.objective) for cell in result.cells for s in cell.searches]
+    bands = _bands(result, curves)
+    return Computed(result.study, rows, curves, bands, _results(result, versions, rows, bands))
 
 
 def study_hash(result: StudyResult) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -338,11 +337,6 @@ def mean_spent(score: CellScore) -> tuple[float, float, float]:
     """Configurations, epochs and seconds (training and method) of a cell's mean search."""
     used, n = score.usage, max(score.usage.searches, 1)
     return used.configurations / n, used.epochs / n, (used.training_seconds + used.method_seconds) / n
-
-
-def median_of(values: Sequence[float]) -> float | None:
-    """The median; None without values."""
-    return statistics.median(values) if values else None
 
 
 def _objective(score: CellScore) -> float:

@@ -54,7 +54,7 @@ def tune(study: Study, cell: Cell, data: Path, store: Store, tracking_uri: str, 
         try:
             searches.run()
         finally:
-            backlog = delivery.close()
+            backlog = delivery.close(patience_seconds=10.0)
     except BaseException as error:
         write_failure(store, failure, "tuner", error)
         raise

@@ -77,7 +77,7 @@ def run(study: str, out: Path | None, as_json: bool) -> None:
     counts = f"{len(plan.datasets)} data sets × {len(plan.methods)} methods × {len(plan.seeds)} seeds"
     console.print(f"Study {plan.name}: {counts}, into {folder}", markup=False)
     with Display(console) as display:
-        result = run_here(plan, folder, display.show, (Path(study).parent, Path.cwd()))
+        result = run_here(plan, folder, display.show, (Path(study).parent, Path.cwd()), display.note)
     failed = failures(result)
     for sentence in failed:
         click.echo(f"tuneoff: {sentence}", err=True)
@@ -286,7 +286,8 @@ def fetch(names: tuple[str, ...]) -> None:
 @json_option
 def validate(study: str, as_json: bool) -> None:
     """Check STUDY: every fault in one pass, one sentence each."""
-    from .pipelines.studyfile import check_file, field_name, warnings
+    from .pipelines.faults import field_name
+    from .pipelines.studyfile import check_file, warnings
 
     plan, faults = check_file(study)
     said = warnings(plan) if plan is not None and not faults else []

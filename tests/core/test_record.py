@@ -70,6 +70,16 @@ def test_damage_before_the_last_line_is_an_error_that_names_the_line(tmp_path: P
             run_toy(log)
 
 
+def test_a_damaged_record_is_a_failure_of_its_cell_and_of_no_other(tmp_path: Path) -> None:
+    store = made_store(tmp_path)
+    log = tmp_path / "record/mnist/grid/seed-1.jsonl"
+    log.write_bytes(b"rubbish\n" + log.read_bytes())
+    damaged, *others = read_study(store).cells
+    assert damaged.failures[0].reason.startswith("seed 1: line 1 of the record is damaged")
+    assert [len(s.trials) for s in damaged.searches] == [8, 0, 8]
+    assert not any(c.failures for c in others[:-1])
+
+
 def test_a_record_of_a_later_schema_is_refused(tmp_path: Path) -> None:
     log = tmp_path / "seed-0.jsonl"
     log.write_bytes(b'{"seq":0,"event":"opened","schema":99}\n')

@@ -39,6 +39,12 @@ def small_store(root: Path, study: Study | None = None, broken: bool = True) -> 
     return store
 
 
+def empty_server(file: Path) -> Any:
+    """A client of a new SQLite file."""
+    shutil.copy(_schema(), file)
+    return connect(f"sqlite:///{file}")
+
+
 def write_prepared(store: FolderStore, name: str) -> None:
     prepared = Prepared(
         name=name,
@@ -51,6 +57,33 @@ def write_prepared(store: FolderStore, name: str) -> None:
         fingerprint="ab" * 32,
     )
     store.write(layout.prepared(name) + "dataset.json", prepared.model_dump_json().encode())
+
+
+class Unreliable:
+    """An MLflow client whose n-th write, or first write of a name, raises before or after it was done."""
+
+    WRITES = ("create", "log", "set", "update", "delete", "finalize")
+
+    def __init__(self, client: Any, fails_at: int | str, written: bool = False) -> None:
+        self._client = client
+        self._fails_at = fails_at
+        self._written = written
+        self.writes = self.failures = 0
+        self.failed = ""
+
+    def __getattr__(self, name: str) -> Any:
+        verb = getattr(self._client, name)
+        return verb if not name.startswith(self.WRITES) else lambda *args, **kwargs: self._write(name, verb, args, kwargs)
+
+    def _write(self, name: str, verb: Any, args: Any, kwargs: Any) -> Any:
+        self.writes += 1
+        if self._fails_at not in (self.writes - 1, name) or self.failures:
+            return verb(*args, **kwargs)
+        self.failures += 1
+        self.failed = name
+        if self._written:
+            verb(*args, **kwargs)
+        raise ConnectionError("the answer never came")
 
 
 def client_of(store: FolderStore) -> Any:

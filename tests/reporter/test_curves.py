@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from made_search import made, search
+
 from tuneoff.components.core.problem import Status
 from tuneoff.components.core.study import Goal
 from tuneoff.components.reporter.curves import axis_end, band, lineage, milestones, progress, progress_frame

@@ -6,6 +6,7 @@ import re
 
 import pytest
 from made_search import made, search
+
 from tuneoff.components.core.problem import Status
 from tuneoff.components.core.study import Goal
 from tuneoff.components.reporter.curves import AXES, Learning, axis_end, band, progress
@@ -69,7 +70,12 @@ class TestLearning:
     def one(self, *values, retrainings=()):
         metrics = {m: list(values) for m in ("accuracy", "val_accuracy", "loss", "val_loss")}
         curve = Learning(
-            method="random", seed=0, trial=0, epochs=list(range(1, len(values) + 1)), metrics=metrics, retrainings=list(retrainings)
+            method="random",
+            seed=0,
+            trial=0,
+            epochs=list(range(1, len(values) + 1)),
+            metrics=metrics,
+            retrainings=list(retrainings),
         )
         return learning_charts([curve], {"random": 0})
 

@@ -6,6 +6,7 @@ import math
 
 import pytest
 from made_search import made, search
+
 from tuneoff.components.core.problem import Epoch, Status
 from tuneoff.components.core.study import Goal
 from tuneoff.components.reporter.numbers import counted_epoch, ranked, spread, trial_row
@@ -43,7 +44,14 @@ class TestTrialRow:
 
     def test_a_continued_trial_counts_its_parents_epochs(self):
         row = rows(search(made(0.5, 0.6), made(0.7, parent=0, first=2)))[1]
-        assert (row.config_id, row.parent, row.inherit, row.epochs, row.trained_epochs, row.counted_epoch) == (0, 0, "state", 3, 1, 3)
+        assert (row.config_id, row.parent, row.inherit, row.epochs, row.trained_epochs, row.counted_epoch) == (
+            0,
+            0,
+            "state",
+            3,
+            1,
+            3,
+        )
 
     def test_a_diverged_trial_has_a_reason_and_no_score(self):
         row = rows(search(made(math.nan, status=Status.DIVERGED, reason="loss is nan")))[0]

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
-from made import made_study
 from made_search import made, search
+
+from made import made_study
 from tuneoff.components.core.prepared import Prepared
 from tuneoff.components.core.stored import CellResult
 from tuneoff.components.reporter.numbers import trial_row
@@ -96,7 +97,9 @@ class TestFidelity:
         assert comparison(study, prepared={"mnist": prepared}).best[0].differs == []
 
     def test_a_subset_differs(self):
-        study = made_study(budget={"trials": 120, "epochs_per_trial": 10}, datasets=[{"name": "cifar10", "subset": {"train": 100}}])
+        study = made_study(
+            budget={"trials": 120, "epochs_per_trial": 10}, datasets=[{"name": "cifar10", "subset": {"train": 100}}]
+        )
         assert [d.split(":")[0] for d in comparison(study).best[2].differs] == ["training images"]
 
     def test_another_space_and_network_differ(self):

@@ -12,8 +12,9 @@ from html.parser import HTMLParser
 import jsonschema
 import pandas as pd
 import pytest
-from made import made_store, made_study, write_evaluation, write_search
 from made_search import lines, made
+
+from made import made_store, made_study, write_evaluation, write_search
 from tuneoff.components.core import layout
 from tuneoff.components.core.errors import StudyError
 from tuneoff.components.core.prepared import Prepared
@@ -22,7 +23,7 @@ from tuneoff.components.core.storage import FolderStore
 from tuneoff.components.core.stored import ClassScore, claim, read_evaluation, read_study
 from tuneoff.components.reporter.page import MOST_BYTES, page
 from tuneoff.components.reporter.report import report
-from tuneoff.components.reporter.results import Computed
+from tuneoff.components.reporter.results import compute
 
 NAMES = (
     "results.json",
@@ -44,14 +45,17 @@ CONDITIONAL = {
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory):
-    """The made-up study of tests/made.py, reported; its last cell failed."""
-    found = made_store(tmp_path_factory.mktemp("study"))
-    report(found, {"tuneoff": "0.1.0"})
-    return found
+    """The made-up study of tests/made.py; its last cell failed."""
+    return made_store(tmp_path_factory.mktemp("study"))
 
 
 @pytest.fixture(scope="module")
-def html(store):
+def summary(store):
+    return report(store, {"tuneoff": "0.1.0"})
+
+
+@pytest.fixture(scope="module")
+def html(store, summary):
     return read(store, "report.html")
 
 
@@ -74,29 +78,29 @@ def paper_config(rng):
 
 
 class TestFiles:
-    def test_all_are_written_and_named(self, store):
-        assert report(store).names == tuple("report/" + n for n in NAMES)
+    def test_all_are_written_and_named(self, store, summary):
+        assert summary.names == tuple("report/" + n for n in NAMES)
         assert store.names(layout.REPORT) == sorted("report/" + n for n in NAMES)
 
-    def test_results_follow_their_schema(self, store):
+    def test_results_follow_their_schema(self, store, summary):
         schema = json.loads(read(store, "results.schema.json"))
         jsonschema.Draft202012Validator.check_schema(schema)
         jsonschema.validate(results(store), schema)
 
-    def test_csv_and_parquet_hold_every_trial(self, store):
+    def test_csv_and_parquet_hold_every_trial(self, store, summary):
         trials = sum(len(s.trials) for c in read_study(store).cells for s in c.searches)
         table = pd.read_csv(io.StringIO(read(store, "trials.csv")))
         assert len(table) == trials == len(pd.read_parquet(io.BytesIO(store.read("report/trials.parquet"))))
         assert table["hp.dropout"].dtype == float
         assert set(table["status"]) == {"completed", "diverged", "failed", "running"}
 
-    def test_curves_never_fall(self, store):
+    def test_curves_never_fall(self, store, summary):
         table = pd.read_parquet(io.BytesIO(store.read("report/curves.parquet")))
         for _, search in table.groupby(["dataset", "method", "seed"]):
             assert search["best"].dropna().is_monotonic_increasing
             assert search["seconds"].is_monotonic_increasing
 
-    def test_markdown_names_every_cell_and_takes_no_markup_from_it(self, store):
+    def test_markdown_names_every_cell_and_takes_no_markup_from_it(self, store, summary):
         text = read(store, "report.md")
         assert "| mnist | grid | complete |" in text
         assert "<script" not in text
@@ -107,21 +111,20 @@ class TestFiles:
 
 
 class TestSummary:
-    def test_cells_are_told_apart(self, store):
-        summary = report(store)
+    def test_cells_are_told_apart(self, summary):
         assert len(summary.complete) == 7
         assert summary.failed == {"fashion_mnist/hyperband": "RuntimeError: the oven <script>alert(1)</script> is cold"}
         assert summary.missing == {}
 
-    def test_metrics_are_by_cell(self, store):
-        metrics = report(store).metrics
+    def test_metrics_are_by_cell(self, store, summary):
+        metrics = summary.metrics
         scores = {(s["dataset"], s["method"]): s for s in results(store)["scores"]}
         assert metrics["mnist/random/best_val_accuracy"] == scores["mnist", "random"]["best"]["objective"]
         assert metrics["mnist/random/test_accuracy"] == scores["mnist", "random"]["test"]["accuracy"]["mean"]
         assert "fashion_mnist/hyperband/test_accuracy" not in metrics
 
-    def test_the_short_text_says_that_three_seeds_are_too_few(self, store):
-        assert "3 seeds are too few to separate the methods." in report(store).markdown
+    def test_the_short_text_says_that_three_seeds_are_too_few(self, summary):
+        assert "3 seeds are too few to separate the methods." in summary.markdown
 
 
 class TestPage:
@@ -157,11 +160,18 @@ class TestPage:
         assert colours == {"c2"}
 
     def test_it_is_the_same_twice_but_for_the_time(self, store):
-        pages = [re.sub(r"Made .*? UTC", "", page(Computed(read_study(store), {}), {})) for _ in range(2)]
+        pages = [re.sub(r"Made .*? UTC", "", page(compute(read_study(store), {}), {})) for _ in range(2)]
         assert pages[0] == pages[1]
 
     def test_every_section_is_there(self, html):
-        for heading in ("Answer", "Beside the paper", "Which hyperparameters matter", "Budget", "Failed and missing", "Environment"):
+        for heading in (
+            "Answer",
+            "Beside the paper",
+            "Which hyperparameters matter",
+            "Budget",
+            "Failed and missing",
+            "Environment",
+        ):
             assert f">{heading}</h" in html
 
 
@@ -297,7 +307,7 @@ class TestAnyMoment:
 
     def test_more_hyperparameters_than_columns(self, tmp_path):
         space = {f"p{i:03d}": {"type": "float", "low": 0, "high": 1} for i in range(60)}
-        store, study = self.made(tmp_path, space=space, datasets=["mnist"], methods=["random"], seeds=[0, 1, 2, 3])
+        store, study = self.made(tmp_path, space=space, datasets=["mnist"], methods=["random"])
         for seed in study.seeds:
             write_search(store, study, study.cells[0], seed)
         _, html = self.check(store)
@@ -327,7 +337,7 @@ class TestSize:
 
     def test_a_page_that_would_be_too_large_leaves_parts_out_and_says_so(self, tmp_path, monkeypatch):
         store = self.large(tmp_path, 40, datasets=["mnist"], methods=["random"], seeds=[0])
-        computed = Computed(read_study(store), {})
+        computed = compute(read_study(store), {})
         whole = page(computed, {})
         monkeypatch.setattr("tuneoff.components.reporter.page.MOST_BYTES", len(whole.encode()) - 1)
         small = page(computed, {})

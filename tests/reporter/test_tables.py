@@ -6,6 +6,7 @@ import math
 
 import pytest
 from made_search import made, search
+
 from tuneoff.components.core.problem import Status
 from tuneoff.components.core.record import SearchRecord
 from tuneoff.components.core.stored import CellResult, ClassScore, Evaluation, Failure, Retraining

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+
 from tuneoff.components.reporter import wording
 
 
@@ -30,7 +31,16 @@ def test_differences_carry_their_sign(value, text):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0, "0 s"), (0.001, "< 0.01 s"), (0.34, "0.34 s"), (45.2, "45 s"), (738, "12.3 min"), (18_720, "5.2 h"), (1e7, "2 778 h"), (None, "–")],
+    [
+        (0, "0 s"),
+        (0.001, "< 0.01 s"),
+        (0.34, "0.34 s"),
+        (45.2, "45 s"),
+        (738, "12.3 min"),
+        (18_720, "5.2 h"),
+        (1e7, "2 778 h"),
+        (None, "–"),
+    ],
 )
 def test_durations(seconds, text):
     assert wording.duration(seconds).replace(wording.THIN, " ") == text

@@ -91,9 +91,7 @@ def play(method: HostedMethod, asks: int, failing: tuple[int, ...] = ()) -> list
 
 @methods
 @pytest.mark.parametrize("name", SPACES)
-def test_it_proposes_what_the_space_allows_and_the_same_in_another_process(
-    spec: MethodSpec, name: str, tmp_path: Path
-) -> None:
+def test_it_proposes_what_the_space_allows_and_the_same_in_another_process(spec: MethodSpec, name: str, tmp_path: Path) -> None:
     space = SPACES[name]
     if space.conditional and not spec.conditional:
         pytest.skip("declares that it knows no conditional spaces")

@@ -16,10 +16,12 @@ from .notes import best_of, failed_trials
 
 
 def place(search: SearchRecord) -> dict[str, object]:
+    """Tags that say which search a run belongs to: flat, because MLflow's filters do not follow parents."""
     return {"tuneoff.dataset": search.dataset, "tuneoff.method": search.method, "tuneoff.seed": search.seed}
 
 
 def trial_tags(record: TrialRecord) -> dict[str, object]:
+    """Tags of an ended trial: identity, lineage, epochs and outcome; None where a tag is left out."""
     trial, outcome = record.trial, record.trial.outcome
     assert outcome is not None
     return {
@@ -71,23 +73,26 @@ def best_curve(study: Study, search: SearchRecord) -> list[Point]:
 
 
 def spent(search: SearchRecord) -> list[Point]:
-    spent = search.spent
+    """What an ended search used of its budget."""
+    used = search.spent
     values = {
-        "spent_trials": spent.trials,
-        "spent_epochs": spent.epochs,
-        "spent_seconds": spent.seconds,
-        "spent_method_seconds": spent.method_seconds,
+        "spent_trials": used.trials,
+        "spent_epochs": used.epochs,
+        "spent_seconds": used.seconds,
+        "spent_method_seconds": used.method_seconds,
         "failed_trials": failed_trials(search),
     }
     return [(name, value, search_end(search), 0) for name, value in values.items()]
 
 
 def search_end(search: SearchRecord) -> float:
+    """When something last happened in a search that MLflow shows, in seconds since 1970."""
     times = [ended(t) for t in search.told] + [float(search.header.get("time", 0.0))]
     return max([*times, float(search.ended["time"])] if search.ended else times)
 
 
 def study_params(study: Study) -> dict[str, object]:
+    """What a study compares, and at which price."""
     return {
         "datasets": ", ".join(d.name for d in study.datasets),
         "methods": ", ".join(m.label for m in study.methods),
@@ -99,6 +104,7 @@ def study_params(study: Study) -> dict[str, object]:
 
 
 def study_metrics(result: StudyResult) -> list[tuple[str, float]]:
+    """What a study used in all, what failed, and the best objective on each data set."""
     searches = [search for cell in result.cells for search in cell.searches]
     metrics: list[tuple[str, float]] = [
         ("spent_trials", sum(s.spent.trials for s in searches)),
@@ -115,6 +121,7 @@ def study_metrics(result: StudyResult) -> list[tuple[str, float]]:
 
 
 def study_status(result: StudyResult) -> str:
+    """The study run's status: FAILED with any failed cell, FINISHED when every search has ended."""
     if any(cell.failures for cell in result.cells):
         return "FAILED"
     whole = all(search.ended for cell in result.cells for search in cell.searches)
@@ -122,6 +129,7 @@ def study_status(result: StudyResult) -> str:
 
 
 def last_time(result: StudyResult) -> float:
+    """When something last happened in a study, in seconds since 1970."""
     times = [result.created_at]
     for cell in result.cells:
         times += [search_end(search) for search in cell.searches]
@@ -131,10 +139,12 @@ def last_time(result: StudyResult) -> float:
 
 
 def digest(*parts: object) -> str:
+    """A short text that differs where the parts differ."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def data_input(prepared: Prepared) -> Any:
+    """The data set as MLflow's input of a run; its digest is the start of the fingerprint, as much as MLflow keeps."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     height, width, channels = prepared.input_shape

@@ -129,16 +129,18 @@ def _deliver_model(runs: Runs, run: Run, store: Store, study: Study, evaluation:
         return NO_MODEL
     if not _has_keras():
         return NO_KERAS
-    name = f"{study.name}.{evaluation.dataset}.{evaluation.method}"
-    version = _version_of(runs, name, evaluation)
-    if version is None:
+    model = _ready_model(runs, run)
+    if model is None:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 network = _load(store.get(file, Path(folder) / "model.keras"))
             except Exception as error:  # noqa: BLE001 - whatever a model of the user's own raises, its scores are still worth having
                 return f"none: model.keras cannot be loaded ({type(error).__name__}: {error})"
             model = _log_model(runs, run, network, evaluation, Path(folder))
-        version = _register(runs, name, model, run, evaluation)
+    name = f"{study.name}.{evaluation.dataset}.{evaluation.method}"
+    version = _version_of(runs, name, evaluation) or _register(runs, name, model, run, evaluation)
+    link = json.dumps([{"name": name, "version": int(version)}])
+    runs.client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": link})
     runs.client.set_registered_model_alias(name, ALIAS, version)
     return f"models:/{name}/{version}"
 
@@ -171,20 +173,25 @@ def _register(runs: Runs, name: str, model: Any, run: Run, evaluation: Evaluatio
     made = client.create_model_version(
         name, model.artifact_location, run.id, tags=tags, model_id=model.model_id, await_creation_for=0
     )
-    link = json.dumps([{"name": name, "version": int(made.version)}])
-    client.set_logged_model_tags(model.model_id, {"mlflow.modelVersions": link})
     return str(made.version)
 
 
+def _ready_model(runs: Runs, run: Run) -> Any | None:
+    """The run's LoggedModel, where an earlier call finished one; what an earlier call left half-written is deleted."""
+    ready = None
+    for model in runs.client.search_logged_models([runs.experiment_id], filter_string=f"source_run_id = '{run.id}'"):
+        if model.status == "READY":
+            ready = model
+        else:
+            runs.client.delete_logged_model(model.model_id)
+    return ready
+
+
 def _log_model(runs: Runs, run: Run, network: Any, evaluation: Evaluation, folder: Path) -> Any:
-    """The run's LoggedModel of a Keras model: one that an earlier call finished, or a new one in place of a half-written one."""
+    """Make the run's LoggedModel of a Keras model."""
     from mlflow.entities import LoggedModelOutput
 
     client = runs.client
-    for model in client.search_logged_models([runs.experiment_id], filter_string=f"source_run_id = '{run.id}'"):
-        if model.status == "READY":
-            return model
-        client.delete_logged_model(model.model_id)
     model = client.create_logged_model(
         runs.experiment_id,
         name=f"{evaluation.dataset}-{evaluation.method}".replace(".", "_"),

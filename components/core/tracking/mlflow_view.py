@@ -149,11 +149,11 @@ class MlflowView:
     def _create_experiment(self) -> Any:
         from mlflow.exceptions import MlflowException
 
-        place = None  # a server knows its own
+        root = None  # a server knows its own
         if self._uri.startswith("sqlite:"):
-            place = (database_of(self._uri).parent / layout.MLFLOW_ARTIFACTS).as_uri()
+            root = (database_of(self._uri).parent / layout.MLFLOW_ARTIFACTS).as_uri()
         try:
-            self.client.create_experiment(self._study.experiment, artifact_location=place)
+            self.client.create_experiment(self._study.experiment, artifact_location=root)
         except MlflowException as error:
             if error.error_code != "RESOURCE_ALREADY_EXISTS":
                 raise

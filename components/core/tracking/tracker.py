@@ -41,6 +41,7 @@ class Tracker:
     Every call may be repeated, in this process or another; two processes may deliver different cells at the same time. What the
     server has is asked of it once a process and cell, and again after an error. Errors of the server are raised as they come
     (see Delivery); the record is not touched by any of them. Searches have to come whole, as `read_search` reads them.
+    One thread at a time may use a tracker.
     """
 
     def __init__(self, store: Store, study: Study, study_id: str, uri: str) -> None:
