@@ -159,12 +159,12 @@ def _said_elsewhere(error: ErrorDetails, document: Mapping[str, Any]) -> bool:
     if len(loc) < 3 or not isinstance(loc[1], int):
         return False
     entry = document[str(loc[0])][loc[1]]
-    derived = isinstance(entry, str) or loc[2] not in entry
+    fields = entry if isinstance(entry, dict) else {"name": entry}
     match loc[0], loc[2]:
         case "methods", "label":
-            return derived
+            return "label" not in fields
         case "datasets", "name":
-            return "path" in entry if kind == "missing" else isinstance(entry, str) or "path" not in entry
+            return isinstance(fields.get("name"), str) if fields.get("path") is None else "name" not in fields
         case _:
             return False
 

@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import pytest
 from small import MOODS, small_npz, small_study
 from toy import essence
 from tuneoff.components.core.record import parse
-from tuneoff.components.core.storage import FolderStore
+from tuneoff.components.core.storage import FolderStore, open_store
 from tuneoff.components.core.stored import StudyResult, read_study
 
 HERE = Path(__file__).parent
@@ -167,16 +168,45 @@ def test_trials_that_misbehave_are_recorded_and_the_search_goes_on(tmp_path: Pat
     assert "<layer>" not in (tmp_path / "out" / "report" / "report.html").read_text(), "everything is escaped"
 
 
-def test_without_its_tracking_server_a_run_loses_nothing(tmp_path: Path) -> None:
-    study = small_study(tmp_path, tracking={"uri": "http://127.0.0.1:9"})
+@pytest.fixture
+def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    """An S3 client of a server on loopback, with the bucket "tuneoff"."""
+    import boto3
+    from moto.server import ThreadedMotoServer
+
+    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    for name, value in {"ACCESS_KEY_ID": "me", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}.items():
+        monkeypatch.setenv(f"AWS_{name}", value)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    client = boto3.client("s3")
+    client.create_bucket(Bucket="tuneoff")
+    yield client
+    server.stop()
+
+
+def test_on_s3_and_without_its_tracking_server_a_run_loses_nothing(tmp_path: Path, bucket: Any) -> None:
+    bucket.upload_file(str(small_npz(tmp_path / "bars.npz")), "tuneoff", "data/bars.npz")
+    study = small_study(
+        tmp_path,
+        datasets=["s3://tuneoff/data/bars.npz"],
+        artifacts="s3://tuneoff/results",
+        tracking={"uri": "http://127.0.0.1:9"},
+        seeds=[0, 1],
+        resources={"retries": 0, "workers": 2},
+    )
     code, said = tuneoff("run", study, "--out", tmp_path / "out")
     assert code == 0, said
-    assert "sync" in said
-    result = read_study(FolderStore(tmp_path / "out"))
-    assert all(len(s.told) == 3 for c in result.cells for s in c.searches)
-    code, said = tuneoff("sync", tmp_path / "out", "--tracking-uri", f"sqlite:///{tmp_path}/late.db", "--json")
+    assert "Report: s3://tuneoff/results/report/report.html" in said
+    assert "`tuneoff sync` sends it" in said
+    result = read_study(open_store("s3://tuneoff/results"))
+    assert [len(s.told) for c in result.cells for s in c.searches] == [3, 3]
+    bucket.head_object(Bucket="tuneoff", Key="results/report/report.html")
+    assert not (tmp_path / "out" / "record").exists()
+    code, said = tuneoff("sync", "s3://tuneoff/results", "--tracking-uri", f"sqlite:///{tmp_path}/late.db", "--json")
     assert code == 0, said
-    assert json.loads(said.splitlines()[-1])["trials"] == 3
+    assert json.loads(said.splitlines()[-1])["trials"] == 6
 
 
 @pytest.mark.timeout(600)

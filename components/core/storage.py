@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
-from urllib.parse import urlsplit
 
 from .errors import RecordError, StudyError
 
@@ -128,7 +127,7 @@ class FolderStore:
         return True
 
     def names(self, prefix: str) -> list[str]:
-        folder = self.root / prefix if prefix.endswith("/") else (self.root / prefix).parent
+        folder = self.root / prefix.rpartition("/")[0]
         found = (p.relative_to(self.root).as_posix() for p in folder.rglob("*") if p.is_file())
         return sorted(n for n in found if n.startswith(prefix) and not n.rpartition("/")[2].startswith(".tmp-"))
 
@@ -139,6 +138,7 @@ class FolderStore:
     def put(self, file: Path, name: str) -> None:
         with self._replacing(name) as temporary:
             shutil.copyfile(file, temporary)
+            _sync(temporary)
 
     def get(self, name: str, file: Path) -> Path:
         return Path(shutil.copyfile(self.root / name, file))
@@ -178,97 +178,100 @@ def _temporary_beside(target: Path) -> Iterator[Path]:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    with open(path, "wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
+    path.write_bytes(data)
+    _sync(path)
 
 
-class FileJournal:
-    """One file, one line an event, locked while open. A line torn by a kill is cut off before anything is appended."""
-
-    def __init__(self, path: Path, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> None:
-        self._path = path
-        self._file = open(path, "a+b")  # noqa: SIM115 - held until close()
-        try:
-            self._lock(patience_seconds)
-            self._file.seek(0)
-            self._lines, end = whole_lines(self._file.read())
-            if end < self._file.tell():
-                os.ftruncate(self._file.fileno(), end)
-                os.fsync(self._file.fileno())
-            _sync_folder(path.parent)
-        except BaseException:
-            self._file.close()
-            raise
-
-    def _lock(self, patience_seconds: float) -> None:
-        deadline = time.monotonic() + patience_seconds
-        while True:
-            try:
-                return fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                if time.monotonic() > deadline:
-                    raise RecordError(f"{self._path} is being written by another process") from None
-                time.sleep(0.1)
-
-    def lines(self) -> list[bytes]:
-        return self._lines
-
-    def append(self, line: bytes) -> None:
-        end = self._file.seek(0, os.SEEK_END)
-        try:
-            self._file.write(line + b"\n")
-            self._file.flush()
-            os.fsync(self._file.fileno())
-        except OSError:
-            with suppress(OSError):
-                os.ftruncate(self._file.fileno(), end)
-            raise
-        self._lines.append(line)
-
-    def close(self) -> None:
-        self._file.close()
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
+def _sync(path: Path) -> None:
+    """Wait until a file, or a folder's list of names, is on disk."""
+    handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
     finally:
         os.close(handle)
 
 
+class FileJournal:
+    """One file, one line an event, locked while open. What a kill or a failed write left of a line is cut off before an append."""
+
+    def __init__(self, path: Path, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> None:
+        self._path = path
+        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        try:
+            self._lock(patience_seconds)
+            self._lines, self._end = whole_lines(path.read_bytes())
+            self._cut()
+            _sync(path.parent)
+        except BaseException:
+            self.close()
+            raise
+
+    def _lock(self, patience_seconds: float) -> None:
+        deadline = time.monotonic() + patience_seconds
+        while True:
+            try:
+                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                if time.monotonic() > deadline:
+                    raise RecordError(f"{self._path} is being written by another process") from None
+                time.sleep(0.1)
+
+    def _cut(self) -> None:
+        if os.fstat(self._file).st_size > self._end:
+            os.ftruncate(self._file, self._end)
+            os.fsync(self._file)
+
+    def lines(self) -> list[bytes]:
+        return self._lines
+
+    def append(self, line: bytes) -> None:
+        self._cut()
+        left = line + b"\n"
+        while left:
+            left = left[os.write(self._file, left) :]
+        os.fsync(self._file)
+        self._end += len(line) + 1
+        self._lines.append(line)
+
+    def close(self) -> None:
+        if self._file >= 0:
+            os.close(self._file)
+            self._file = -1
+
+
 class S3Store:
     """Objects under a prefix of an S3 bucket. Credentials and endpoint come from the usual AWS_* environment variables."""
 
     def __init__(self, uri: str) -> None:
-        parts = urlsplit(uri)
-        if not parts.netloc or "@" in parts.netloc:
+        bucket, _, prefix = uri.removeprefix("s3://").partition("/")
+        if not uri.startswith("s3://") or not bucket or "@" in bucket:
             raise StudyError(f"{_without_credentials(uri)!r} is no S3 place: give s3://bucket/prefix, without credentials.")
         self.uri = uri.rstrip("/")
-        self._bucket = parts.netloc
-        self._prefix = parts.path.strip("/") + "/" if parts.path.strip("/") else ""
+        self._bucket = bucket
+        self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self._client = _s3_client()
 
     def _key(self, name: str) -> str:
         return self._prefix + name
 
     def read(self, name: str) -> bytes:
-        body = self._ask(lambda: self._client.get_object(Bucket=self._bucket, Key=self._key(name)))["Body"].read()
-        assert isinstance(body, bytes)
+        body: bytes = self._ask(lambda: self._client.get_object(Bucket=self._bucket, Key=self._key(name))["Body"].read())
         return body
 
     def write(self, name: str, data: bytes) -> None:
         self._ask(lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=data))
 
     def create(self, name: str, data: bytes) -> bool:
-        try:
-            self._ask(lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=data, IfNoneMatch="*"))
-        except FileExistsError:
-            # An answer may have been lost after the object was written: ours if it holds our bytes.
-            return self.read(name) == data
-        return True
+        for pause in _CONFLICT_PAUSES_SECONDS:
+            try:
+                self._ask(lambda: self._client.put_object(Bucket=self._bucket, Key=self._key(name), Body=data, IfNoneMatch="*"))
+                return True
+            except FileExistsError:
+                with suppress(FileNotFoundError):
+                    # An answer may have been lost after the object was written: ours if it holds our bytes.
+                    return self.read(name) == data
+            time.sleep(pause)  # another writer was about to create the object, and has not, or not yet
+        raise StudyError(f"The store {self.uri} refuses to create {name}, which is not there: try again.")
 
     def names(self, prefix: str) -> list[str]:
         pages = self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=self._key(prefix))
@@ -295,8 +298,8 @@ class S3Store:
         return sorted({n.rpartition("/")[0] for n in self.names(prefix) if n.rpartition("/")[0].endswith(".jsonl")})
 
     def _ask(self, call: Callable[[], Any]) -> Any:
+        from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
-        from s3transfer.exceptions import S3TransferFailedError  # type: ignore[import-untyped]
 
         try:
             return call()
@@ -307,8 +310,11 @@ class S3Store:
             if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
                 raise FileExistsError(f"{self.uri}: the object is there already") from error
             raise StudyError(f"The store {self.uri} answered {code or 'an error'}: {error}.") from error
-        except (BotoCoreError, S3TransferFailedError) as error:
+        except (BotoCoreError, Boto3Error) as error:
             raise StudyError(f"The store {self.uri} cannot be used: {error}.") from error
+
+
+_CONFLICT_PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0)
 
 
 class S3Journal:
@@ -317,7 +323,18 @@ class S3Journal:
     def __init__(self, store: S3Store, name: str) -> None:
         self._store = store
         self._name = name
+        self._refuse_without_fence()
         self._lines = store.journal_lines(name)
+
+    def _refuse_without_fence(self) -> None:
+        probe = self._name + ".probe"
+        self._store.write(probe, b"there")
+        if self._store.create(probe, b"there again"):
+            raise StudyError(
+                f"The store {self._store.uri} ignores If-None-Match, so that two processes could write one record:"
+                " give a folder, or an S3 store that honours it."
+            )
+        self._store.delete(probe)
 
     def lines(self) -> list[bytes]:
         return self._lines

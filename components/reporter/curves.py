@@ -9,7 +9,7 @@ it is drawn alone, never held, and stands outside the median and the quartiles.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -28,6 +28,8 @@ Axis = Literal["trials", "epochs", "seconds"]
 AXES: tuple[Axis, ...] = ("trials", "epochs", "seconds")
 MILESTONES = tuple(i / 10 for i in range(1, 11))
 """Shares of an axis at which the tables give the curves."""
+EARLY = 0.05
+"""The first share of an axis that does not decide how far a figure's vertical axis reaches."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +77,17 @@ class Band:
         if place < 0 or not np.isfinite(self.median[place]):
             return None
         return float(self.lower[place]), float(self.median[place]), float(self.upper[place])
+
+
+@dataclass(frozen=True)
+class CurveSet:
+    """What a data set's figures of best-so-far show: the bands that have a value, and each search that has not ended."""
+
+    metric: str
+    bands: tuple[Band, ...]
+    unfinished: tuple[Progress, ...]
+    ends: Mapping[Axis, float]  # where each axis ends, without those on which nothing was spent
+    reach: tuple[float, float]  # of the vertical axis, one for all figures
 
 
 class Milestone(Model):
@@ -168,6 +181,16 @@ def band(curves: Sequence[Progress], axis: Axis, end: float, goal: Goal) -> Band
     return Band(first.dataset, first.method, axis, len(ended), end, x[keep], median[keep], lower[keep], upper[keep])
 
 
+def curve_set(curves: Sequence[Progress], bands: Sequence[Band], goal: Goal) -> CurveSet | None:
+    """What the figures of one data set show; None where nothing has been found yet."""
+    ends = {axis: end for axis in AXES if (end := axis_end(curves, axis)) > 0}
+    shown = tuple(b for b in bands if b.axis in ends and np.isfinite(b.median).any())
+    unfinished = tuple(c for c in curves if not c.ended and len(c.trial) and np.isfinite(c.best[-1]))
+    if not (shown or unfinished):
+        return None
+    return CurveSet(goal.metric, shown, unfinished, ends, _reach(shown, unfinished, ends, goal))
+
+
 def milestones(bands: Sequence[Band]) -> list[Milestone]:
     """The bands at each tenth of their axis."""
     found = []
@@ -191,6 +214,29 @@ def lineage(search: SearchRecord, trial: int) -> tuple[Epoch, ...]:
         place = records[place].trial.proposal.parent
     epochs = {epoch.number: epoch for record in reversed(chain) for epoch in record.curve}
     return tuple(epochs[number] for number in sorted(epochs))
+
+
+def _reach(bands: Sequence[Band], unfinished: Sequence[Progress], ends: Mapping[Axis, float], goal: Goal) -> tuple[float, float]:
+    """From the worst that any figure must show after its start to the best, and a little air: the lower end first."""
+    worst, best = [], []
+    for axis, end in ends.items():
+        parts = [_late(b.x, end, b.median, b.lower, b.upper) for b in bands if b.axis == axis]
+        parts += [_late(c.spent(axis), end, c.best) for c in unfinished]
+        losses = goal.sign * np.concatenate(parts) if parts else np.array([])
+        if len(losses):
+            worst.append(float(losses.max()))
+            best.append(float(losses.min()))
+    low, high = sorted((goal.sign * min(worst), goal.sign * min(best)))
+    air = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+    return low - air, high + air
+
+
+def _late(at: Floats, end: float, *values: Floats) -> Floats:
+    """The finite values after the axis's first twentieth, or the last ones."""
+    late = at >= EARLY * end
+    late[-1] = True
+    stacked = np.concatenate([v[late] for v in values])
+    return np.asarray(stacked[np.isfinite(stacked)])
 
 
 def _running_minimum(losses: Floats) -> tuple[Floats, Ints]:

@@ -1,249 +1,310 @@
-"""From numbers to shapes: what the template draws as SVG. No number is computed here that a table does not also give."""
+"""From numbers to figures: drawn by matplotlib, each returned as SVG text that stands in the page.
+
+A `figure_…` function makes a figure, the `draw_…` function of the same name its SVG. No number is computed here that a table does
+not also give. Colours are written as variables of the page's style, so that a figure follows its light and dark themes.
+"""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+import io
+import json
+import re
+import warnings
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+from xml.etree import ElementTree
 
 import numpy as np
+from matplotlib import style
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from ..core.study import Goal
-from .curves import Axis, Band, Floats, Learning, Progress
+from .curves import Axis, Band, CurveSet, Floats, Learning, Progress
 from .numbers import TrialRow
-from .parallel import Parallel
-from .wording import THIN, bare, count, is_share, metric_name, score, setting, shortened
+from .parallel import Parallel, ParallelAxis
+from .wording import THIN, count, is_share, score, setting, shortened
 
-WIDTH, HEIGHT = 380, 260
-WIDE = 460
-LEFT, RIGHT, TOP, BOTTOM = 60, 10, 10, 40
-PARALLEL_HEIGHT = 380
-EARLY = 0.05
-"""The first share of an axis that does not decide how far the vertical axis reaches."""
+Part = Literal["search", "retrainings"]
 
+METHODS = ("#0072b2", "#d55e00", "#00875f", "#b0468a", "#8a6a00", "#2a93c9", "#5b5b5b", "#7b3ff2")
+"""The methods' colours, in the study's order; where there are more methods, they come again with dashed lines."""
+FIFTHS = ("#08306b", "#2171b5", "#6baed6", "#b3cfe6", "#d6dee6")
+INK, SOFT, LINE = "#1c1f24", "#596170", "#dfe0dc"
+THEME = {
+    **{f"m{i}": colour for i, colour in enumerate(METHODS)},
+    **{f"q{i}": colour for i, colour in enumerate(FIFTHS)},
+    "ink": INK,
+    "soft": SOFT,
+    "line": LINE,
+}
+"""The light theme's colours by the page's variables."""
 
-@dataclass(frozen=True)
-class Tick:
-    """A place on an axis, in the picture's units, and what stands there."""
+DOTTED, DASHED = (0, (1.5, 3)), (0, (3.5, 3))
+DASHES = ((0, (4, 2)), (0, (4, 1.5, 1, 1.5)), (0, (1.5, 1.5)))
+FIFTH_OPACITIES = (0.75, 0.55, 0.55, 0.65, 0.8)
+MOST_MARKED_EPOCHS = 12
+"""Up to so many epochs, each has a point on its learning curve."""
 
-    at: float
-    label: str
+ROUND = (1, 2, 2.5, 5, 10)
+"""How far apart ticks may be, times a power of ten."""
 
-
-@dataclass(frozen=True)
-class Line:
-    """An SVG path in a method's colour. `style` is a CSS class."""
-
-    path: str
-    colour: int
-    style: str
-    title: str
-
-
-@dataclass(frozen=True)
-class Chart:
-    """A picture with two linear axes; the paths' coordinates count from the plot's upper left corner."""
-
-    title: str
-    x_label: str
-    y_label: str
-    x_ticks: tuple[Tick, ...]
-    y_ticks: tuple[Tick, ...]
-    areas: tuple[Line, ...]
-    lines: tuple[Line, ...]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    top: int = TOP
-
-    @property
-    def inner_width(self) -> int:
-        return self.width - self.left - RIGHT
-
-    @property
-    def inner_height(self) -> int:
-        return self.height - self.top - BOTTOM
-
-
-@dataclass(frozen=True)
-class PlotAxis:
-    """One vertical axis of a parallel-coordinates plot."""
-
-    x: float
-    label: str
-    name: str
-    ticks: tuple[Tick, ...]
+_SETTINGS: Any = {  # matplotlib types the name of each
+    "svg.fonttype": "none",
+    "font.family": "sans-serif",
+    "figure.constrained_layout.w_pad": 0.02,
+    "figure.constrained_layout.h_pad": 0.04,
+    "font.size": 12,
+    "text.color": SOFT,
+    "axes.labelcolor": SOFT,
+    "axes.labelsize": 12,
+    "axes.edgecolor": SOFT,
+    "axes.linewidth": 1,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "axes.axisbelow": True,
+    "axes.formatter.useoffset": False,
+    "axes.formatter.use_mathtext": False,
+    "xtick.color": SOFT,
+    "xtick.major.size": 4,
+    "xtick.major.width": 1,
+    "ytick.color": SOFT,
+    "ytick.major.size": 0,
+    "grid.color": LINE,
+    "grid.linewidth": 1,
+    "lines.solid_joinstyle": "round",
+    "lines.solid_capstyle": "round",
+    "lines.dash_capstyle": "round",
+    "text.parse_math": False,
+    "text.usetex": False,
+}
+STYLE: list[Any] = ["default", _SETTINGS]
+"""Matplotlib's own defaults, whatever settings the machine has, and ours."""
 
 
-@dataclass(frozen=True)
-class PlotLine:
-    """One trial as a line over the axes."""
-
-    path: str
-    colour: int  # of its method
-    fifth: int
-    title: str
-
-
-@dataclass(frozen=True)
-class ParallelChart:
-    """A parallel-coordinates plot; the last axis is the objective."""
-
-    width: int
-    height: int
-    top: float
-    bottom: float
-    axes: tuple[PlotAxis, ...]
-    lines: tuple[PlotLine, ...]
+@style.context(STYLE)
+def figure_curves(numbers: CurveSet, axis: Axis, colours: Mapping[str, int]) -> Figure:
+    """Best-so-far against one axis: medians with quartile bands, and searches that have not ended as dotted lines."""
+    figure, axes = _axes(380, 260)
+    per, label = _axis_unit(axis, numbers.ends[axis])
+    unit = _unit(numbers.metric)
+    for found in (b for b in numbers.bands if b.axis == axis):
+        _band(axes, found, per, unit, numbers.reach, colours[found.method])
+    for search in numbers.unfinished:
+        _unfinished(axes, search, axis, per, unit, colours[search.method])
+    axes.set(xlim=(0, numbers.ends[axis] / per), ylim=[v * unit for v in numbers.reach], xlabel=label)
+    axes.set_ylabel(_score_label(numbers.metric))
+    axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=axis != "seconds"))
+    if axis != "seconds":
+        axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    return figure
 
 
-Scale = Callable[[float], float]
+def draw_curves(numbers: CurveSet, axis: Axis, colours: Mapping[str, int], name: str) -> str:
+    """The SVG of `figure_curves`; `name` is the figure's own among those of the page."""
+    return svg(figure_curves(numbers, axis, colours), name, f"Best so far against {axis}")
 
 
-def curve_charts(
-    bands: Sequence[Band], unfinished: Sequence[Progress], ends: Mapping[Axis, float], goal: Goal, colours: Mapping[str, int]
-) -> list[Chart]:
-    """Best-so-far against each axis, all with the same vertical axis: medians with quartile bands, and searches that have not
-    ended as thin lines. No charts where nothing has been found yet."""
-    bands = [b for b in bands if np.isfinite(b.median).any()]
-    unfinished = [c for c in unfinished if len(c.trial) and np.isfinite(c.best[-1])]
-    if not (bands or unfinished):
-        return []
-    reach = _curves_reach(bands, unfinished, ends, goal)
-    return [
-        _curve_chart([b for b in bands if b.axis == axis], unfinished, axis, end, reach, goal.metric, colours)
-        for axis, end in ends.items()
-        if end > 0
-    ]
-
-
-def _curve_chart(
-    bands: Sequence[Band],
-    unfinished: Sequence[Progress],
-    axis: Axis,
-    end: float,
-    reach: tuple[float, float],
-    metric: str,
-    colours: Mapping[str, int],
-) -> Chart:
-    unit, x_label = _axis_unit(axis, end)
-    x, y = _scale(0, end, 0, WIDTH - LEFT - RIGHT), _scale(*reach, HEIGHT - TOP - BOTTOM, 0)
-    areas = [Line(_area(b, x, y), colours[b.method], "band", f"{b.method}, quartiles over {b.seeds} seeds") for b in bands]
-    lines = [
-        Line(_steps(c.spent(axis), c.best, x, y, None), colours[c.method], "open", f"{c.method}, seed {c.seed}, not ended")
-        for c in unfinished
-    ]
-    lines += [Line(_steps(b.x, b.median, x, y, b.end), colours[b.method], "median", f"{b.method}, median") for b in bands]
-    return Chart(
-        title=f"against {'configurations' if axis == 'trials' else axis}",
-        x_label=x_label,
-        y_label=_score_label(metric),
-        x_ticks=tuple(Tick(x(v * unit), _plain(v)) for v in ticks(0, end / unit, 5)),
-        y_ticks=_score_ticks(*reach, y, metric),
-        areas=tuple(areas),
-        lines=tuple(lines),
-    )
-
-
-def _curves_reach(
-    bands: Sequence[Band], unfinished: Sequence[Progress], ends: Mapping[Axis, float], goal: Goal
-) -> tuple[float, float]:
-    """One vertical range for all axes: up to the best, and down to the worst that any chart must show after its start."""
-    worst, best = [], []
-    for axis, end in ends.items():
-        shown = [v for b in bands if b.axis == axis for v in _shown(b, end)]
-        losses = [goal.sign * v for v in shown + [v for c in unfinished for v in _seen(c, axis, end)]]
-        if losses:
-            worst.append(max(losses))
-            best.append(min(losses))
-    return _reach([goal.sign * min(worst), goal.sign * min(best)])
-
-
-def learning_charts(curves: Sequence[Learning], colours: Mapping[str, int]) -> list[Chart]:
-    """The winners' learning curves: accuracy and loss in the search, then in the retrainings."""
-    charts = []
-    for metric in ("accuracy", "loss"):
-        searched: list[tuple[str, str, str, Sequence[int], Sequence[float | None]]] = []
-        retrained: list[tuple[str, str, str, Sequence[int], Sequence[float | None]]] = []
-        for c in curves:
-            searched.append((c.method, "training", f"{c.method}, training", c.epochs, c.metrics[metric]))
-            searched.append((c.method, "median", f"{c.method}, validation", c.epochs, c.metrics["val_" + metric]))
-            for number, values in enumerate(r[metric] for r in c.retrainings if r.get(metric)):
-                title = f"{c.method}, retraining {number + 1}"
-                retrained.append((c.method, "retrained", title, range(1, len(values) + 1), values))
-        for title, found in (
-            (f"{metric.capitalize()} in the search", searched),
-            (f"{metric.capitalize()} in the retrainings", retrained),
-        ):
-            if chart := _learning_chart(title, metric, found, colours):
-                charts.append(chart)
-    return charts
-
-
-def _learning_chart(
-    title: str,
-    metric: str,
-    curves: Sequence[tuple[str, str, str, Sequence[int], Sequence[float | None]]],
-    colours: Mapping[str, int],
-) -> Chart | None:
-    values = [v for *_, found in curves for v in found if v is not None]
-    if not values:
+@style.context(STYLE)
+def figure_learning(curves: Sequence[Learning], metric: str, part: Part, colours: Mapping[str, int]) -> Figure | None:
+    """The winners' learning curves in the search or in the retrainings; None where they have no values."""
+    figure, axes = _axes(470, 260)
+    for curve in curves:
+        if part == "search":
+            _epochs(axes, curve, "training", metric, colours, curve.epochs, curve.metrics[metric])
+            _epochs(axes, curve, "validation", metric, colours, curve.epochs, curve.metrics["val_" + metric])
+            continue
+        for number, values in enumerate(r[metric] for r in curve.retrainings if r.get(metric)):
+            _epochs(axes, curve, f"retraining {number + 1}", metric, colours, range(1, len(values) + 1), values)
+    if not axes.lines:
         return None
-    low, high = _reach(values)
-    last = max(epoch for *_, epochs, _ in curves for epoch in epochs)
-    x, y = _scale(min(1, last - 1), last, 0, WIDE - LEFT - RIGHT), _scale(low, high, HEIGHT - TOP - BOTTOM, 0)
-    return Chart(
-        title=title,
-        x_label="epoch",
-        y_label=_score_label(metric),
-        x_ticks=tuple(Tick(x(v), _plain(v)) for v in _epoch_ticks(last)),
-        y_ticks=_score_ticks(low, high, y, metric),
-        areas=(),
-        lines=tuple(Line(_polyline(epochs, found, x, y), colours[m], style, name) for m, style, name, epochs, found in curves),
-        width=WIDE,
-    )
+    axes.set(xlabel="epoch", ylabel=_score_label(metric))
+    axes.margins(x=0.03, y=0.06)
+    axes.xaxis.set_major_locator(MaxNLocator(10, steps=ROUND, integer=True, min_n_ticks=1))
+    return figure
 
 
-def parallel_chart(numbers: Parallel, metric: str, colours: Mapping[str, int]) -> ParallelChart:
-    """The trials as lines over one axis a hyperparameter and one for the objective."""
-    top, bottom, margin = 42.0, PARALLEL_HEIGHT - 36.0, 46.0
-    step = max(92.0, 1000.0 / len(numbers.axes))
-    width = int(step * len(numbers.axes) + 2 * margin + 20)
-    worst, best = numbers.objectives
-    place = _scale(worst, best, 0, 1) if worst != best else lambda _: 0.5
-    y = _scale(0, 1, bottom, top)
-    axes = [
-        PlotAxis(
-            margin + i * step, shortened(a.name, int(step / 7)), a.name, tuple(Tick(y(t), shortened(s, 11)) for t, s in a.ticks)
+def draw_learning(
+    curves: Sequence[Learning], metric: str, part: Part, colours: Mapping[str, int], name: str, label: str
+) -> str | None:
+    """The SVG of `figure_learning`; `label` is what it shows, in words."""
+    figure = figure_learning(curves, metric, part, colours)
+    return svg(figure, name, label) if figure else None
+
+
+@style.context(STYLE)
+def figure_parallel(numbers: Parallel, colours: Mapping[str, int]) -> Figure:
+    """The trials as lines over one axis a hyperparameter and, last, one for the objective; the worst are drawn first."""
+    scales = (*numbers.axes, numbers.objective)
+    figure, axes = _axes(parallel_width(numbers), 380)
+    places = np.arange(len(scales))
+    heights = np.array([[_apart(p, i, a.categorical) for i, p in enumerate(a.positions)] for a in scales])
+    for i, (row, fifth) in enumerate(zip(numbers.rows, numbers.fifths, strict=True)):
+        (line,) = axes.plot(
+            places,
+            heights[:, i],
+            color=FIFTHS[fifth],
+            alpha=FIFTH_OPACITIES[fifth],
+            linewidth=1 if fifth else 1.2,
+            in_layout=False,
         )
-        for i, a in enumerate(numbers.axes)
-    ]
-    levels = [worst + (best - worst) * i / 4 for i in range(5)] if worst != best else [best]
-    goal_ticks = tuple(Tick(y(place(v)), bare(v, metric)) for v in levels)
-    axes.append(PlotAxis(margin + len(axes) * step, _score_label(metric), metric_name(metric), goal_ticks))
-    lines = []
-    for i, row in enumerate(numbers.rows):
-        heights = [_apart(a.positions[i], i, a.categorical) for a in numbers.axes] + [place(row.objective or 0.0)]
-        path = "M" + "L".join(f"{a.x:.0f} {y(h):.1f}" for a, h in zip(axes, heights, strict=True))
-        lines.append(PlotLine(path, colours[row.method], numbers.fifths[i], _trial_title(row, metric)))
-    return ParallelChart(width, PARALLEL_HEIGHT, top, bottom, tuple(axes), tuple(lines))
+        _mark(line, f"trial m{colours[row.method]}", _trial_title(row, numbers.metric))
+    floor = min(0.0, *(p for a in scales for p in a.positions))
+    axes.vlines(places, floor, 1, color=SOFT, linewidth=1, zorder=3)
+    for place, scale in zip(places, scales, strict=True):
+        _scale(axes, float(place), scale)
+    labels = [_safe(shortened(a.name, _letters(numbers))) for a in scales[:-1]] + [_score_label(numbers.metric)]
+    axes.set_xticks(places, labels, color=INK, weight="bold", parse_math=False)
+    axes.set(xlim=(-0.25, len(scales) - 0.35), ylim=(floor - 0.03, 1.03), yticks=[])
+    axes.tick_params(top=False, labeltop=True, bottom=False, labelbottom=False, pad=6)
+    axes.spines["bottom"].set_visible(False)
+    return figure
 
 
-def ticks(low: float, high: float, number: int) -> list[float]:
-    """Round values between low and high, about as many as asked for, 1, 2, 2.5 or 5 times a power of ten apart."""
-    if not high > low:
-        return [low]
-    rough = (high - low) / number
-    power = 10.0 ** math.floor(math.log10(rough))
-    step = next(m * power for m in (1, 2, 2.5, 5, 10) if m * power >= rough * 0.999)
-    first = math.ceil(low / step - 1e-9)
-    last = math.floor(high / step + 1e-9)
-    return [round(i * step, 12) for i in range(first, last + 1)]
+def draw_parallel(numbers: Parallel, colours: Mapping[str, int], name: str) -> str:
+    """The SVG of `figure_parallel`."""
+    return svg(figure_parallel(numbers, colours), name, "Trials over their hyperparameters, coloured by objective")
 
 
-def _epoch_ticks(last: int) -> list[float]:
-    """Every epoch where they are few, else round ones."""
-    return [float(e) for e in range(1, last + 1)] if last <= 10 else [v for v in ticks(0, last, 6) if v >= 1 and v == int(v)]
+def parallel_width(numbers: Parallel) -> int:
+    """How wide the parallel coordinates are drawn, in CSS pixels."""
+    return int(max(1120, 100 * (len(numbers.axes) + 1)))
+
+
+def svg(figure: Figure, name: str, label: str) -> str:
+    """The figure as an SVG element for a page of HTML: as wide as its place, named `label` for those who do not see it.
+
+    What matplotlib calls its shapes differs with `name`, which must be the figure's own among those of the page.
+    """
+    target = io.StringIO()
+    unnamed = dict.fromkeys(("Creator", "Date", "Format", "Type"))
+    with style.context([*STYLE, {"svg.hashsalt": name}]), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Glyph")  # the reader's browser has the fonts, whatever this machine lacks
+        figure.savefig(target, format="svg", metadata=unnamed)
+    root = ElementTree.fromstring(target.getvalue())
+    for parent in list(root.iter()):
+        for child in [c for c in parent if _local(c.tag) in ("style", "metadata")]:
+            parent.remove(child)
+        _in_page(parent)
+    root.attrib = {"viewBox": root.attrib["viewBox"], "role": "img", "aria-label": label}
+    return ElementTree.tostring(root, encoding="unicode")
+
+
+def _in_page(element: ElementTree.Element) -> None:
+    """Make one element part of a page: no XML names or indentation, no identifiers but those referred to, marks and the page's colours."""
+    element.tag = _local(element.tag)
+    element.text, element.tail = ((text or "").strip() or None for text in (element.text, element.tail))
+    element.attrib = {_local(key): value for key, value in element.attrib.items()}
+    if element.tag == "g" and "id" in element.attrib:
+        _unmark(element, element.attrib.pop("id"))
+    if looks := element.get("style"):
+        element.set("style", re.sub("#[0-9a-f]{6}", _variable, looks))
+
+
+def _mark(artist: Artist, classes: str, title: str = "") -> None:
+    """Give what is drawn a CSS class and a tooltip, by way of the one text that matplotlib carries into the SVG."""
+    artist.set_gid(json.dumps([classes, title]))
+
+
+def _unmark(element: ElementTree.Element, gid: str) -> None:
+    if not gid.startswith("["):
+        return  # one of matplotlib's own
+    classes, title = json.loads(gid)
+    element.set("class", classes)
+    if title:
+        child = ElementTree.Element("title")
+        child.text = title
+        element.insert(0, child)
+
+
+def _variable(colour: re.Match[str]) -> str:
+    name = next((name for name, value in THEME.items() if value == colour[0]), None)
+    return f"var(--{name})" if name else colour[0]
+
+
+def _local(name: str) -> str:
+    return name.rpartition("}")[2]
+
+
+def _axes(width: int, height: int) -> tuple[Figure, Axes]:
+    """An empty figure of so many CSS pixels."""
+    figure = Figure(figsize=(width / 72, height / 72), dpi=72, layout="constrained")
+    figure.patch.set_visible(False)
+    axes = figure.add_subplot()
+    axes.patch.set_visible(False)
+    axes.grid(axis="y")
+    axes.yaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
+    return figure, axes
+
+
+def _band(axes: Axes, found: Band, per: float, unit: float, reach: tuple[float, float], index: int) -> None:
+    """Median and quartiles, held to the end of the axis; a quartile that is worse than any value leaves the picture."""
+    at = np.append(found.x, found.end) / per
+    lower, median, upper = (np.append(v, v[-1]) for v in (found.lower, found.median, found.upper))
+    known = np.isfinite(median)
+    low, high = (unit * np.clip(v[known], *reach) for v in (lower, upper))
+    area = axes.fill_between(at[known], low, high, step="post", color=_colour(index), alpha=0.14, linewidth=0)
+    _mark(area, f"m{index}", f"{found.method}, quartiles over {found.seeds} seeds")
+    (line,) = axes.step(
+        at[known], unit * median[known], where="post", color=_colour(index), linestyle=_dashes(index), linewidth=2
+    )
+    line.set_zorder(4)
+    _mark(line, f"m{index}", f"{found.method}, median")
+
+
+def _unfinished(axes: Axes, search: Progress, axis: Axis, per: float, unit: float, index: int) -> None:
+    at, known = search.spent(axis) / per, np.isfinite(search.best)
+    (line,) = axes.step(at[known], unit * search.best[known], where="post", color=_colour(index), linestyle=DOTTED, linewidth=1.4)
+    line.set_zorder(3)
+    _mark(line, f"m{index}", f"{search.method}, seed {search.seed}, not ended")
+
+
+def _epochs(
+    axes: Axes,
+    curve: Learning,
+    which: str,
+    metric: str,
+    colours: Mapping[str, int],
+    epochs: Sequence[int],
+    found: Sequence[float | None],
+) -> None:
+    """One learning curve, broken where a value is missing."""
+    values: Floats = _unit(metric) * np.array([np.nan if v is None else v for v in found], dtype=float)
+    if not np.isfinite(values).any():
+        return
+    index = colours[curve.method]
+    looks = {"training": (DASHED, 1.4, 1.0), "validation": (_dashes(index), 2, 1.0)}
+    dashes, width, opacity = looks.get(which, ("-", 1.3, 0.75))
+    marker = "o" if len(epochs) <= MOST_MARKED_EPOCHS else ""
+    (line,) = axes.plot(
+        epochs,
+        values,
+        color=_colour(index),
+        linestyle=dashes,
+        linewidth=width,
+        alpha=opacity,
+        marker=marker,
+        markersize=1.6 * width,
+    )
+    _mark(line, f"m{index}", f"{curve.method}, {which}")
+
+
+def _scale(axes: Axes, place: float, scale: ParallelAxis) -> None:
+    """The levels of one of the parallel axes, beside it."""
+    for height, label in scale.ticks:
+        text = axes.annotate(_safe(shortened(label, 11)), (place, height), (5, 0), textcoords="offset points", va="center")
+        text.set(color=INK, parse_math=False, in_layout=False, zorder=5)
+        _mark(text, "tick")
+
+
+def _colour(index: int) -> str:
+    return METHODS[index % len(METHODS)]
+
+
+def _dashes(index: int) -> Any:
+    return "-" if index < len(METHODS) else DASHES[index // len(METHODS) % len(DASHES)]
 
 
 def _axis_unit(axis: Axis, end: float) -> tuple[float, str]:
@@ -256,83 +317,30 @@ def _axis_unit(axis: Axis, end: float) -> tuple[float, str]:
     return size, f"{name}, training and method"
 
 
+def _unit(metric: str) -> float:
+    """Shares are drawn in per cent."""
+    return 100.0 if is_share(metric) else 1.0
+
+
 def _score_label(metric: str) -> str:
     short = metric.replace("val_", "val. ")
     return f"{short},{THIN}%" if is_share(metric) else short
 
 
-def _score_ticks(low: float, high: float, y: Scale, metric: str) -> tuple[Tick, ...]:
-    unit = 0.01 if is_share(metric) else 1.0
-    return tuple(Tick(y(v * unit), _plain(v)) for v in ticks(low / unit, high / unit, 5))
-
-
-def _plain(value: float) -> str:
-    return count(value) if abs(value) >= 1000 else f"{value:.6g}".replace("-", "−")
-
-
-def _scale(low: float, high: float, start: float, end: float) -> Scale:
-    factor = (end - start) / (high - low) if high != low else 0.0
-    return lambda value: start + (value - low) * factor
-
-
-def _reach(values: Sequence[float]) -> tuple[float, float]:
-    """From where to where the vertical axis goes: what is shown, and a little air."""
-    finite = [v for v in values if math.isfinite(v)]
-    low, high = min(finite), max(finite)
-    air = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
-    return low - air, high + air
-
-
-def _shown(band: Band, end: float) -> list[float]:
-    late = band.x >= EARLY * end
-    late[-1] = True
-    values = np.concatenate([band.median[late], band.lower[late], band.upper[late]])
-    return [float(v) for v in values[np.isfinite(values)]]
-
-
-def _seen(curve: Progress, axis: Axis, end: float) -> list[float]:
-    late = curve.spent(axis) >= EARLY * end
-    late[-1] = True
-    return [float(v) for v in curve.best[late] if np.isfinite(v)]
-
-
-def _steps(at: Floats, values: Floats, x: Scale, y: Scale, end: float | None) -> str:
-    """A step function as a path: level from each place to the next, and to `end` where it is held."""
-    known = np.isfinite(values)
-    at, values = at[known], values[known]
-    path = [f"M{x(at[0]):.1f} {y(values[0]):.1f}"]
-    for i in range(1, len(at)):
-        if values[i] != values[i - 1]:
-            path.append(f"H{x(at[i]):.1f}V{y(values[i]):.1f}")
-    return "".join(path) + f"H{x(at[-1] if end is None else end):.1f}"
-
-
-def _area(band: Band, x: Scale, y: Scale) -> str:
-    """The space between the quartiles; where a quartile is worse than any value it reaches beyond the picture."""
-    known = np.isfinite(band.median)
-    at = [*band.x[known], band.end]
-    upper, lower = ([y(v) if math.isfinite(v) else (-1e4 if v > 0 else 1e4) for v in q[known]] for q in (band.upper, band.lower))
-    forth = "".join(f"H{x(at[i + 1]):.1f}" + (f"V{upper[i + 1]:.1f}" if i + 1 < len(upper) else "") for i in range(len(upper)))
-    back = "".join(f"V{lower[i]:.1f}H{x(at[i]):.1f}" for i in reversed(range(len(lower))))
-    return f"M{x(at[0]):.1f} {upper[0]:.1f}{forth}{back}Z"
-
-
-def _polyline(epochs: Sequence[int], values: Sequence[float | None], x: Scale, y: Scale) -> str:
-    """Points joined by lines, broken where a value is missing; a lone point is a dot."""
-    path, joined = "", False
-    for epoch, value in zip(epochs, values, strict=True):
-        if value is None:
-            joined = False
-            continue
-        path += f"{'L' if joined else 'M'}{x(epoch):.1f} {y(value):.1f}"
-        joined = True
-    return path if "L" in path else path + "h0.01"
+def _letters(numbers: Parallel) -> int:
+    """How long a name may be above its axis."""
+    return int(parallel_width(numbers) / (len(numbers.axes) + 1) / 8)
 
 
 def _apart(position: float, line: int, categorical: bool) -> float:
     """A place beside the level, the same on all of a line's categorical axes, so that lines through one level are seen apart."""
     crowded = categorical or position < 0
     return position + (0.05 * ((line * 0.618034) % 1 - 0.5) if crowded else 0.0)
+
+
+def _safe(text: str) -> str:
+    """The text on one line, without what SVG cannot hold."""
+    return "".join(c if c.isprintable() else " " for c in text)
 
 
 def _trial_title(row: TrialRow, metric: str) -> str:

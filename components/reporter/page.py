@@ -10,10 +10,11 @@ from functools import partial
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from . import wording
-from .curves import AXES, axis_end
-from .figures import Chart, ParallelChart, curve_charts, learning_charts, parallel_chart
+from .curves import Axis, curve_set
+from .figures import METHODS, THEME, Part, draw_curves, draw_learning, draw_parallel, parallel_width
 from .headline import score_of, separation, winner_sentences
 from .numbers import TrialRow
 from .paper import METHODS as PAPER_METHODS
@@ -25,7 +26,6 @@ MOST_BYTES = 4_900_000
 """A page larger than this is made again without its largest parts: KFP's interface holds it in an iframe."""
 MOST_PICTURE_BYTES = 400_000
 MOST_PICTURES_BYTES = 1_500_000
-COLOURS = 8
 MOST_MATRIX_CLASSES = 20
 MOST_ROWS = 200
 MOST_COLUMNS = 15
@@ -42,14 +42,30 @@ class Picture:
 
 
 @dataclass(frozen=True)
+class Drawing:
+    """A figure as SVG, and what it shows."""
+
+    title: str
+    svg: Markup
+
+
+@dataclass(frozen=True)
+class ParallelDrawing:
+    """Parallel coordinates as SVG, the width in CSS pixels at which they are drawn, and which trials they show."""
+
+    svg: Markup
+    width: int
+    note: str
+
+
+@dataclass(frozen=True)
 class DatasetView:
     """What the page shows of one data set: its numbers and its figures."""
 
     results: DatasetResults
-    curves: tuple[Chart, ...]
-    parallel: ParallelChart | None
-    parallel_note: str
-    learning: tuple[Chart, ...]
+    curves: tuple[Drawing, ...]
+    parallel: ParallelDrawing | None
+    learning: tuple[Drawing, ...]
     pictures: tuple[Picture, ...]
 
 
@@ -94,24 +110,39 @@ def _views(
     return [
         DatasetView(
             results=d,
-            curves=tuple(_curves(computed, d.name, colours)),
-            learning=tuple(learning_charts(d.learning, colours)),
+            curves=tuple(_curves(computed, d.name, colours, f"data-{i}")),
+            parallel=_parallel(computed, d, colours, f"data-{i}") if "parallel" in parts else None,
+            learning=tuple(_learning(d, colours, f"data-{i}")),
             pictures=tuple(embedded.get(d.name, [])),
-            parallel=plot[0] if (plot := _parallel(computed, d, colours) if "parallel" in parts else None) else None,
-            parallel_note=plot[1] if plot else "",
         )
-        for d in computed.results.datasets
+        for i, d in enumerate(computed.results.datasets)
     ]
 
 
-def _curves(computed: Computed, dataset: str, colours: Mapping[str, int]) -> list[Chart]:
-    mine = [c for c in computed.progress if c.dataset == dataset]
-    bands = [b for b in computed.bands if b.dataset == dataset]
-    ends = {axis: axis_end(mine, axis) for axis in AXES}
-    return curve_charts(bands, [c for c in mine if not c.ended], ends, computed.study.objective, colours)
+def _curves(computed: Computed, dataset: str, colours: Mapping[str, int], name: str) -> list[Drawing]:
+    numbers = curve_set(
+        [c for c in computed.progress if c.dataset == dataset],
+        [b for b in computed.bands if b.dataset == dataset],
+        computed.study.objective,
+    )
+    titles: dict[Axis, str] = {"trials": "against configurations", "epochs": "against epochs", "seconds": "against seconds"}
+    if numbers is None:
+        return []
+    return [Drawing(titles[axis], Markup(draw_curves(numbers, axis, colours, f"{name}-{axis}"))) for axis in numbers.ends]
 
 
-def _parallel(computed: Computed, dataset: DatasetResults, colours: Mapping[str, int]) -> tuple[ParallelChart, str] | None:
+def _learning(dataset: DatasetResults, colours: Mapping[str, int], name: str) -> list[Drawing]:
+    parts: tuple[tuple[Part, str], ...] = (("search", "in the search"), ("retrainings", "in the retrainings"))
+    found = []
+    for metric in ("accuracy", "loss"):
+        for part, words in parts:
+            title = f"{metric.capitalize()} {words}"
+            if drawn := draw_learning(dataset.learning, metric, part, colours, f"{name}-{metric}-{part}", title):
+                found.append(Drawing(title, Markup(drawn)))
+    return found
+
+
+def _parallel(computed: Computed, dataset: DatasetResults, colours: Mapping[str, int], name: str) -> ParallelDrawing | None:
     rows = [r for r in computed.rows if r.dataset == dataset.name]
     numbers = parallel(rows, computed.study.space, computed.study.objective, ranked_names(dataset.importance))
     if numbers is None:
@@ -124,7 +155,7 @@ def _parallel(computed: Computed, dataset: DatasetResults, colours: Mapping[str,
         note += f" {wording.plural(numbers.axes_left_out, 'hyperparameter')} left out for want of space."
     if unscored := dataset.trials - whole:
         note += f" Without a score, and not drawn: {wording.count(unscored)}."
-    return parallel_chart(numbers, computed.results.study.metric, colours), note
+    return ParallelDrawing(Markup(draw_parallel(numbers, colours, f"{name}-parallel")), parallel_width(numbers), note)
 
 
 def _embedded(pictures: Mapping[str, Sequence[tuple[str, bytes]]]) -> dict[str, list[Picture]]:
@@ -159,7 +190,7 @@ def _heat(table: Confusion) -> list[list[tuple[int, int]]]:
 
 def _colour(index: int) -> str:
     """The CSS classes of the method at this place in the study: eight colours, then dashed ones."""
-    return f"c{index % COLOURS}" + (f" dash{index // COLOURS % 3}" if index >= COLOURS else "")
+    return f"c{index % len(METHODS)}" + (f" dash{index // len(METHODS) % 3}" if index >= len(METHODS) else "")
 
 
 def _compact(row: TrialRow) -> str:
@@ -187,5 +218,5 @@ def _template() -> Any:
         "spent": mean_spent,
     }
     environment.filters.update({**words, **extra})
-    environment.globals.update(most_matrix_classes=MOST_MATRIX_CLASSES, most_rows=MOST_ROWS)
+    environment.globals.update(most_matrix_classes=MOST_MATRIX_CLASSES, most_rows=MOST_ROWS, theme=THEME)
     return environment.get_template("template.html")

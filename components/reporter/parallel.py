@@ -11,7 +11,7 @@ from ..core.space import Categorical, Float, Int, Model, Space, Value
 from ..core.study import Goal
 from .importance import code
 from .numbers import TrialRow, ranked
-from .wording import setting
+from .wording import bare, setting
 
 MOST_AXES = 12
 MOST_LINES = 400
@@ -36,7 +36,9 @@ class ParallelAxis:
 class Parallel:
     """Trials as lines over the axes. `fifths` says in which fifth by objective a line is: 0 the best, 4 the worst."""
 
+    metric: str
     axes: tuple[ParallelAxis, ...]
+    objective: ParallelAxis
     rows: tuple[TrialRow, ...]  # the trials drawn, the worst first
     fifths: tuple[int, ...]
     objectives: tuple[float, float]  # the worst and the best drawn
@@ -68,6 +70,8 @@ def parallel(rows: Sequence[TrialRow], space: Space, goal: Goal, names: Sequence
     shown = [n for n in space if n in list(names or space)[:MOST_AXES]]
     objectives = [r.objective for r in drawn if r.objective is not None]
     return Parallel(
+        metric=goal.metric,
+        objective=_objective_axis(objectives, goal.metric),
         axes=tuple(_axis(name, space, drawn) for name in shown),
         rows=drawn,
         fifths=tuple(fifth[r.method, r.seed, r.trial] for r in drawn),
@@ -116,6 +120,15 @@ def _axis(name: str, space: Space, rows: Sequence[TrialRow]) -> ParallelAxis:
     if any(v is None for v in values):
         ticks.append((INACTIVE, "inactive"))
     return ParallelAxis(name, tuple(ticks), tuple(positions), isinstance(parameter, Categorical))
+
+
+def _objective_axis(objectives: Sequence[float], metric: str) -> ParallelAxis:
+    """The last axis: from the worst, the first of these, to the best."""
+    worst, best = objectives[0], objectives[-1]
+    if worst == best:
+        return ParallelAxis(metric, ((0.5, bare(best, metric)),), (0.5,) * len(objectives), False)
+    ticks = tuple((i / 4, bare(worst + (best - worst) * i / 4, metric)) for i in range(5))
+    return ParallelAxis(metric, ticks, tuple((o - worst) / (best - worst) for o in objectives), False)
 
 
 def _level(parameter: Int | Float, share: float) -> float:

@@ -6,11 +6,14 @@ import json
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 
 from . import __version__
+
+if TYPE_CHECKING:
+    from .components.core.study import Study
 
 CELL_FAILED, BAD_INPUT = 1, 2
 
@@ -32,7 +35,7 @@ def main() -> NoReturn:
     from .components.core.errors import CellFailed, RecordError, ReplayError, StudyError
 
     try:
-        cli.main(standalone_mode=False)
+        cli.main(prog_name="tuneoff", standalone_mode=False)
         sys.exit(0)
     except click.ClickException as error:
         error.show()
@@ -43,6 +46,8 @@ def main() -> NoReturn:
         _fail(str(error), BAD_INPUT)
     except (CellFailed, RecordError, ReplayError) as error:
         _fail(str(error), CELL_FAILED)
+    except OSError as error:
+        _fail(f"{error.filename}: {error.strerror}." if error.filename and error.strerror else f"{error}.", BAD_INPUT)
     except ImportError as error:
         _fail(f"{error}. Install what this command needs: pip install 'tuneoff[all]'.", BAD_INPUT)
 
@@ -73,9 +78,8 @@ def run(study: str, out: Path | None, as_json: bool) -> None:
     folder = out or Path("runs") / plan.name
     console = Console(stderr=as_json, highlight=False)
     for warning in warnings(plan):
-        console.print(f"Note: {warning}", markup=False)
-    counts = f"{len(plan.datasets)} data sets × {len(plan.methods)} methods × {len(plan.seeds)} seeds"
-    console.print(f"Study {plan.name}: {counts}, into {folder}", markup=False)
+        console.print(f"Note: {warning}", markup=False, soft_wrap=True)
+    console.print(f"Study {plan.name}: {_extent(plan)}, into {folder}", markup=False, soft_wrap=True)
     with Display(console) as display:
         result = run_here(plan, folder, display.show, (Path(study).parent, Path.cwd()), display.note)
     failed = failures(result)
@@ -87,6 +91,11 @@ def run(study: str, out: Path | None, as_json: bool) -> None:
     else:
         console.print(f"Report: {report}", markup=False, soft_wrap=True)
     sys.exit(CELL_FAILED if failed else 0)
+
+
+def _extent(plan: Study) -> str:
+    counts = ((plan.datasets, "data set"), (plan.methods, "method"), (plan.seeds, "seed"))
+    return " × ".join(f"{len(listed)} {what}{'' if len(listed) == 1 else 's'}" for listed, what in counts)
 
 
 def _report_of(place: str) -> str:
@@ -108,6 +117,8 @@ def compile_(study: str, output: Path) -> None:
     if local:
         why = f"the data set {local[0].path!r} lies on this machine, where a cluster cannot read it"
         raise StudyError(f"{study}: {why}: give an s3:// URI.")
+    if output.suffix not in (".yaml", ".yml"):
+        raise StudyError(f"--output {str(output)!r} is not taken: KFP wants a file name that ends in .yaml.")
     from kfp.compiler import Compiler
 
     from .pipelines.bakeoff import bakeoff
@@ -300,8 +311,7 @@ def validate(study: str, as_json: bool) -> None:
         for warning in said:
             click.echo(f"Note: {warning}")
         if plan is not None and not faults:
-            cells = f"{len(plan.datasets)} data sets × {len(plan.methods)} methods × {len(plan.seeds)} seeds"
-            click.echo(f"{study} is valid: {cells}.")
+            click.echo(f"{study} is valid: {_extent(plan)}.")
     sys.exit(BAD_INPUT if faults else 0)
 
 

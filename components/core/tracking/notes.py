@@ -37,7 +37,7 @@ def search_note(study: Study, search: SearchRecord, reasons: Sequence[str]) -> s
         ("seconds", f"{spent.seconds:.1f}", limits.seconds),
         ("of them the method itself", f"{spent.method_seconds:.1f}", None),
     ]
-    lines += _table(("budget", "used", "limit"), ((a, b, "" if c is None else c) for a, b, c in rows))
+    lines += ["Budget:", "", *_table(("", "used", "limit"), ((a, b, "" if c is None else c) for a, b, c in rows))]
     lines += _failures(search, reasons)
     return _cut(lines)
 
@@ -61,7 +61,7 @@ def evaluation_note(evaluation: Evaluation) -> str:
     ]
     rows = [(r.seed, f"{r.test_accuracy:.4f}", f"{r.test_loss:.4f}", f"{r.seconds:.1f}") for r in evaluation.retrainings]
     lines += _table(("seed", "test accuracy", "test loss", "seconds"), rows)
-    lines += _table(("hyperparameter", "value"), evaluation.config.items())
+    lines += ["Configuration:", "", *_table(("hyperparameter", "value"), evaluation.config.items())]
     return _cut(lines)
 
 
