@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from ..components.core.errors import StudyError
@@ -40,21 +44,37 @@ def run(
 
     `watch` is called about once a second with what the record holds, `note` with what the user should know. The steps find
     the user's own modules in `search_path`. Before it returns, MLflow and TensorBoard are brought level with the record.
-    StudyError where the folder holds another study.
+    StudyError where the folder holds another study, or where another process runs it.
     """
     store = store_of(study, out)
     study_id = claim(store, study)
     out.mkdir(parents=True, exist_ok=True)
-    tracking = tracking_uri(study, str(out))
-    attempt(Tracker(store, study, study_id, tracking).prepare, note)
-    pipeline = _start(study, out, store, tracking, search_path)
-    try:
-        _watch(pipeline, store, watch)
-    except KeyboardInterrupt:
-        _end(pipeline)
-        raise
-    attempt(lambda: sync_study(store, tracking), note)
+    with _alone_in(out):
+        tracking = tracking_uri(study, str(out))
+        attempt(Tracker(store, study, study_id, tracking).prepare, note)
+        pipeline = _start(study, out, store, tracking, search_path)
+        try:
+            _watch(pipeline, store, watch)
+        except KeyboardInterrupt:
+            _end(pipeline)
+            raise
+        attempt(lambda: sync_study(store, tracking), note)
     return read_study(store)
+
+
+@contextmanager
+def _alone_in(out: Path) -> Iterator[None]:
+    """Hold the folder as long as this process lives, however it ends; StudyError names who else does."""
+    with open(out / ".run.lock", "a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            raise StudyError(f"{out} is being run by {lock.read().strip()}: wait for it, or give another --out.") from None
+        lock.truncate(0)
+        lock.write(f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
+        lock.flush()
+        yield
 
 
 def _start(study: Study, out: Path, store: Store, tracking: str, search_path: tuple[Path, ...]) -> subprocess.Popen[bytes]:

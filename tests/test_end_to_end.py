@@ -110,6 +110,18 @@ def test_another_study_is_kept_out_of_the_folder(finished: tuple[Path, Path, str
     assert "Traceback" not in said
 
 
+def test_a_second_run_of_the_same_folder_says_who_holds_it(finished: tuple[Path, Path, str]) -> None:
+    study, out, _ = finished
+    first = start("run", study, "--out", out)
+    while not (out / ".run.lock").exists() or f"process {first.pid} " not in (out / ".run.lock").read_text():
+        time.sleep(0.1)
+    code, said = tuneoff("run", study, "--out", out)
+    first.kill()
+    first.communicate()
+    assert code == 2
+    assert f"is being run by process {first.pid} on " in said
+
+
 def test_report_and_sync_rebuild_the_views_from_the_record(finished: tuple[Path, Path, str], tmp_path: Path) -> None:
     import shutil
 

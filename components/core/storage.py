@@ -88,9 +88,9 @@ def fetch_file(uri: str, target: Path) -> Path:
             return Path(shutil.copyfile(uri, target))
         except OSError as error:
             raise StudyError(f"{uri!r} cannot be read: {error.strerror or error}.") from error
-    parent, _, name = uri.rpartition("/")
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
     try:
-        return S3Store(parent).get(name, target)
+        return S3Store(f"s3://{bucket}").get(key, target)
     except FileNotFoundError as error:
         raise StudyError(f"{uri!r} does not exist: give the s3://bucket/key of an .npz file.") from error
 
@@ -192,34 +192,34 @@ def _sync(path: Path) -> None:
 
 
 class FileJournal:
-    """One file, one line an event, locked while open. What a kill or a failed write left of a line is cut off before an append."""
+    """One file, one line an event, locked while open. What a kill or a failed write leaves of a line is cut off."""
 
     def __init__(self, path: Path, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> None:
         self._path = path
-        self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
+        self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - held until close()
         try:
             self._lock(patience_seconds)
             self._lines, self._end = whole_lines(path.read_bytes())
             self._cut()
             _sync(path.parent)
         except BaseException:
-            self.close()
+            self._file.close()
             raise
 
     def _lock(self, patience_seconds: float) -> None:
         deadline = time.monotonic() + patience_seconds
         while True:
             try:
-                return fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                return fcntl.flock(self._file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 if time.monotonic() > deadline:
                     raise RecordError(f"{self._path} is being written by another process") from None
                 time.sleep(0.1)
 
     def _cut(self) -> None:
-        if os.fstat(self._file).st_size > self._end:
-            os.ftruncate(self._file, self._end)
-            os.fsync(self._file)
+        if os.fstat(self._file.fileno()).st_size > self._end:
+            self._file.truncate(self._end)
+            os.fsync(self._file.fileno())
 
     def lines(self) -> list[bytes]:
         return self._lines
@@ -228,15 +228,13 @@ class FileJournal:
         self._cut()
         left = line + b"\n"
         while left:
-            left = left[os.write(self._file, left) :]
-        os.fsync(self._file)
+            left = left[self._file.write(left) :]
+        os.fsync(self._file.fileno())
         self._end += len(line) + 1
         self._lines.append(line)
 
     def close(self) -> None:
-        if self._file >= 0:
-            os.close(self._file)
-            self._file = -1
+        self._file.close()
 
 
 class S3Store:
@@ -334,7 +332,6 @@ class S3Journal:
                 f"The store {self._store.uri} ignores If-None-Match, so that two processes could write one record:"
                 " give a folder, or an S3 store that honours it."
             )
-        self._store.delete(probe)
 
     def lines(self) -> list[bytes]:
         return self._lines
@@ -354,7 +351,7 @@ def _s3_client() -> Any:
         from botocore.config import Config
     except ImportError:
         raise StudyError("s3:// needs boto3: pip install 'tuneoff[s3]'.") from None
-    return boto3.client("s3", config=Config(retries={"max_attempts": 8, "mode": "standard"}))
+    return boto3.session.Session().client("s3", config=Config(retries={"max_attempts": 8, "mode": "standard"}))
 
 
 def _without_credentials(uri: str) -> str:

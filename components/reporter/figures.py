@@ -193,7 +193,7 @@ def svg(figure: Figure, name: str, label: str) -> str:
 
 
 def _in_page(element: ElementTree.Element) -> None:
-    """Make one element part of a page: no XML names or indentation, no identifiers but those referred to, marks and the page's colours."""
+    """Make one element part of a page: its marks, the page's colours, and no identifiers but those that are referred to."""
     element.tag = _local(element.tag)
     element.text, element.tail = ((text or "").strip() or None for text in (element.text, element.tail))
     element.attrib = {_local(key): value for key, value in element.attrib.items()}
