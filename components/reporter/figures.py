@@ -110,7 +110,7 @@ def draw_curves(numbers: CurveSet, axis: Axis, colours: Mapping[str, int], name:
 @style.context(STYLE)
 def figure_learning(curves: Sequence[Learning], metric: str, part: Part, colours: Mapping[str, int]) -> Figure | None:
     """The winners' learning curves in the search or in the retrainings; None where they have no values."""
-    figure, axes = _axes(470, 260)
+    figure, axes = _axes(430, 260)
     for curve in curves:
         if part == "search":
             _epochs(axes, curve, "training", metric, colours, curve.epochs, curve.metrics[metric])

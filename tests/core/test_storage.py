@@ -43,26 +43,36 @@ def server() -> Iterator[str]:
     moto.stop()
 
 
-@pytest.fixture
-def s3(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """An empty bucket, and an environment that leads to it; a client."""
-    for name in ("AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    places = {"AWS_ENDPOINT_URL": server, "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
-    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
-    for name, value in {**places, **keys, "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "*"}.items():
-        monkeypatch.setenv(name, value)
-    requests.post(f"{server}/moto-api/reset", timeout=10)
-    client = boto3.client("s3")
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+
+
+@pytest.fixture(scope="module")
+def client(server: str) -> Any:
+    keys = {name.lower(): value for name, value in KEYS.items() if name != "AWS_DEFAULT_REGION"}
+    client = boto3.session.Session(region_name="us-east-1", **keys).client("s3", endpoint_url=server)
     client.create_bucket(Bucket=BUCKET)
     return client
 
 
+@pytest.fixture
+def s3(server: str, client: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """An empty bucket, and an environment that leads to it; a client."""
+    for name in ("AWS_PROFILE", "AWS_CA_BUNDLE", "AWS_SESSION_TOKEN"):
+        monkeypatch.delenv(name, raising=False)
+    places = {"AWS_ENDPOINT_URL": server, "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+    for name, value in {**places, **KEYS, "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "*"}.items():
+        monkeypatch.setenv(name, value)
+    while objects := [{"Key": o["Key"]} for o in client.list_objects_v2(Bucket=BUCKET).get("Contents", [])]:
+        client.delete_objects(Bucket=BUCKET, Delete={"Objects": objects})
+    return client
+
+
 @pytest.fixture(params=["folder", "s3", "whole bucket"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
     if request.param == "folder":
         return open_store(str(tmp_path / "store"))
-    request.getfixturevalue("s3")
+    client = request.getfixturevalue("s3")
+    monkeypatch.setattr(storage, "_s3_client", lambda: client)  # building one takes long
     return open_store(f"s3://{BUCKET}/some/prefix/" if request.param == "s3" else f"s3://{BUCKET}")
 
 
