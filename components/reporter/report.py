@@ -33,7 +33,7 @@ def report(store: Store, versions: Mapping[str, str] | None = None) -> ReportSum
     """Read the whole study from its store and write its report there, under `report/`; what is missing is shown as missing.
 
     `versions` are those of the packages that make the report, by default tuneoff's. Raises StudyError where the store holds no
-    study, RecordError where a record is damaged.
+    study. A damaged record is a failure of its cell.
     """
     result = read_study(store)
     computed = compute(result, versions if versions is not None else {"tuneoff": _own_version()})
