@@ -120,8 +120,8 @@ class Display:
 def table(cells: list[CellProgress]) -> Table:
     """The terminal's view: one row per cell."""
     grid = Table(box=None, pad_edge=False, expand=False)
-    for title in ("cell", ""):
-        grid.add_column(title)
+    grid.add_column("cell", no_wrap=True, min_width=max((len(c.name) for c in cells), default=0))
+    grid.add_column("")
     for title in ("trials", "epochs", "best", "left"):
         grid.add_column(title, justify="right")
     grid.add_column("", overflow="ellipsis", no_wrap=True, max_width=60)

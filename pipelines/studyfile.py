@@ -23,7 +23,7 @@ from .yamlfile import Document, read
 MAX_FAULTS = 100
 """So many faults are shown."""
 MAX_PARAMETERS = 500
-MAX_STEPS = 1_000_000
+MAX_STEPS = 10_000
 """So many values a stepped range may have."""
 
 
@@ -81,16 +81,20 @@ def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | Non
 
 def warnings(study: Study) -> list[str]:
     """What is allowed, but probably not meant."""
-    trials, points = study.budget.trials, None
-    for choice in study.methods:
-        if choice.name == "grid" and choice.settings.get("order") != "shuffled":
-            points = study.space.grid_size()
-    if trials is None or points is None or points <= trials:
+    trials = _trials(study.budget)
+    in_order = [m for m in study.methods if m.name == "grid" and m.settings.get("order") != "shuffled"]
+    if not in_order or trials is None or study.space.grid_size() <= trials:
         return []
     return [
-        f"grid: {trials} trials are only the first corner of a grid of {points} points;"
+        f"grid: {trials} trials are only the first corner of a grid of {study.space.grid_size()} points;"
         " settings: {order: shuffled} draws them from all over it."
     ]
+
+
+def _trials(budget: Budget) -> int | None:
+    """How many full trainings a budget pays for; None where only the clock limits them."""
+    by_epochs = budget.epochs // budget.epochs_per_trial if budget.epochs is not None else None
+    return min((n for n in (budget.trials, by_epochs) if n is not None), default=None)
 
 
 # Preparing a document
@@ -124,8 +128,9 @@ def _narrowed(document: dict[str, Any]) -> tuple[dict[str, Any], list[Found]]:
     if not isinstance(space, dict):
         return document, []
     many = {name: values for name, p in space.items() if (values := _steps(p)) > MAX_STEPS}
+    most = f"at most {MAX_STEPS:,} are taken: give a larger step, or none"
     found: list[Found] = [
-        (("space", name, "step"), f"{quoted(space[name]['step'])} makes {values:.3g} values, and at most {MAX_STEPS:,} are taken")
+        (("space", name, "step"), f"{quoted(space[name]['step'])} makes {values:.3g} values, and {most}")
         for name, values in many.items()
     ]
     narrowed = {name: _without(p, "step") | {"grid_points": 2} if name in many else p for name, p in space.items()}

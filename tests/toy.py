@@ -145,9 +145,9 @@ def run_toy(log: Path, **parts: Any) -> list[Event]:
 
 
 def essence(events: list[Event]) -> list[dict[str, Any]]:
-    """Events without what a restart may change: sequence numbers, times, attempts, and who opened and started."""
+    """Events without what a restart may change: sequence numbers, times, attempts, who opened and started, and deaths."""
     changing = {"seq", "time", "attempt", "seconds"}
-    return [{k: v for k, v in e.items() if k not in changing} for e in events if e["event"] not in ("opened", "started")]
+    return [{k: v for k, v in e.items() if k not in changing} for e in events if e["event"] not in ("opened", "started", "died")]
 
 
 def problem(folder: Path, space: Space = SPACE, seed: int = 0, max_epochs: int = 9, **limits: Any) -> Problem:

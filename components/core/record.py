@@ -5,6 +5,7 @@ Events, in the order in which a trial meets them; each line is one JSON object w
     opened   a process starts or resumes the search: schema, study, process, versions
     asked    the method proposed a trial; `seconds` that ask and the tells before it took
     started  a worker began to train it
+    died     that worker's process is gone, and how it ended; the trial is started again or given up
     epoch    one epoch's metrics, and whether the method lets the trial go on
     told     the trial's outcome, written before the method hears of it
     ended    the search is over: why, and what is left of the budget
@@ -90,7 +91,8 @@ class TrialRecord:
     started_at: float | None = None
     told_at: float | None = None
     ask_seconds: float = 0.0
-    attempts: int = 0
+    attempts: int = 0  # how often it was started
+    deaths: tuple[str, ...] = ()  # how its workers ended
 
     @property
     def status(self) -> str:
@@ -154,6 +156,9 @@ def replay(events: Iterable[Event], dataset: str, label: str, seed: int) -> Sear
             case "started":
                 trial = trials[event["trial"]]
                 trials[event["trial"]] = replace(trial, started_at=event["time"], attempts=trial.attempts + 1)
+            case "died":
+                trial = trials[event["trial"]]
+                trials[event["trial"]] = replace(trial, deaths=(*trial.deaths, event["how"]))
             case "epoch":
                 trial = trials[event["trial"]]
                 trials[event["trial"]] = replace(trial, curve=(*trial.curve, epoch_of(event)))

@@ -40,8 +40,10 @@ from ..core.study import Goal
 from .budget import Budget
 from .registry import FailedRule, MethodSpec
 
-MAX_ATTEMPTS = 3
+MAX_DEATHS = 3
 """A trial whose worker dies so often is given up as failed."""
+MAX_KILLS = 10
+"""So is one during which the whole run was killed so often: it may be what kills it (a container out of memory, say)."""
 MAX_FAILURES_IN_A_ROW = 20
 """A search whose trials all fail ends, since a budget of epochs alone would never be used up."""
 
@@ -145,22 +147,30 @@ class Search:
 
     def _train(self, known: TrialRecord) -> None:
         """Train a trial, again after its worker died, and record and tell its outcome."""
-        trial = known.trial
-        reason = f"its worker died {MAX_ATTEMPTS} times"
-        for _ in range(known.attempts, MAX_ATTEMPTS):
+        trial, deaths = known.trial, list(known.deaths)
+        killed = known.attempts - len(deaths)  # whole runs that ended while it trained
+        outcome = None
+        while outcome is None:
+            if len(deaths) >= MAX_DEATHS or killed >= MAX_KILLS:
+                outcome = self._given_up(trial, deaths)
+                break
             self.record.append("started", trial=trial.id, worker=self.objective.device)
             try:
                 outcome = self._attempt(trial)
-                break
             except WorkerDied as death:
-                reason = f"its worker died {MAX_ATTEMPTS} times, the last time {death}"
-        else:
-            curve = self._trials[trial.id].curve
-            outcome = self._outcome(Status.FAILED, curve, sum(e.seconds for e in curve), reason)
+                deaths.append(str(death))
+                self.record.append("died", trial=trial.id, how=str(death))
         if outcome.loss is not None:
             self.checkpoints.keep(trial)
         self.record.append("told", trial=trial.id, **outcome_fields(outcome))
         self._end(trial, outcome)
+
+    def _given_up(self, trial: Trial, deaths: list[str]) -> Outcome:
+        curve = self._trials[trial.id].curve
+        reason = f"the run was killed {MAX_KILLS} times while it trained"
+        if len(deaths) >= MAX_DEATHS:
+            reason = f"its worker died {len(deaths)} times, the last time {deaths[-1]}"
+        return self._outcome(Status.FAILED, curve, sum(e.seconds for e in curve), reason)
 
     def _attempt(self, trial: Trial) -> Outcome:
         """Train a trial once. Epochs that the record has from a killed attempt keep their metrics and are not reported again."""

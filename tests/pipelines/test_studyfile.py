@@ -286,8 +286,8 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("log: true, grid_points: 4", "log: 1", "25: space.learning_rate.log: 1 is not taken: true or false is wanted"),
         ("grid_points: 4", "grid_points: 0", "25: space.learning_rate.grid_points: 0 is not taken: it must be at least 1"),
         ("grid_points: 4", "gridpoints: 4", "25: space.learning_rate.gridpoints: the field is unknown: the fields here are when"),
-        ("step: 0.1", "step: 1e-9", "24: space.momentum.step: 1e-09 makes 9e+08 values, and at most 1,000,000 are taken"),
-        ("step: 0.1", "step: 1e-320", "24: space.momentum.step: 1e-320 makes inf values, and at most 1,000,000 are taken"),
+        ("step: 0.1", "step: 1e-9", "24: space.momentum.step: 1e-09 makes 9e+08 values, and at most 10,000 are taken: give a"),
+        ("step: 0.1", "step: 1e-320", "24: space.momentum.step: 1e-320 makes inf values, and at most 10,000 are taken: give a"),
         ("values: [SGD, Adam,", "values: [SGD, Adam, SGD,", "23: space.optimizer: values must be distinct"),
         ("values: [SGD, Adam,", "values: [SGD, [Adam],", '23: space.optimizer.values[1]: ["Adam"] is not taken: text, a number'),
         ("values: [SGD, Adam,", "values: [SGD, null,", "23: space.optimizer.values[1]: null is not taken: text, a number, true"),
@@ -494,6 +494,12 @@ def test_a_grid_that_sees_only_its_first_corner_gets_a_note(beside: Path) -> Non
         "grid: 4 trials are only the first corner of a grid of 2880 points;"
         " settings: {order: shuffled} draws them from all over it."
     ]
+    said(beside, MINIMAL.replace("[random]", "[grid]").replace("trials: 4", "trials: 40, epochs: 35"))
+    (note,) = warnings(read_study(beside / "study.yaml"))
+    assert note.startswith("grid: 3 trials are only the first corner"), "the epochs pay for three full trainings"
+    for budget in ("trials: 2880", "seconds: 60"):
+        said(beside, MINIMAL.replace("[random]", "[grid]").replace("trials: 4", budget))
+        assert warnings(read_study(beside / "study.yaml")) == []
     said(beside, MINIMAL.replace("[random]", "[{name: grid, settings: {order: shuffled}}]"))
     assert warnings(read_study(beside / "study.yaml")) == []
 

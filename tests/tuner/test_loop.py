@@ -15,7 +15,7 @@ from tuneoff.components.core.problem import Epoch, Limits, Proposal, Status, Tri
 from tuneoff.components.core.record import parse, replay
 from tuneoff.components.core.storage import whole_lines
 from tuneoff.components.core.study import Goal
-from tuneoff.components.tuner.loop import MAX_ATTEMPTS, loss_of
+from tuneoff.components.tuner.loop import MAX_DEATHS, MAX_KILLS, loss_of
 from tuneoff.components.tuner.registry import FailedRule
 
 
@@ -145,14 +145,29 @@ def test_a_method_hears_of_failed_trials_by_its_own_rule(tmp_path: Path, rule: F
 
 
 def test_a_trial_that_kills_its_worker_is_tried_again_and_then_given_up(tmp_path: Path) -> None:
-    objective = Curve(deadly={0: 1, 1: MAX_ATTEMPTS})
+    objective = Curve(deadly={0: 1, 1: MAX_DEATHS})
     events = run_toy(tmp_path / "log", method=Plain(), objective=objective, limits=Limits(trials=3))
     told = of(events, "told")
     assert [e["status"] for e in told] == ["completed", "failed", "completed"]
     assert "its worker died 3 times, the last time by signal 9" in told[1]["reason"]
-    assert [len([e for e in of(events, "started") if e["trial"] == t]) for t in (0, 1, 2)] == [2, MAX_ATTEMPTS, 1]
+    assert [len([e for e in of(events, "started") if e["trial"] == t]) for t in (0, 1, 2)] == [2, MAX_DEATHS, 1]
     assert len([e for e in of(events, "epoch") if e["trial"] == 0]) == 3, "no epoch is reported twice"
     assert told[0]["trained_epochs"] == 3
+
+
+def test_a_killed_run_is_not_held_against_the_trial_but_for_a_trial_that_seems_to_kill_it(tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    run_toy(log, method=Plain(points=2))
+    begun = log.read_bytes().splitlines(keepends=True)[:3]  # opened, asked, started: and killed
+    for kills, status in ((MAX_KILLS - 1, "completed"), (MAX_KILLS, "failed")):
+        log.write_bytes(b"".join(begun))
+        for _ in range(kills - 1):
+            _, record = toy_search(log, method=Plain(points=2))
+            record.append("started", trial=0, worker="toy")
+            record.close()
+        told = of(run_toy(log, method=Plain(points=2)), "told")
+        assert [e["status"] for e in told] == [status, "completed"]
+    assert told[0]["reason"] == f"the run was killed {MAX_KILLS} times while it trained"
 
 
 def test_a_search_whose_trials_all_fail_ends(tmp_path: Path) -> None:
