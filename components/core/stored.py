@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import time
 import uuid
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError
 
 from . import layout
 from .errors import CellFailed, RecordError, ReplayError, StudyError
@@ -87,36 +86,53 @@ class StudyResult:
     prepared: dict[str, Prepared]  # by data set; absent where data preparation has not ended well
 
 
+class _Holder(Model):
+    """The file study.json: whose store this is."""
+
+    id: str
+    created_at: float
+    study: Study
+
+
+def _holder(store: Store) -> _Holder:
+    try:
+        return _Holder.model_validate_json(store.read(layout.STUDY))
+    except ValidationError:
+        raise StudyError(
+            f"{store.uri}/{layout.STUDY} is damaged: move the folder away, and run the study anew."
+        ) from None
+
+
 def claim(store: Store, study: Study) -> str:
     """Make the store this study's, or find that it is; returns the study's id there.
 
     Raises StudyError where the store holds another study, naming the sections that differ.
     """
-    entry = {"id": uuid.uuid4().hex, "created_at": time.time(), "study": study.model_dump(mode="json")}
-    store.create(layout.STUDY, json.dumps(entry, indent=1).encode())
-    holder = json.loads(store.read(layout.STUDY))
-    mine, theirs = study.science(), Study.model_validate(holder["study"]).science()
+    entry = _Holder(id=uuid.uuid4().hex, created_at=time.time(), study=study)
+    store.create(layout.STUDY, entry.model_dump_json(indent=1).encode())
+    holder = _holder(store)
+    mine, theirs = study.science(), holder.study.science()
     changed = [section for section in mine if mine[section] != theirs[section]]
     if changed:
         raise StudyError(
             f"{store.uri} holds another study: {', '.join(changed)} differ{'s' if len(changed) == 1 else ''}."
             " Give another --out, or the study file that it was begun with."
         )
-    return str(holder["id"])
+    return holder.id
 
 
 def read_study(store: Store) -> StudyResult:
     """Everything a study left in its store; StudyError where there is no study."""
     try:
-        entry = json.loads(store.read(layout.STUDY))
+        holder = _holder(store)
     except (FileNotFoundError, NotADirectoryError):
         raise StudyError(
             f"{store.uri} holds no study: {layout.STUDY} is missing. Give the folder that `tuneoff run` wrote."
         ) from None
-    study = Study.model_validate(entry["study"])
+    study = holder.study
     return StudyResult(
-        id=entry["id"],
-        created_at=entry["created_at"],
+        id=holder.id,
+        created_at=holder.created_at,
         study=study,
         cells=tuple(read_cell(store, study, cell) for cell in study.cells),
         prepared={d.name: p for d in study.datasets if (p := _read_prepared(store, d.name))},

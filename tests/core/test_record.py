@@ -131,6 +131,14 @@ def test_a_folder_belongs_to_one_study(tmp_path: Path) -> None:
         claim(store, made_study(seeds=[7], budget={"trials": 9}))
 
 
+def test_a_damaged_study_file_is_one_sentence(tmp_path: Path) -> None:
+    for content in ("no json", "{}", '{"id": "x", "created_at": 0, "study": {}}'):
+        (tmp_path / "study.json").write_text(content)
+        for look in (lambda: read_study(FolderStore(tmp_path)), lambda: claim(FolderStore(tmp_path), made_study())):
+            with pytest.raises(StudyError, match=r"study\.json is damaged"):
+                look()
+
+
 def test_a_folder_without_a_study_is_named(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"holds no study: study\.json is missing"):
         read_study(FolderStore(tmp_path))
