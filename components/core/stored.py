@@ -98,9 +98,7 @@ def _holder(store: Store) -> _Holder:
     try:
         return _Holder.model_validate_json(store.read(layout.STUDY))
     except ValidationError:
-        raise StudyError(
-            f"{store.uri}/{layout.STUDY} is damaged: move the folder away, and run the study anew."
-        ) from None
+        raise StudyError(f"{store.uri}/{layout.STUDY} is damaged: move the folder away, and run the study anew.") from None
 
 
 def claim(store: Store, study: Study) -> str:
