@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -65,6 +66,15 @@ def test_a_run_leaves_record_report_and_both_views(finished: tuple[Path, Path, s
     page = (out / "report" / "report.html").read_text()
     assert all(label in page for label in ("grid", "random", "bayes", "hyperband"))
     assert json.loads((out / "report" / "results.json").read_text())
+
+
+def test_a_run_leaves_what_the_readme_says_and_nothing_else(finished: tuple[Path, Path, str]) -> None:
+    _, out, _ = finished
+    readme = (HERE.parent / "README.md").read_text()
+    tree = readme.partition("runs/quickstart/\n")[2].partition("```")[0]
+    named = {word.strip(" /") for line in tree.splitlines() for word in re.findall(r"[\w.-]+/|^  [\w.-]+", line)}
+    left = {p.name for p in out.iterdir() if not p.name.startswith(".")}
+    assert left == named
 
 
 def test_every_trial_is_an_mlflow_run_below_its_search_below_its_study(finished: tuple[Path, Path, str]) -> None:

@@ -134,6 +134,11 @@ class FolderStore:
     def delete(self, name: str) -> None:
         with suppress(FileNotFoundError):
             (self.root / name).unlink()
+        with suppress(OSError):  # a folder that holds something else stays
+            for folder in (self.root / name).parents:
+                if folder == self.root:
+                    return
+                folder.rmdir()
 
     def put(self, file: Path, name: str) -> None:
         with self._replacing(name) as temporary:

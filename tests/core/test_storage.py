@@ -137,6 +137,18 @@ def test_deleting_removes_a_file_and_a_missing_one_is_no_error(store: Store) -> 
     assert store.names("a/") == []
 
 
+def test_deleting_the_last_file_of_a_folder_removes_the_folder_and_no_other(tmp_path: Path) -> None:
+    store = FolderStore(tmp_path)
+    for name in ("a/b/1", "a/2"):
+        store.write(name, b"")
+    store.delete("a/b/1")
+    assert [p.name for p in (tmp_path / "a").iterdir()] == ["2"]
+    store.delete("a/2")
+    assert list(tmp_path.iterdir()) == []
+    store.delete("a/2")
+    assert tmp_path.is_dir()
+
+
 def test_files_are_copied_in_and_out(store: Store, tmp_path: Path) -> None:
     (tmp_path / "in").write_bytes(bytes(range(256)) * 1000)
     store.put(tmp_path / "in", "models/model.keras")
