@@ -4,7 +4,7 @@ from typing import Any
 
 from kfp import dsl
 
-from ..components.core.study import Resources, Study
+from ..components.core.study import Resources, Step, Study
 from ..components.data_prep.component import data_prep
 from ..components.evaluator.component import evaluate
 from ..components.reporter.component import report
@@ -19,18 +19,18 @@ def bakeoff(study: Study) -> Any:
     @dsl.pipeline(name=f"tuneoff-{study.name}".replace(".", "-").replace("_", "-"), description=f"Tuneoff study {study.name}")
     def pipeline(store: str, tracking: str = "", study_json: str = plan) -> None:
         final = report(study=study_json, store=store, tracking=tracking)
-        _step(final, resources, "report")
+        _set(final, resources, "reporter", "report")
         with dsl.ExitHandler(final, name="bake-off"):
             for dataset in study.datasets:
                 prepared = data_prep(study=study_json, dataset=dataset.name, store=store)
-                _step(prepared, resources, f"prepare {dataset.name}")
+                _set(prepared, resources, "data_prep", f"prepare {dataset.name}")
                 prepared.set_caching_options(resources.cache and dataset.path is None)
                 with dsl.ParallelFor([m.label for m in study.methods], name=f"methods on {dataset.name}") as method:
                     cell = {"study": study_json, "dataset": dataset.name, "method": method, "store": store, "tracking": tracking}
                     tuned = tune(**cell, prepared=prepared.outputs["prepared"])
-                    _gpu(_step(tuned, resources, f"tune on {dataset.name}"), resources)
+                    _set(tuned, resources, "tuner", f"tune on {dataset.name}")
                     evaluated = evaluate(**cell, prepared=prepared.outputs["prepared"]).after(tuned)
-                    _gpu(_step(evaluated, resources, f"evaluate on {dataset.name}"), resources)
+                    _set(evaluated, resources, "evaluator", f"evaluate on {dataset.name}")
 
     return pipeline
 
@@ -41,20 +41,16 @@ def portable(study: Study) -> Study:
     return study.model_copy(update={"artifacts": None, "tracking": tracking})
 
 
-def _step(task: Any, resources: Resources, title: str) -> Any:
-    """Requests and limits, retries and caching of one step."""
+def _set(task: Any, resources: Resources, step: Step, title: str) -> None:
+    """Requests and limits, GPUs, retries and caching of one task."""
+    own = resources.of(step)
     task.set_display_name(title)
     task.set_caching_options(False)
-    if resources.retries:
-        task.set_retry(resources.retries, backoff_duration="2s", backoff_factor=2.0)
-    if resources.cpu:
-        task.set_cpu_request(resources.cpu).set_cpu_limit(resources.cpu)
-    if resources.memory:
-        task.set_memory_request(resources.memory).set_memory_limit(resources.memory)
-    return task
-
-
-def _gpu(task: Any, resources: Resources) -> Any:
-    if resources.gpu:
-        task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(resources.gpu)
-    return task
+    if own.retries:
+        task.set_retry(own.retries, backoff_duration="2s", backoff_factor=2.0)
+    if own.cpu:
+        task.set_cpu_request(own.cpu).set_cpu_limit(own.cpu)
+    if own.memory:
+        task.set_memory_request(own.memory).set_memory_limit(own.memory)
+    if own.gpu:
+        task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(own.gpu)

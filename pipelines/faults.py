@@ -89,8 +89,9 @@ def _walk(detail: ErrorDetails, document: Any, model: type[BaseModel]) -> tuple[
             current, tagged = _PARAMETERS.get(str(part)), False
             continue
         around, tagged = current, current is Space
-        current = None if tagged else current if isinstance(part, int) else _inner(current, part)
         absent = detail["type"] in ("missing", "extra_forbidden") and part == detail["loc"][-1]
+        key = current is not None and part not in current.model_fields and not absent  # of a list or a mapping of models
+        current = None if tagged else current if key else _inner(current, str(part))
         if _has(value, part):
             place.append(part)
             value = value[part]

@@ -137,18 +137,42 @@ class Evaluation(Model):
     seeds: Annotated[int, Field(ge=1, le=100)] = Field(default=3, description="How many times the incumbent is trained anew.")
 
 
-class Resources(Model):
-    """What each step may use; requests and limits on a cluster. Locally only `workers` has a meaning."""
+Step = Literal["data_prep", "tuner", "evaluator", "reporter"]
+Cores = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$|^\d+m$")]
+Amount = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|K|M|G|T)?$")]
+Gpus = Annotated[int, Field(ge=0, le=64)]
+Retries = Annotated[int, Field(ge=0, le=10)]
 
-    cpu: Annotated[str, Field(pattern=r"^\d+(\.\d+)?$|^\d+m$")] | None = None
-    memory: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|K|M|G|T)?$")] | None = None
-    gpu: Annotated[int, Field(ge=0, le=64)] = 0
+
+class StepResources(Model):
+    """What one step may use; what it leaves out is as for all steps."""
+
+    cpu: Cores | None = None
+    memory: Amount | None = None
+    gpu: Gpus | None = None
+    retries: Retries | None = None
+
+
+class Resources(Model):
+    """What each step may use; requests and limits on a cluster. Locally only `workers`, `retries` and `cache` have a meaning."""
+
+    cpu: Cores | None = None
+    memory: Amount | None = None
+    gpu: Gpus = Field(default=0, description="GPUs of each step that trains: tuner and evaluator.")
     gpu_type: str = "nvidia.com/gpu"
     workers: Annotated[int, Field(ge=1, le=256)] | None = Field(
         default=None, description="Searches (seeds) of a tuner step that run side by side; by default what the cores allow."
     )
-    retries: Annotated[int, Field(ge=0, le=10)] = 1
+    retries: Retries = 1
     cache: bool = Field(default=True, description="Whether KFP may reuse prepared data; tuner steps are never cached.")
+    steps: dict[Step, StepResources] = Field(default_factory=dict, description="What single steps may use instead.")
+
+    def of(self, step: Step) -> StepResources:
+        """What this step may use, all told."""
+        gpu = self.gpu if step in ("tuner", "evaluator") else 0
+        common = StepResources(cpu=self.cpu, memory=self.memory, gpu=gpu, retries=self.retries)
+        own = self.steps.get(step, StepResources())
+        return common.model_copy(update=own.model_dump(exclude_none=True))
 
 
 class Tracking(Model):

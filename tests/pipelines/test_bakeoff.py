@@ -51,9 +51,12 @@ STUDIES = {"minimal": MINIMAL, "large": LARGE, "s3": S3}
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Each study's pipeline, as KFP writes it."""
     folder = tmp_path_factory.mktemp("compiled")
-    for name, sections in STUDIES.items():
-        Compiler().compile(bakeoff(Study.model_validate(sections)), str(folder / f"{name}.yaml"))
-    return {name: (folder / f"{name}.yaml").read_text() for name in STUDIES}
+    return {name: compile_to(folder / f"{name}.yaml", sections) for name, sections in STUDIES.items()}
+
+
+def compile_to(file: Path, sections: dict[str, Any]) -> str:
+    Compiler().compile(bakeoff(Study.model_validate(sections)), str(file))
+    return file.read_text()
 
 
 def spec(text: str) -> dict[str, Any]:
@@ -134,6 +137,19 @@ def test_prepared_data_is_cached_as_the_study_says_and_nothing_else_ever_is(
         if step_of(component) in ("data-prep", "tune", "evaluate", "report") and task["cachingOptions"].get("enableCache")
     }
     assert found == cached
+
+
+def test_a_single_step_may_have_resources_of_its_own(tmp_path: Path) -> None:
+    steps = {"data_prep": {"cpu": "500m", "retries": 0}, "evaluator": {"gpu": 0}, "reporter": {"memory": "2Gi"}}
+    resources = {"cpu": "4", "memory": "16Gi", "gpu": 2, "retries": 3, "steps": steps}
+    text = compile_to(tmp_path / "own.yaml", {**MINIMAL, "resources": resources})
+    found = {step_of(e): c["resources"] for e, c in executors(text).items()}
+    assert [found[s]["resourceCpuLimit"] for s in ("data-prep", "tune", "evaluate", "report")] == ["500m", "4", "4", "4"]
+    assert [found[s]["resourceMemoryLimit"] for s in ("tune", "report")] == ["16Gi", "2Gi"]
+    assert {s for s, asked in found.items() if "accelerator" in asked} == {"tune"}
+    retried = {step_of(c) for c, t in tasks(text) if "retryPolicy" in t}
+    assert retried >= {"tune", "evaluate", "report"}
+    assert "data-prep" not in retried
 
 
 @pytest.mark.parametrize("name", STUDIES)

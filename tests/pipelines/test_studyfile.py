@@ -69,7 +69,7 @@ objective: {metric: val_loss, direction: min, epoch: last}
 split: {validation: 0.25, test: 0.1, folds: 5, seed: 3}
 training: {batch_size: 64, precision: bfloat16}
 evaluation: {seeds: 2}
-resources: {cpu: "2", memory: 8Gi, gpu: 1, gpu_type: amd.com/gpu, workers: 2, retries: 2, cache: false}
+resources: {cpu: "2", memory: 8Gi, gpu: 1, gpu_type: amd.com/gpu, workers: 2, retries: 2, cache: false, steps: {tuner: {cpu: "1", memory: 1Gi, gpu: 0, retries: 0}}}
 tracking: {uri: "https://mlflow.example.org", experiment: mine}
 artifacts: s3://bucket/runs/full
 """
@@ -314,6 +314,12 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("memory: 8Gi", "memory: 8 GB", "33: resources.memory: '8 GB' is not taken: give an amount such as 8Gi or 512Mi"),
         ("gpu: 1,", "gpus: 1,", "33: resources.gpus: the field is unknown: the fields here are cpu, memory, gpu, gpu_type"),
         ("cache: false", "cache: off", "33: resources.cache: 'off' is not taken: true or false is wanted"),
+        (
+            "workers: 2",
+            "steps: {tuner: {cpus: 1}}",
+            "33: resources.steps.tuner.cpus: the field is unknown: the fields here are cpu",
+        ),
+        ("workers: 2", "steps: {tunr: {}}", "33: resources.steps.tunr: 'tunr' is not taken: choose data_prep, tuner, evaluator"),
         ("workers: 2", "workers: 1000", "33: resources.workers: 1000 is not taken: it must be at most 256"),
         # places
         ("https://mlflow.example.org", "s3://bucket", "34: tracking.uri: 's3://bucket' is not taken: give an MLflow server's"),
