@@ -13,7 +13,7 @@ from . import layout
 from .errors import CellFailed, RecordError, ReplayError, StudyError
 from .prepared import Prepared
 from .record import SearchRecord, read_search
-from .space import Config, Model
+from .space import Model
 from .storage import Store
 from .study import Cell, Study
 
@@ -50,10 +50,6 @@ class Evaluation(Model):
     confusion: list[list[int]]  # rows: true class, columns: predicted class; of the first retraining, whose model is kept
     classes: list[ClassScore]
     evaluated_at: float
-
-    @property
-    def hyperparameters(self) -> Config:
-        return self.config
 
 
 class Failure(Model):

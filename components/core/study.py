@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
-from .problem import Limits
+from .problem import Epoch, Limits
 from .space import PAPER_SPACE, Model, Space
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_.-]{0,38}[a-z0-9])?$")]
@@ -120,6 +122,16 @@ class Goal(Model):
         """loss = sign × metric, to be minimised."""
         direction = self.direction or ("max" if self.metric == "val_accuracy" else "min")
         return -1 if direction == "max" else 1
+
+
+def counted_epoch(curve: Iterable[Epoch], goal: Goal) -> Epoch | None:
+    """The epoch whose objective counts for a trial: the best (the earliest of equals) or the last; None without a finite one."""
+    scored = [e for e in curve if math.isfinite(e.metrics.get(goal.metric, math.nan))]
+    if not scored:
+        return None
+    if goal.epoch == "last":
+        return scored[-1]
+    return min(scored, key=lambda e: goal.sign * e.metrics[goal.metric])
 
 
 class Training(Model):

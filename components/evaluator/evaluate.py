@@ -19,7 +19,7 @@ from ..core.problem import Trial
 from ..core.record import SearchRecord, TrialRecord, read_search
 from ..core.storage import Store
 from ..core.stored import ClassScore, Evaluation, Retraining, claim, read_evaluation, write_failure
-from ..core.study import Cell, Goal, Study
+from ..core.study import Cell, Goal, Study, counted_epoch
 from ..core.tracking import Tracker, attempt
 from .pictures import draw_confusion, draw_curves
 
@@ -100,7 +100,7 @@ class _Evaluator:
             trial=best.trial.id,
             config=dict(best.trial.proposal.config),
             epochs=self._study.budget.epochs_per_trial,
-            validation=_counted_epoch(self._study.objective, best.trial),
+            validation=_counted_metrics(self._study.objective, best.trial),
             retrainings=retrainings,
             confusion=confusions[0].tolist(),
             classes=_class_scores(names, confusions),
@@ -150,12 +150,11 @@ def _train_and_validation(data: Path) -> tuple[Array, Array]:
     return np.concatenate([x, x_validation]), np.concatenate([y, y_validation])
 
 
-def _counted_epoch(goal: Goal, trial: Trial) -> dict[str, float]:
+def _counted_metrics(goal: Goal, trial: Trial) -> dict[str, float]:
     """The metrics of the epoch whose objective counted for the trial."""
-    assert trial.outcome is not None
-    curve = trial.outcome.curve
-    chosen = curve[-1] if goal.epoch == "last" else min(curve, key=lambda e: goal.sign * e.metrics[goal.metric])
-    return dict(chosen.metrics)
+    epoch = counted_epoch(trial.outcome.curve, goal) if trial.outcome else None
+    assert epoch is not None
+    return dict(epoch.metrics)
 
 
 def _class_scores(names: list[str] | tuple[str, ...], confusions: list[Array]) -> list[ClassScore]:

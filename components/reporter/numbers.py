@@ -6,11 +6,10 @@ import math
 import statistics
 from collections.abc import Iterable
 
-from ..core.problem import Epoch
 from ..core.record import SearchRecord, TrialRecord
 from ..core.space import Model, Value
 from ..core.stored import StudyResult
-from ..core.study import Goal
+from ..core.study import Goal, counted_epoch
 
 METRICS = ("accuracy", "val_accuracy", "loss", "val_loss")
 
@@ -65,16 +64,6 @@ def spread(values: Iterable[float]) -> Spread:
         return Spread(n=0, mean=None, sd=None, low=None, high=None)
     sd = statistics.stdev(found) if len(found) > 1 else None
     return Spread(n=len(found), mean=statistics.fmean(found), sd=sd, low=min(found), high=max(found))
-
-
-def counted_epoch(curve: Iterable[Epoch], goal: Goal) -> Epoch | None:
-    """The epoch whose objective counts for a trial: the best (the earliest of equals) or the last; None without a finite one."""
-    scored = [e for e in curve if math.isfinite(e.metrics.get(goal.metric, math.nan))]
-    if not scored:
-        return None
-    if goal.epoch == "last":
-        return scored[-1]
-    return min(scored, key=lambda e: goal.sign * e.metrics[goal.metric])
 
 
 def trial_rows(result: StudyResult) -> list[TrialRow]:

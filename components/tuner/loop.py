@@ -36,7 +36,7 @@ from ..core.record import (
     proposal_of,
     replay,
 )
-from ..core.study import Goal
+from ..core.study import Goal, counted_epoch
 from .budget import Budget
 from .registry import FailedRule, MethodSpec
 
@@ -299,8 +299,9 @@ class Search:
 
 def loss_of(goal: Goal, curve: tuple[Epoch, ...]) -> float:
     """What the method minimises: the objective's metric of the best or the last epoch trained in this trial."""
-    losses = [goal.sign * e.metrics[goal.metric] for e in curve]
-    return min(losses) if goal.epoch == "best" else losses[-1]
+    epoch = counted_epoch(curve, goal)
+    assert epoch is not None
+    return goal.sign * epoch.metrics[goal.metric]
 
 
 def _ending(trial: Trial, curve: tuple[Epoch, ...]) -> Status:
