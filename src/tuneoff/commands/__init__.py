@@ -1,0 +1,1 @@
+"""The commands of `tuneoff`, by what they are for. Each imports what it needs when it is called."""

@@ -1,0 +1,146 @@
+"""Commands that look back at what a study left."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import json_option, place_argument, report_of
+
+if TYPE_CHECKING:
+    from ..components.core.stored import StudyResult
+    from ..components.reporter.numbers import TrialRow
+
+
+@click.command()
+@place_argument
+@click.option("--watch", "watching", is_flag=True, help="Show it again and again until the study has ended.")
+@json_option
+def status(place: str, watching: bool, as_json: bool) -> None:
+    """Show where each cell of DIR (an output folder or s3:// URI) stands. Reads the record only, also while it runs."""
+    from rich.console import Console
+
+    from ..components.core.storage import open_store
+    from ..components.core.stored import read_study
+    from ..pipelines.looking import cells, status_json, watch
+    from ..pipelines.progress import table
+
+    store = open_store(place)
+    if as_json:
+        click.echo(json.dumps(status_json(read_study(store)), indent=1))
+    elif watching:
+        watch(lambda: read_study(store), Console(highlight=False))
+    else:
+        Console(highlight=False).print(table(cells(read_study(store))))
+
+
+def trial_options(command: Callable[..., None]) -> Callable[..., None]:
+    """What `trials` and `best` share: the place, which cells, and how to print."""
+    for option in (
+        click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True),
+        click.option("--method", help="Of one method only (its label in the study)."),
+        click.option("--dataset", help="Of one data set only."),
+        place_argument,
+    ):
+        command = option(command)
+    return command
+
+
+@click.command()
+@trial_options
+def trials(place: str, dataset: str | None, method: str | None, form: str) -> None:
+    """List the trials of DIR (an output folder or s3:// URI) in the order in which they were asked."""
+    from ..components.core.storage import open_store
+    from ..components.core.stored import read_study
+    from ..pipelines.looking import chosen
+
+    result = read_study(open_store(place))
+    _print_trials(result, chosen(result, dataset, method), form)
+
+
+@click.command()
+@trial_options
+@click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="How many of each method and data set.")
+def best(place: str, dataset: str | None, method: str | None, form: str, top: int) -> None:
+    """List the best trials of DIR (an output folder or s3:// URI) by the study's objective."""
+    from ..components.core.storage import open_store
+    from ..components.core.stored import read_study
+    from ..pipelines.looking import best as best_of
+    from ..pipelines.looking import chosen
+
+    result = read_study(open_store(place))
+    _print_trials(result, best_of(result, chosen(result, dataset, method), top), form)
+
+
+def _print_trials(result: StudyResult, rows: list[TrialRow], form: str) -> None:
+    if form == "json":
+        click.echo(json.dumps([row.model_dump(mode="json") for row in rows], indent=1))
+    elif form == "csv":
+        from ..components.reporter.export import csv, trials_frame
+
+        click.echo(csv(trials_frame(rows, result.study.space)).decode(), nl=False)
+    else:
+        from rich.console import Console
+
+        from ..pipelines.looking import trials_table
+
+        Console(highlight=False, width=None if sys.stdout.isatty() else 240).print(trials_table(result, rows))
+
+
+@click.command()
+@place_argument
+@json_option
+def report(place: str, as_json: bool) -> None:
+    """Write the report of DIR (an output folder or s3:// URI) anew from its record."""
+    from ..components.core.storage import open_store
+    from ..components.reporter.report import report as write
+
+    found = write(open_store(place))
+    if as_json:
+        click.echo(json.dumps({"report": report_of(place), "metrics": dict(found.metrics)}))
+    else:
+        click.echo(report_of(place))
+
+
+@click.command()
+@place_argument
+@click.option("--tracking-uri", help="The MLflow server; by default the study's, or SQLite in DIR.")
+@json_option
+def sync(place: str, tracking_uri: str | None, as_json: bool) -> None:
+    """Bring MLflow and TensorBoard level with the record of DIR (an output folder or s3:// URI)."""
+    from ..components.core.errors import RecordError, StudyError
+    from ..components.core.storage import open_store
+    from ..components.core.tracking import sync_study
+    from ..components.core.tracking.delivery import brief
+
+    try:
+        counts = sync_study(open_store(place), tracking_uri)
+    except (StudyError, RecordError):
+        raise
+    except Exception as error:
+        why = f"the tracking server cannot be used ({brief(error)})"
+        raise StudyError(f"{place}: {why}; the record has everything, so try again later.") from error
+    if as_json:
+        click.echo(json.dumps(asdict(counts)))
+    else:
+        click.echo(f"Sent {counts.trials} trials and {counts.evaluations} evaluations; wrote {counts.event_files} event files.")
+
+
+@click.command()
+@click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option("--mlflow-port", type=int, default=5000, show_default=True)
+@click.option("--tensorboard-port", type=int, default=6006, show_default=True)
+def ui(folder: Path, mlflow_port: int, tensorboard_port: int) -> None:
+    """Serve DIR's MLflow and TensorBoard pages on loopback until Ctrl-C. A port that is taken is replaced by a free one."""
+    from ..pipelines.ui import serve
+
+    serve(folder, mlflow_port, tensorboard_port, click.echo)
+
+
+COMMANDS: tuple[click.Command, ...] = (status, trials, best, report, sync, ui)

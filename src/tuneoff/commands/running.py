@@ -1,0 +1,116 @@
+"""Commands that do a study's work."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import click
+
+from .common import CELL_FAILED, extent, json_option, report_of, study_argument
+
+
+@click.command()
+@study_argument
+@click.option("--out", type=click.Path(path_type=Path), help="The output folder; by default runs/NAME.")
+@json_option
+def run(study: str, out: Path | None, as_json: bool) -> None:
+    """Run STUDY on this machine, or go on with it where --out holds it already."""
+    from rich.console import Console
+
+    from ..pipelines.local import failures
+    from ..pipelines.local import run as run_here
+    from ..pipelines.progress import Display
+    from ..pipelines.studyfile import read_study, warnings
+
+    plan = read_study(study)
+    folder = out or Path("runs") / plan.name
+    console = Console(stderr=as_json, highlight=False)
+    for warning in warnings(plan):
+        console.print(f"Note: {warning}", markup=False, soft_wrap=True)
+    console.print(f"Study {plan.name}: {extent(plan)}, into {folder}", markup=False, soft_wrap=True)
+    with Display(console) as display:
+        result = run_here(plan, folder, display.show, (Path(study).parent, Path.cwd()), display.note)
+    failed = failures(result)
+    for sentence in failed:
+        click.echo(f"tuneoff: {sentence}", err=True)
+    report = report_of(plan.artifacts or str(folder))
+    if as_json:
+        click.echo(json.dumps({"study": plan.name, "store": plan.artifacts or str(folder), "report": report, "failed": failed}))
+    else:
+        console.print(f"Report: {report}", markup=False, soft_wrap=True)
+    sys.exit(CELL_FAILED if failed else 0)
+
+
+@click.command("compile")
+@study_argument
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The pipeline's YAML file.")
+def compile_(study: str, output: Path) -> None:
+    """Compile STUDY to a KFP v2 pipeline, for any cluster: it names no place of this machine and holds no secret."""
+    from ..components.core.errors import StudyError
+    from ..pipelines.studyfile import read_study
+
+    plan = read_study(study)
+    local = [d for d in plan.datasets if d.path is not None and not d.path.startswith("s3://")]
+    if local:
+        why = f"the data set {local[0].path!r} lies on this machine, where a cluster cannot read it"
+        raise StudyError(f"{study}: {why}: give an s3:// URI.")
+    if output.suffix not in (".yaml", ".yml"):
+        raise StudyError(f"--output {str(output)!r} is not taken: KFP wants a file name that ends in .yaml.")
+    from kfp.compiler import Compiler
+
+    from ..pipelines.bakeoff import bakeoff
+
+    output.parent.mkdir(parents=True, exist_ok=True)
+    Compiler().compile(bakeoff(plan), str(output))
+    click.echo(str(output))
+
+
+@click.command()
+@click.argument("name", type=click.Choice(["data_prep", "tuner", "evaluator", "reporter"]))
+@study_argument
+@click.option("--out", type=click.Path(path_type=Path), help="The output folder; by default runs/NAME.")
+@click.option("--dataset", help="The data set's name in the study; not for reporter.")
+@click.option("--method", help="The method's label in the study; for tuner and evaluator.")
+@click.option("--data", type=click.Path(path_type=Path), help="The prepared data's folder; by default OUT/prepared/DATASET.")
+def step(name: str, study: str, out: Path | None, dataset: str | None, method: str | None, data: Path | None) -> None:
+    """Run one step of STUDY as plain Python, without KFP: data_prep, tuner, evaluator or reporter."""
+    from importlib import import_module
+
+    from ..components.core.errors import StudyError
+    from ..components.core.tracking import tracking_uri
+    from ..pipelines.studyfile import read_study
+
+    plan = read_study(study)
+    folder = out or Path("runs") / plan.name
+    missing = [o for o, v in (("--dataset", dataset), ("--method", method)) if v is None and o in _NEEDED[name]]
+    if missing:
+        raise StudyError(f"step {name} needs {' and '.join(missing)}.")
+    if dataset is not None and dataset not in [d.name for d in plan.datasets]:
+        raise StudyError(f"--dataset {dataset!r} is not in the study: choose {', '.join(d.name for d in plan.datasets)}.")
+    if method is not None and method not in [m.label for m in plan.methods]:
+        raise StudyError(f"--method {method!r} is not in the study: choose {', '.join(m.label for m in plan.methods)}.")
+    sys.path[:0] = [str(Path(study).parent.absolute()), str(Path.cwd())]
+    prepared = str(data or folder / "prepared" / str(dataset))
+    store, tracking, text = plan.artifacts or str(folder), tracking_uri(plan, str(folder)), plan.model_dump_json()
+    work = import_module(f"tuneoff.components.{name}.step").run
+    if name == "data_prep":
+        work(text, dataset, store, prepared)
+    elif name == "reporter":
+        work(text, store, tracking, None, None)
+    elif not Path(prepared, "dataset.json").is_file():
+        raise StudyError(f"{prepared} holds no prepared data: run `tuneoff step data_prep {study} --dataset {dataset}` first.")
+    else:
+        work(text, dataset, method, store, tracking, prepared, None, None)
+
+
+_NEEDED: dict[str, tuple[str, ...]] = {
+    "data_prep": ("--dataset",),
+    "tuner": ("--dataset", "--method"),
+    "evaluator": ("--dataset", "--method"),
+    "reporter": (),
+}
+
+
+COMMANDS: tuple[click.Command, ...] = (run, compile_, step)
