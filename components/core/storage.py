@@ -253,6 +253,7 @@ class S3Store:
         self._bucket = bucket
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self._client = _s3_client()
+        self._has_answered = False
 
     def _key(self, name: str) -> str:
         return self._prefix + name
@@ -301,20 +302,83 @@ class S3Store:
         return sorted({n.rpartition("/")[0] for n in self.names(prefix) if n.rpartition("/")[0].endswith(".jsonl")})
 
     def _ask(self, call: Callable[[], Any]) -> Any:
+        """What the call returns, made again while the store fails: for long where it has answered before, else shortly."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
+        from botocore.parsers import ResponseParserError
 
-        try:
-            return call()
-        except ClientError as error:
-            code = error.response.get("Error", {}).get("Code", "")
-            if code in ("404", "NoSuchKey"):
-                raise FileNotFoundError(f"{self.uri}: no such object") from error
-            if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
-                raise FileExistsError(f"{self.uri}: the object is there already") from error
-            raise StudyError(f"The store {self.uri} answered {code or 'an error'}: {error}.") from error
-        except (BotoCoreError, Boto3Error) as error:
-            raise StudyError(f"The store {self.uri} cannot be used: {error}.") from error
+        deadline = time.monotonic() + (OUTAGE_PATIENCE_SECONDS if self._has_answered else FIRST_PATIENCE_SECONDS)
+        pause = 0.1
+        while True:
+            try:
+                answer = call()
+            except (ClientError, BotoCoreError, Boto3Error, ResponseParserError) as error:
+                cause = error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
+                if not _passes(cause) or time.monotonic() + pause > deadline:
+                    raise self._fault(cause) from error
+            else:
+                self._has_answered = True
+                return answer
+            time.sleep(pause)
+            pause = min(2 * pause, 5.0)
+
+    def _fault(self, error: BaseException) -> Exception:
+        """The error in our words: what the store said, and what to do about it."""
+        code = _code(error)
+        if code in ("404", "NoSuchKey"):
+            return FileNotFoundError(f"{self.uri}: no such object")
+        if code in ("PreconditionFailed", "412", "ConditionalRequestConflict"):
+            return FileExistsError(f"{self.uri}: the object is there already")
+        if code == "NoSuchBucket":
+            return StudyError(f"The store {self.uri} answered NoSuchBucket: make the bucket {self._bucket!r}, or give another.")
+        if code in _CREDENTIAL_CODES:
+            return StudyError(f"The store {self.uri} refused the credentials ({code}): {_CREDENTIALS_REMEDY}.")
+        said = _one_line(error)
+        kind = type(error).__name__
+        if "Credentials" in kind:
+            return StudyError(f"The store {self.uri} cannot be used: {said}: {_CREDENTIALS_REMEDY}.")
+        remedy = f"check {_ENDPOINT} and {'the network' if _passes(error) else 'the URI'}"
+        if code:
+            return StudyError(f"The store {self.uri} answered {code} ({said}): {remedy}.")
+        return StudyError(f"The store {self.uri} cannot be used ({kind}: {said}): {remedy}.")
+
+
+OUTAGE_PATIENCE_SECONDS = 120.0
+"""How long a call is made again where the store has answered before: a search survives a store that is away for a moment."""
+FIRST_PATIENCE_SECONDS = 5.0
+"""How long the first call is made again: a wrong address shall be known soon."""
+
+_ENDPOINT = "AWS_ENDPOINT_URL"
+_CREDENTIALS_REMEDY = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to a key that may read and write there"
+_CREDENTIAL_CODES = (
+    "InvalidAccessKeyId",
+    "SignatureDoesNotMatch",
+    "AccessDenied",
+    "ExpiredToken",
+    "InvalidToken",
+    "403",
+)
+
+
+def _passes(error: BaseException) -> bool:
+    """Whether the same call may go well a little later."""
+    from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError
+    from botocore.parsers import ResponseParserError
+
+    if isinstance(error, ClientError):
+        status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 0)
+        return status >= 500 or status == 429 or _code(error) in ("SlowDown", "RequestTimeout")
+    return isinstance(error, HTTPClientError | ConnectionError | IncompleteReadError | ResponseParserError)
+
+
+def _code(error: BaseException) -> str:
+    """The S3 error code of a store's answer; empty where it was no answer."""
+    response = getattr(error, "response", None)
+    return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
+
+
+def _one_line(error: BaseException) -> str:
+    return " ".join(_without_credentials(str(error)).split())[:200].rstrip(".:")
 
 
 _CONFLICT_PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0)
@@ -354,9 +418,15 @@ def _s3_client() -> Any:
     try:
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import BotoCoreError
     except ImportError:
         raise StudyError("s3:// needs boto3: pip install 'tuneoff[s3]'.") from None
-    return boto3.session.Session().client("s3", config=Config(retries={"max_attempts": 8, "mode": "standard"}))
+    # The library's own retries are few: it has a quota of them, which a store that fails half of the calls uses up.
+    config = Config(retries={"total_max_attempts": 2, "mode": "standard"}, connect_timeout=5, read_timeout=20)
+    try:
+        return boto3.session.Session().client("s3", config=config)
+    except (BotoCoreError, ValueError) as error:
+        raise StudyError(f"S3 cannot be used ({_one_line(error)}): check the AWS_… variables of the environment.") from error
 
 
 def _without_credentials(uri: str) -> str:
