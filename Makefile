@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint lock golden schema clean
+.PHONY: help setup run test lint soak plan-check lock golden schema clean
 
 help: ## Print these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+soak: setup ## An hour of kills, outages and full disks, compared with an undisturbed run (root, for its small disk)
+	PYTHONPATH=tests $(BIN)/python tests/soak.py --minutes 60
+
+plan-check: setup ## Compare the plan's time with real runs'
+	$(BIN)/python tests/plan_check.py studies/quickstart.yaml studies/own-model.yaml
 
 lock: setup ## Resolve the dependencies anew
 	$(BIN)/uv pip compile pyproject.toml --extra all --extra dev --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --upgrade -o requirements.lock

@@ -214,7 +214,7 @@ def test_what_is_not_installed_is_named_with_the_remedy(tuneoff: Tuneoff, monkey
     assert answer.code == 2
     (sentence,) = answer.mistakes
     assert "kfp.compiler" in sentence
-    assert "pip install 'tuneoff[all]'" in sentence
+    assert "pip install 'tuneoff[pipeline]'" in sentence
 
 
 # Answers

@@ -99,6 +99,21 @@ def check_npz_header(path: Path, called: str | None = None, limit_bytes: int = L
         return [f"{called} cannot be read as an .npz file ({first_line(error)}): write it with numpy.savez."]
 
 
+def look_at_npz(path: Path, called: str | None = None) -> tuple[dict[str, tuple[int, ...]], int]:
+    """The arrays' shapes by their headers, and how many classes y_train has; no image is read. DataError with its faults."""
+    called = called or str(path)
+    if faults := check_npz_header(path, called):
+        raise DataError("\n".join(faults))
+    with zipfile.ZipFile(path) as archive:
+        entries = {_array_name(info): info for info in archive.infolist()}
+        labels = _read_array(archive, entries["y_train"])
+        shapes = {}
+        for name, entry in entries.items():
+            with archive.open(entry) as file:
+                shapes[name] = _read_header(file).shape
+    return shapes, len(np.unique(labels))
+
+
 def read_arrays(path: Path, called: str | None = None, limit_bytes: int = LIMIT_BYTES) -> dict[str, Array]:
     """The arrays of an .npz by name, once its headers have passed; DataError with a line for each fault."""
     called = called or str(path)

@@ -9,12 +9,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 from io import BytesIO
-from typing import Literal
-
-import numpy as np
+from typing import TYPE_CHECKING, Literal
 
 from ..core.errors import DataError
-from .checks import Array
+
+if TYPE_CHECKING:
+    from .checks import Array
 
 Files = Mapping[str, bytes]
 """A package's files by path, without a leading ./"""
@@ -55,6 +55,8 @@ def builtin(name: str) -> Builtin:
 
 def _idx(data: bytes) -> Array:
     """An array in the IDX format of MNIST: two zeros, 8 for uint8, the number of dimensions, their sizes, the values."""
+    import numpy as np  # here, since the names of data sets are asked for by commands that need no arrays
+
     if data[:2] == b"\x1f\x8b":
         data = gzip.decompress(data)
     if data[:3] != b"\x00\x00\x08":
@@ -78,6 +80,7 @@ _CIFAR_TRAIN = tuple(f"package/data_batch_{i}.png" for i in range(1, 6))
 
 def _read_cifar10(files: Files) -> dict[str, Array]:
     """PNG files with one CIFAR image a row, its 1024 pixels in reading order, and label lists in JSON."""
+    import numpy as np
     from PIL import Image
 
     def images(name: str) -> Array:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
+from ..core.extras import importable
 from ..core.space import Categorical, Model, Space, Value
 from .numbers import TrialRow
 
@@ -59,6 +60,8 @@ def importance(rows: Sequence[TrialRow], space: Space) -> Importance:
         )
     if len({r.objective for r in scored}) == 1:
         return _refusal(scored, "All trials scored the same.")
+    if not importable("sklearn"):
+        return _refusal(scored, "scikit-learn is not installed where the report was made: pip install 'tuneoff[report]'.")
     used = _thinned(scored, MOST_TRIALS)
     names, columns = _columns(used, space)
     if not set(names) & set(space):

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
+from typing import Any
 
 from ..core import layout
+from ..core.extras import importable, missing
 from ..core.storage import Store
 from ..core.stored import read_study
 from .curves import progress_frame
@@ -27,6 +29,7 @@ class ReportSummary:
     missing: Mapping[str, str]
     markdown: str
     metrics: Mapping[str, float]
+    notes: tuple[str, ...] = ()  # what was left out, and how it would not be
 
 
 def report(store: Store, versions: Mapping[str, str] | None = None) -> ReportSummary:
@@ -42,15 +45,26 @@ def report(store: Store, versions: Mapping[str, str] | None = None) -> ReportSum
         "results.json": computed.results.model_dump_json(indent=1).encode(),
         "results.schema.json": json.dumps(Results.model_json_schema(), indent=1).encode(),
         "trials.csv": csv(trials),
-        "trials.parquet": parquet(trials),
+        **_parquet("trials", trials),
         "curves.csv": csv(curves),
-        "curves.parquet": parquet(curves),
+        **_parquet("curves", curves),
         "report.md": full(computed.results).encode(),
         "report.html": page(computed, _pictures(store, [d.name for d in result.study.datasets])).encode(),
     }
     for name, data in files.items():
         store.write(layout.REPORT + name, data)
-    return summary(computed.results, tuple(layout.REPORT + name for name in files))
+    found = summary(computed.results, tuple(layout.REPORT + name for name in files))
+    return replace(found, notes=tuple(_LEFT_OUT[package] for package in missing("report")))
+
+
+def _parquet(name: str, frame: Any) -> dict[str, bytes]:
+    return {f"{name}.parquet": parquet(frame)} if importable("pyarrow") else {}
+
+
+_LEFT_OUT = {
+    "pyarrow": "the Parquet files are left out, since pyarrow is not installed: pip install 'tuneoff[report]'.",
+    "sklearn": "importance is left out, since scikit-learn is not installed: pip install 'tuneoff[report]'.",
+}
 
 
 def summary(results: Results, names: tuple[str, ...]) -> ReportSummary:

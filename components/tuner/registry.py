@@ -6,7 +6,6 @@ A new method is one file in methods/ and one line here.
 from __future__ import annotations
 
 import importlib
-import importlib.util
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
@@ -15,6 +14,7 @@ from typing import Any, cast
 from pydantic import BaseModel
 
 from ..core.errors import StudyError
+from ..core.extras import importable
 from ..core.problem import Method, Problem
 from ..core.study import Study
 
@@ -54,7 +54,7 @@ class MethodSpec:
     @property
     def installed(self) -> bool:
         """Whether its framework can be imported here; imports nothing."""
-        return importlib.util.find_spec(self.package) is not None
+        return importable(self.package)
 
     @property
     def version(self) -> str | None:

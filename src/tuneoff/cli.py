@@ -44,7 +44,9 @@ def main() -> NoReturn:
     except OSError as error:
         _fail(f"{error.filename}: {error.strerror}." if error.filename and error.strerror else f"{error}.", BAD_INPUT)
     except ImportError as error:
-        _fail(f"{error}. Install what this command needs: pip install 'tuneoff[all]'.", BAD_INPUT)
+        from .components.core.extras import remedy
+
+        _fail(f"{error}. Install what this command needs: {remedy(error.name)}.", BAD_INPUT)
 
 
 def _fail(message: str, code: int) -> NoReturn:

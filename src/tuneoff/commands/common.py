@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -12,7 +13,18 @@ if TYPE_CHECKING:
 CELL_FAILED, BAD_INPUT = 1, 2
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
-study_argument = click.argument("study", type=click.Path())
+
+
+def _study_files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    """YAML files, and folders that may hold some."""
+    folder, _, start = incomplete.rpartition("/")
+    place = Path(folder or ("/" if incomplete.startswith("/") else "."))
+    found = sorted(p for p in place.glob("*") if p.name.startswith(start) and (p.is_dir() or p.suffix in (".yaml", ".yml")))
+    before = incomplete.removesuffix(start)
+    return [f"{before}{p.name}/" if p.is_dir() else f"{before}{p.name}" for p in found]
+
+
+study_argument = click.argument("study", type=click.Path(), shell_complete=_study_files)
 place_argument = click.argument("place", metavar="DIR")
 
 

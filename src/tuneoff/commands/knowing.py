@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import click
 
-from .common import BAD_INPUT, extent, json_option, study_argument
+from .common import BAD_INPUT, CELL_FAILED, extent, json_option, study_argument
 
 
 @click.command()
@@ -112,4 +114,119 @@ def schema() -> None:
     click.echo(json.dumps(made(), indent=1))
 
 
-COMMANDS: tuple[click.Command, ...] = (validate, schema, methods, datasets, data)
+@click.command()
+@study_argument
+@click.option("--no-probe", "unprobed", is_flag=True, help="Only what the file says: nothing is fetched, trained or timed.")
+@json_option
+def plan(study: str, unprobed: bool, as_json: bool) -> None:
+    """Say what STUDY will take before it starts: trials, epochs, time, memory, disk.
+
+    A probe of about a minute prepares the data, trains the space's cheapest, middle and dearest configuration for two epochs as
+    a run would, and leads each method through its search without training.
+    """
+    from ..pipelines.studyfile import read_study, warnings
+
+    found = read_study(study)
+    sys.path[:0] = [str(Path(study).parent.absolute()), str(Path.cwd())]
+    if unprobed:
+        from ..pipelines.plan import without_probe
+
+        made = without_probe(found)
+    else:
+        from ..pipelines.probe import with_probe
+
+        made = with_probe(found, sys.path[:2], lambda line: click.echo(line, err=True))
+    if as_json:
+        from ..pipelines.plan import plan_json
+
+        click.echo(json.dumps(plan_json(made), indent=1))
+        return
+    from ..pipelines.plan import lines
+
+    for line in (*(f"Note: {w}" for w in warnings(found)), f"Study {found.name}: {extent(found)}", "", *lines(made)):
+        click.echo(line)
+
+
+def _method_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from ..components.tuner.registry import REGISTRY
+
+    return [name for name in REGISTRY if name.startswith(incomplete)]
+
+
+def _data_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
+    from ..components.data_prep.registry import BUILTINS
+
+    files = [str(file) for file in Path().glob("*.npz")]
+    return [name for name in (*BUILTINS, *files) if name.startswith(incomplete)]
+
+
+@click.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="study.yaml")
+@click.option("--name", default="my-study", show_default=True, help="The study's name.")
+@click.option(
+    "--data",
+    multiple=True,
+    shell_complete=_data_names,
+    help="A built-in data set or an .npz; may be given again.  [default: a part of fashion_mnist]",
+)
+@click.option(
+    "--method",
+    "methods",
+    multiple=True,
+    shell_complete=_method_names,
+    help="A search method; may be given again.  [default: random, bayes, hyperband]",
+)
+@click.option(
+    "--epochs", type=click.IntRange(min=1), help="Epochs that each method may train in all.  [default: ten full trials]"
+)
+@click.option("--trials", type=click.IntRange(min=1), help="Configurations that each method may start.")
+@click.option("--epochs-per-trial", type=click.IntRange(1, 10_000), default=5, show_default=True, help="Epochs of a full trial.")
+@click.option("--seeds", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many seeds.")
+def init(file: Path, **choices: Any) -> None:
+    """Write a study file with every section explained, by default study.yaml. A file that is there is left alone."""
+    from ..pipelines.starting import Choices, write
+
+    write(Choices(**choices), file)
+    click.echo(f"{file}. Next: tuneoff plan {file}, tuneoff run {file}")
+
+
+@click.command()
+@click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path, file_okay=False), default="runs")
+@click.option("--tracking-uri", help="An MLflow server to look for; by default MLFLOW_TRACKING_URI.")
+@click.option("--kfp-host", help="A KFP server to look for, such as http://127.0.0.1:8888.")
+@json_option
+def doctor(folder: Path, tracking_uri: str | None, kfp_host: str | None, as_json: bool) -> None:
+    """Look at this machine: what is installed, what can be written in DIR (by default runs) and reached, and what to do.
+
+    Exit code 1 where something that is needed, or was asked for, does not work.
+    """
+    from ..pipelines.doctor import State, examine
+
+    found = []
+    for finding in examine(folder, tracking_uri, kfp_host):
+        found.append(finding)
+        if not as_json:
+            remedy = f": {finding.remedy}" if finding.remedy else ""
+            click.echo(f"{finding.state:<8} {finding.what:<18} {finding.said}{remedy}")
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=1))
+    sys.exit(CELL_FAILED if any(finding.state is State.FAILING for finding in found) else 0)
+
+
+@click.command()
+@click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), default="bash")
+def completion(shell: str) -> None:
+    """Print the script that completes commands, options and study files in SHELL.
+
+    For bash: tuneoff completion bash > ~/.local/share/bash-completion/completions/tuneoff
+    """
+    from click.shell_completion import get_completion_class
+
+    kind = get_completion_class(shell)
+    assert kind is not None
+    root = click.get_current_context().find_root().command
+    click.echo(kind(root, {}, "tuneoff", "_TUNEOFF_COMPLETE").source())
+
+
+COMMANDS: tuple[click.Command, ...] = (init, validate, plan, doctor, schema, methods, datasets, data, completion)
+"""The commands of `tuneoff`, by what they are for. Each imports what it needs when it is called."""

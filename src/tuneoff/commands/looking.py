@@ -102,6 +102,8 @@ def report(place: str, as_json: bool) -> None:
     from ..components.reporter.report import report as write
 
     found = write(open_store(place))
+    for note in found.notes:
+        click.echo(f"Note: {note}", err=True)
     if as_json:
         click.echo(json.dumps({"report": report_of(place), "metrics": dict(found.metrics)}))
     else:

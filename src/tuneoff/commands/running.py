@@ -19,12 +19,14 @@ def run(study: str, out: Path | None, as_json: bool) -> None:
     """Run STUDY on this machine, or go on with it where --out holds it already."""
     from rich.console import Console
 
+    from ..pipelines.doctor import require_for
     from ..pipelines.local import failures
     from ..pipelines.local import run as run_here
     from ..pipelines.progress import Display
     from ..pipelines.studyfile import read_study, warnings
 
     plan = read_study(study)
+    require_for(plan)
     folder = out or Path("runs") / plan.name
     console = Console(stderr=as_json, highlight=False)
     for warning in warnings(plan):
