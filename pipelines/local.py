@@ -5,16 +5,18 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from ..components.core import stopping
 from ..components.core.errors import StudyError
 from ..components.core.machine import CORES, RUN_PID, cores, end_with_run
 from ..components.core.storage import Store, open_store
@@ -24,6 +26,10 @@ from ..components.core.tracking import Tracker, attempt, sync_study, tracking_ur
 
 SIDE_BY_SIDE = 2
 """Iterations of a loop that kfp.local runs at the same time, whatever it is told."""
+
+LOCK = ".run.lock"
+WATCH_EVERY_SECONDS = 1.0
+FULL_BYTES = 1_000_000
 
 Watch = Callable[[StudyResult], None]
 
@@ -44,17 +50,19 @@ def run(
 
     `watch` is called about once a second with what the record holds, `note` with what the user should know. The steps find
     the user's own modules in `search_path`. Before it returns, MLflow and TensorBoard are brought level with the record.
+    The first SIGINT or SIGTERM lets the running epochs end and the report be written; the second raises KeyboardInterrupt.
     StudyError where the folder holds another study, or where another process runs it.
     """
     store = store_of(study, out)
     study_id = claim(store, study)
     out.mkdir(parents=True, exist_ok=True)
-    with _alone_in(out):
+    with _alone_in(out), _asked_to_stop() as asked:
+        stopping.withdraw(store)
         tracking = tracking_uri(study, str(out))
         attempt(Tracker(store, study, study_id, tracking).prepare, note)
         pipeline = _start(study, out, store, tracking, search_path)
         try:
-            _watch(pipeline, store, watch)
+            _watch(pipeline, store, watch, asked, note)
         except KeyboardInterrupt:
             _end(pipeline)
             raise
@@ -63,9 +71,42 @@ def run(
 
 
 @contextmanager
+def _asked_to_stop() -> Iterator[list[str]]:
+    """The signals that were heard: one at most, since the second ends the run by a KeyboardInterrupt, whichever it is."""
+    asked: list[str] = []
+
+    def second(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    def first(name: str) -> None:
+        asked.append(name)
+        signal.signal(signal.SIGTERM, second)
+        signal.signal(signal.SIGINT, second)
+
+    with stopping.heeding(first):
+        yield asked
+
+
+def stop(place: str) -> None:
+    """Ask the study that runs in the folder or S3 prefix to stop; StudyError where there is none, or it does not run."""
+    store = open_store(place)
+    read_study(store)
+    lock = Path(place, LOCK)
+    if lock.exists():
+        with open(lock) as held:
+            try:
+                fcntl.flock(held, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                pass
+            else:
+                raise StudyError(f"{place} is not being run by anybody: there is nothing to stop.")
+    stopping.request(store, f"process {os.getpid()} on {socket.gethostname()}")
+
+
+@contextmanager
 def _alone_in(out: Path) -> Iterator[None]:
     """Hold the folder as long as this process lives, however it ends; StudyError names who else does."""
-    with open(out / ".run.lock", "a+") as lock:
+    with open(out / LOCK, "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -105,27 +146,31 @@ def _start(study: Study, out: Path, store: Store, tracking: str, search_path: tu
     return process
 
 
-def _watch(pipeline: subprocess.Popen[bytes], store: Store, watch: Watch) -> None:
+def _watch(
+    pipeline: subprocess.Popen[bytes], store: Store, watch: Watch, asked: Sequence[str], note: Callable[[str], None]
+) -> None:
+    next_look, told = 0.0, False
     while pipeline.poll() is None:
         began = time.monotonic()
-        watch(read_study(store))
-        pause = max(1.0, 10 * (time.monotonic() - began))  # looking must not cost more than a tenth of the time
-        try:
-            pipeline.wait(pause)
-        except subprocess.TimeoutExpired:
-            continue
+        if asked and not told:
+            stopping.request(store, asked[0])
+            note("Stopping: the running epochs end and the report is written. Once more, and it ends at once.")
+            told = True
+        if began >= next_look:
+            watch(read_study(store))
+            ended = time.monotonic()
+            # Looking must not cost more than a tenth of the time.
+            next_look = ended + max(WATCH_EVERY_SECONDS, 10 * (ended - began))
+        with suppress(subprocess.TimeoutExpired):
+            pipeline.wait(0.1)
     watch(read_study(store))
 
 
 def _end(pipeline: subprocess.Popen[bytes]) -> None:
-    """End the runner and its steps, which are in a session of their own."""
-    try:
-        os.killpg(pipeline.pid, signal.SIGTERM)
-        pipeline.wait(10)
-    except ProcessLookupError:
-        return
-    except subprocess.TimeoutExpired:
+    """End the runner and its steps, which are in a session of their own, at once: all that they did is on record."""
+    with suppress(ProcessLookupError):
         os.killpg(pipeline.pid, signal.SIGKILL)
+    pipeline.wait()
 
 
 def failures(result: StudyResult) -> list[str]:
@@ -134,9 +179,25 @@ def failures(result: StudyResult) -> list[str]:
     for cell in result.cells:
         if cell.failures:
             sentences += [f"{cell.cell.name}: {f.step} failed: {f.reason}" for f in cell.failures]
-        elif cell.evaluation is None:
+        elif cell.evaluation is None and not result.stopping:
             sentences.append(f"{cell.cell.name}: no evaluation; see logs/pipeline.log")
     return sentences
+
+
+def full_disk(out: Path) -> str | None:
+    """A sentence where the output folder's disk is full, which a failing step cannot always write down; None where it is not."""
+    free = shutil.disk_usage(out).free
+    if free > FULL_BYTES:
+        return None
+    return f"The disk of {out} is full ({free:,} bytes are free): free some space, and the same command goes on."
+
+
+def unfinished(result: StudyResult) -> str | None:
+    """What a stop has left undone, in a sentence; None where the study was not stopped, or was at its end by then."""
+    left = sum(cell.evaluation is None and not cell.failures for cell in result.cells)
+    if not result.stopping or not left:
+        return None
+    return f"Stopped on request: {left} of {len(result.cells)} cells are not at their end; the same command goes on."
 
 
 def main() -> None:

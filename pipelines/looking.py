@@ -21,7 +21,7 @@ SHOWN = ("dataset", "method", "seed", "trial", "status", "epochs", "objective", 
 
 def cells(result: StudyResult) -> list[CellProgress]:
     """Where each cell stands."""
-    return [cell_progress(result, cell, time.time()) for cell in result.cells]
+    return [cell_progress(result, cell) for cell in result.cells]
 
 
 def status_json(result: StudyResult) -> dict[str, Any]:
@@ -37,7 +37,7 @@ def watch(read: Callable[[], StudyResult], console: Console, every_seconds: floa
         while True:
             now = cells(read())
             live.update(table(now), refresh=True)
-            if all(cell.state.startswith(("test ", "failed")) for cell in now):
+            if all(cell.state.startswith(("test ", "failed", "stopped")) for cell in now):
                 return
             time.sleep(every_seconds)
 

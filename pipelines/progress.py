@@ -33,15 +33,16 @@ class CellProgress:
     state: str
 
 
-def cell_progress(result: StudyResult, cell: CellResult, now: float) -> CellProgress:
-    """The cell's line from its records; `now` in seconds since 1970."""
+def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
+    """The cell's line from its records. What is left is told from the seconds that were measured, whatever clocks are set to."""
     study = result.study
     shares = [_share(study.budget, s) for s in cell.searches]
     share = sum(shares) / len(shares)
     best = [t.trial.outcome.loss for s in cell.searches for t in [s.incumbent] if t and t.trial.outcome]
     least = min((loss for loss in best if loss is not None), default=None)
-    begun = [t.asked_at for s in cell.searches for t in s.trials[:1]]
-    left = (now - min(begun)) * (1 - share) / share if begun and 0 < share < 1 else None
+    seconds = sum(s.spent.seconds for s in cell.searches)
+    side_by_side = max(1, sum(bool(s.trials) and not s.ended for s in cell.searches))
+    left = seconds * (1 - share) / share / side_by_side if 0 < share < 1 else None
     return CellProgress(
         name=cell.cell.name,
         share=share,
@@ -50,7 +51,7 @@ def cell_progress(result: StudyResult, cell: CellResult, now: float) -> CellProg
         epochs=sum(s.spent.epochs for s in cell.searches),
         best=None if least is None else study.objective.sign * least,
         seconds_left=left,
-        state=_state(cell, share),
+        state=_state(cell, share, result.stopping),
     )
 
 
@@ -64,12 +65,14 @@ def _share(budget: Budget, search: SearchRecord) -> float:
     return min(1.0, max(used / limit for used, limit in pairs if limit))
 
 
-def _state(cell: CellResult, share: float) -> str:
+def _state(cell: CellResult, share: float, stopping: bool) -> str:
     if cell.failures:
         return f"failed: {cell.failures[-1].reason}"
     if cell.evaluation is not None:
         scores = [r.test_accuracy for r in cell.evaluation.retrainings]
         return f"test {sum(scores) / len(scores):.4f}"
+    if stopping:
+        return "stopped"
     if share >= 1:
         return "evaluating"
     return "searching" if any(s.trials for s in cell.searches) else "waiting"
@@ -94,7 +97,7 @@ class Display:
             self._live.stop()
 
     def show(self, result: StudyResult) -> None:
-        cells = [cell_progress(result, cell, time.time()) for cell in result.cells]
+        cells = [cell_progress(result, cell) for cell in result.cells]
         if self._live is not None:
             self._live.update(table(cells), refresh=True)
         else:

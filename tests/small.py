@@ -78,4 +78,28 @@ def picky(config: Any, input_shape: tuple[int, ...], classes: int) -> Any:
     return Sequential([layers.Input(input_shape), layers.Flatten(), layers.Dense(classes, activation="softmax")])
 
 
+def faulty(config: Any, input_shape: tuple[int, ...], classes: int) -> Any:
+    """Does what the configuration's `fault` says: trains, runs out of memory, segfaults, hangs, or takes long for an epoch."""
+    import ctypes
+    import time
+
+    from keras import Sequential, callbacks, layers, optimizers
+
+    if config["fault"] == "memory":
+        np.ones(2**50, dtype=np.uint8)
+    if config["fault"] == "segfault":
+        ctypes.string_at(0)
+
+    class Slow(callbacks.Callback):  # type: ignore[misc]
+        def on_train_begin(self, logs: object = None) -> None:
+            time.sleep(1000)
+
+    model = Sequential([layers.Input(input_shape), layers.Flatten(), layers.Dense(classes, activation="softmax")])
+    model.compile(optimizers.SGD(0.01), "sparse_categorical_crossentropy", metrics=["accuracy"])
+    if config["fault"] in ("hanging", "slow"):
+        fit = model.fit
+        model.fit = lambda *a, **k: fit(*a, **k, callbacks=[Slow()])
+    return model
+
+
 MOODS = {"mood": {"type": "categorical", "values": ["good", "diverging", "unbuildable", "deadly"]}}

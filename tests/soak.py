@@ -245,7 +245,7 @@ def untracked(out: Path, uri: str) -> list[str]:
 
     client = MlflowClient(uri)
     (experiment,) = [e for e in client.search_experiments() if e.name == "tuneoff/small"]
-    runs = [r for r in client.search_runs([experiment.experiment_id], max_results=5000) if "tuneoff.trial" in r.data.tags]
+    runs = client.search_runs([experiment.experiment_id], "tags.`tuneoff.kind` = 'trial'", max_results=5000)
     key = ("tuneoff.dataset", "tuneoff.method", "tuneoff.seed", "tuneoff.trial")
     sent: dict[tuple[str, ...], list[Any]] = {}
     for run in runs:
@@ -257,7 +257,7 @@ def untracked(out: Path, uri: str) -> list[str]:
                 name = (cell.cell.dataset, cell.cell.method.label, str(search.seed), str(trial.trial.id))
                 copies = sent.pop(name, [])
                 if len(copies) != 1:
-                    found.append(f"{name} is {len(copies)} times on the server: {[c.info for c in copies]}")
+                    found.append(f"{name} is {len(copies)} times on the server")
                     continue
                 history = client.get_metric_history(copies[0].info.run_id, "val_accuracy")
                 if [m.step for m in history] != [e.number for e in trial.curve]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +116,12 @@ def metrics(trial: Trial, number: int, broken: bool = False) -> dict[str, float]
 
 
 def toy_search(
-    log: Path, method: Any = None, objective: Any = None, limits: Limits | None = None, spec: MethodSpec | None = None
+    log: Path,
+    method: Any = None,
+    objective: Any = None,
+    limits: Limits | None = None,
+    spec: MethodSpec | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> tuple[Search, Writer]:
     """A search over the toy space whose record is the file `log`; ready to run, from where the record stands."""
     record = Writer(FileJournal(log, patience_seconds=0.2))
@@ -129,6 +134,7 @@ def toy_search(
         Budget(limits or Limits(epochs=40)),
         Goal(),
         NoCheckpoints(),
+        stopping,
     )
     return search, record
 
@@ -145,9 +151,10 @@ def run_toy(log: Path, **parts: Any) -> list[Event]:
 
 
 def essence(events: list[Event]) -> list[dict[str, Any]]:
-    """Events without what a restart may change: sequence numbers, times, attempts, who opened and started, and deaths."""
+    """Events without what a restart may change: sequence numbers, times, attempts, who opened and started, deaths and cuts."""
     changing = {"seq", "time", "attempt", "seconds"}
-    return [{k: v for k, v in e.items() if k not in changing} for e in events if e["event"] not in ("opened", "started", "died")]
+    restarts = ("opened", "started", "died", "cut")
+    return [{k: v for k, v in e.items() if k not in changing} for e in events if e["event"] not in restarts]
 
 
 def problem(folder: Path, space: Space = SPACE, seed: int = 0, max_epochs: int = 9, **limits: Any) -> Problem:

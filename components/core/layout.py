@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 STUDY = "study.json"
+STOP = "stop.json"
+"""Is there while the study has been asked to stop."""
 REPORT = "report/"
 TENSORBOARD = "tensorboard/"
 RECORD = "record/"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Set
 from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
@@ -159,6 +159,14 @@ class Method(Protocol):
 
     def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
         """Whether training goes on after this epoch; asked only of methods that declare a stop rule."""
+        ...
+
+
+class WarmStarting(Method, Protocol):
+    """What a method that continues trials says beside."""
+
+    def continuable(self) -> Set[TrialId]:
+        """The told trials that a later proposal may still name as its parent; the weights of all others are deleted."""
         ...
 
 

@@ -6,6 +6,8 @@ Events, in the order in which a trial meets them; each line is one JSON object w
     asked    the method proposed a trial; `seconds` that ask and the tells before it took
     started  a worker began to train it
     died     that worker's process is gone, and how it ended; the trial is started again or given up
+    restored its weights were lost or damaged, and it is trained again, uncharged, for a trial that continues it
+    cut      the study was asked to stop while it trained; it is started again by whoever goes on
     epoch    one epoch's metrics, and whether the method lets the trial go on
     told     the trial's outcome, written before the method hears of it
     ended    the search is over: why, and what is left of the budget
@@ -90,8 +92,10 @@ class TrialRecord:
     asked_at: float
     started_at: float | None = None
     told_at: float | None = None
+    asked_as: int = 0  # numbers of its events in the log: what was before what, whatever clocks were set to
+    told_as: int = 0
     ask_seconds: float = 0.0
-    attempts: int = 0  # how often it was started
+    attempts: int = 0  # how often it was started, but for those that ended since the study was asked to stop
     deaths: tuple[str, ...] = ()  # how its workers ended
 
     @property
@@ -146,12 +150,12 @@ def replay(events: Iterable[Event], dataset: str, label: str, seed: int) -> Sear
     """The state of a search after these events."""
     search = SearchRecord(dataset, label, seed)
     trials: dict[int, TrialRecord] = {}
-    for event in events:
+    for number, event in enumerate(events):
         match event["event"]:
             case "opened":
                 search = replace(search, header=event, attempts=search.attempts + 1, ended=None)
             case "asked":
-                trials[event["trial"]] = _asked(event, trials)
+                trials[event["trial"]] = _asked(number, event, trials)
                 search = replace(search, method_seconds=search.method_seconds + event["seconds"], ended=None)
             case "started":
                 trial = trials[event["trial"]]
@@ -159,18 +163,22 @@ def replay(events: Iterable[Event], dataset: str, label: str, seed: int) -> Sear
             case "died":
                 trial = trials[event["trial"]]
                 trials[event["trial"]] = replace(trial, deaths=(*trial.deaths, event["how"]))
+            case "cut":
+                trial = trials[event["trial"]]
+                trials[event["trial"]] = replace(trial, attempts=trial.attempts - 1)
             case "epoch":
                 trial = trials[event["trial"]]
                 trials[event["trial"]] = replace(trial, curve=(*trial.curve, epoch_of(event)))
             case "told":
-                trials[event["trial"]] = _told(event, trials[event["trial"]])
+                trials[event["trial"]] = _told(number, event, trials[event["trial"]])
             case "ended":
                 search = replace(search, ended=event, method_seconds=search.method_seconds + event["seconds"])
     return replace(search, trials=tuple(trials[i] for i in sorted(trials)))
 
 
-def _asked(event: Event, trials: Mapping[int, TrialRecord]) -> TrialRecord:
-    return TrialRecord(lineage(event["trial"], proposal_of(event), trials), (), event["time"], ask_seconds=event["seconds"])
+def _asked(number: int, event: Event, trials: Mapping[int, TrialRecord]) -> TrialRecord:
+    trial = lineage(event["trial"], proposal_of(event), trials)
+    return TrialRecord(trial, (), event["time"], asked_as=number, ask_seconds=event["seconds"])
 
 
 def lineage(trial_id: int, proposal: Proposal, trials: Mapping[int, TrialRecord]) -> Trial:
@@ -183,7 +191,7 @@ def lineage(trial_id: int, proposal: Proposal, trials: Mapping[int, TrialRecord]
     return Trial(trial_id, parent.trial.config_id, proposal, parent.trial.first_epoch + len(parent.curve))
 
 
-def _told(event: Event, record: TrialRecord) -> TrialRecord:
+def _told(number: int, event: Event, record: TrialRecord) -> TrialRecord:
     outcome = Outcome(
         status=Status(event["status"]),
         curve=record.curve,
@@ -193,7 +201,7 @@ def _told(event: Event, record: TrialRecord) -> TrialRecord:
         device=event["device"],
         peak_memory_bytes=event["peak_memory_bytes"],
     )
-    return replace(record, trial=replace(record.trial, outcome=outcome), told_at=event["time"])
+    return replace(record, trial=replace(record.trial, outcome=outcome), told_at=event["time"], told_as=number)
 
 
 def proposal_fields(proposal: Proposal) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
@@ -93,6 +94,13 @@ def fetch_file(uri: str, target: Path) -> Path:
         return S3Store(f"s3://{bucket}").get(key, target)
     except FileNotFoundError as error:
         raise StudyError(f"{uri!r} does not exist: give the s3://bucket/key of an .npz file.") from error
+
+
+def cannot_write(error: OSError, file: Path | None = None) -> str:
+    """Why something cannot be written, for people, and what to do."""
+    remedy = "free some space, and the same command goes on" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the disk"
+    named = file or error.filename
+    return f"{f'{named} ' if named else 'a file '}cannot be written ({error.strerror or error}): {remedy}"
 
 
 def whole_lines(data: bytes) -> tuple[list[bytes], int]:
@@ -201,6 +209,7 @@ class FileJournal:
 
     def __init__(self, path: Path, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> None:
         self._path = path
+        self._broken = False
         self._file = open(path, "a+b", buffering=0)  # noqa: SIM115 - held until close()
         try:
             self._lock(patience_seconds)
@@ -230,11 +239,19 @@ class FileJournal:
         return self._lines
 
     def append(self, line: bytes) -> None:
-        self._cut()
-        left = line + b"\n"
-        while left:
-            left = left[self._file.write(left) :]
-        os.fsync(self._file.fileno())
+        if self._broken:  # after a failed fsync nobody knows what is on disk, and another one may say that all is well
+            raise RecordError(f"{self._path} could not be written: open it anew")
+        try:
+            self._cut()
+            left = line + b"\n"
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            self._broken = True
+            with suppress(OSError):
+                self._cut()
+            raise RecordError(cannot_write(error, self._path)) from error
         self._end += len(line) + 1
         self._lines.append(line)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 import uuid
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from .errors import CellFailed, RecordError, ReplayError, StudyError
 from .prepared import Prepared
 from .record import SearchRecord, read_search
 from .space import Model
+from .stopping import requested
 from .storage import Store
 from .study import Cell, Study
 
@@ -80,6 +82,7 @@ class StudyResult:
     study: Study
     cells: tuple[CellResult, ...]
     prepared: dict[str, Prepared]  # by data set; absent where data preparation has not ended well
+    stopping: bool = False  # it has been asked to stop, and not to go on since
 
 
 class _Holder(Model):
@@ -130,6 +133,7 @@ def read_study(store: Store) -> StudyResult:
         study=study,
         cells=tuple(read_cell(store, study, cell) for cell in study.cells),
         prepared={d.name: p for d in study.datasets if (p := _read_prepared(store, d.name))},
+        stopping=requested(store),
     )
 
 
@@ -167,7 +171,11 @@ def write_failure(store: Store, name: str, step: str, error: BaseException) -> N
     detail = "" if known else "".join(traceback.format_exception(error))[-4000:]
     reason = str(error) or type(error).__name__
     reason = reason if known else f"{type(error).__name__}: {reason}"
-    store.write(name, Failure(step=step, reason=reason, detail=detail, time=time.time()).model_dump_json(indent=1).encode())
+    note = Failure(step=step, reason=reason, detail=detail, time=time.time()).model_dump_json(indent=1).encode()
+    try:
+        store.write(name, note)
+    except (OSError, StudyError) as second:  # the store itself may be what failed: the step shall end with its own reason
+        print(f"{name} could not be written: {second}", file=sys.stderr, flush=True)
 
 
 def _read_prepared(store: Store, dataset: str) -> Prepared | None:

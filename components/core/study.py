@@ -92,6 +92,9 @@ class Budget(Model):
     epochs: Positive | None = Field(default=None, description="Epochs trained; resumed epochs are not counted twice.")
     seconds: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Training and the method's own time.")
     epochs_per_trial: Annotated[int, Field(ge=1, le=10_000)] = Field(default=10, description="Epochs of a full training.")
+    trial_seconds: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="A trial that trains longer is ended as failed, with that reason."
+    )
 
     @model_validator(mode="after")
     def _limited(self) -> Budget:
@@ -166,7 +169,10 @@ class StepResources(Model):
 
 
 class Resources(Model):
-    """What each step may use; requests and limits on a cluster. Locally only `workers`, `retries` and `cache` have a meaning."""
+    """What each step may use; requests and limits on a cluster.
+
+    Locally only `workers`, `hang_seconds`, `retries` and `cache` have a meaning.
+    """
 
     cpu: Cores | None = None
     memory: Amount | None = None
@@ -174,6 +180,9 @@ class Resources(Model):
     gpu_type: str = "nvidia.com/gpu"
     workers: Annotated[int, Field(ge=1, le=256)] | None = Field(
         default=None, description="Searches (seeds) of a tuner step that run side by side; by default what the cores allow."
+    )
+    hang_seconds: Annotated[float, Field(ge=60)] = Field(
+        default=3600.0, description="A worker that says nothing for so long hangs: it is killed, and its trial tried again."
     )
     retries: Retries = 1
     cache: bool = Field(default=True, description="Whether KFP may reuse prepared data; tuner steps are never cached.")

@@ -28,7 +28,7 @@ def run(study: str, dataset: str, store: str, out: str, summary: str | None = No
         prepared = prepare(plan.dataset(dataset), plan.split, Path(out))
         for name in ("dataset.json", "samples.png", "balance.png"):
             target.put(Path(out, name), layout.prepared(dataset) + name)
-    except BaseException as error:
+    except Exception as error:
         write_failure(target, failure, "data_prep", error)
         raise
     target.delete(failure)

@@ -22,5 +22,7 @@ def evaluate(
     from tuneoff.components.evaluator.step import run
 
     found = run(study, dataset, method, store, tracking, prepared.path, model.path, summary.path)
+    if not found:  # the study was asked to stop
+        return
     metrics.metadata.update(found["metrics"])
     confusion.log_confusion_matrix(found["classes"], found["confusion"])

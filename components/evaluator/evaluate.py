@@ -17,6 +17,7 @@ from ..core.machine import cores
 from ..core.prepared import Prepared, load_part
 from ..core.problem import Trial
 from ..core.record import SearchRecord, TrialRecord, read_search
+from ..core.stopping import Stopped
 from ..core.storage import Store
 from ..core.stored import ClassScore, Evaluation, Retraining, claim, read_evaluation, write_failure
 from ..core.study import Cell, Goal, Study, counted_epoch
@@ -27,22 +28,33 @@ Array = np.ndarray[Any, Any]
 
 
 def evaluate(
-    study: Study, cell: Cell, data: Path, store: Store, tracking_uri: str, report: Callable[[str], None] = print
+    study: Study,
+    cell: Cell,
+    data: Path,
+    store: Store,
+    tracking_uri: str,
+    report: Callable[[str], None] = print,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
     """Retrain the cell's incumbent over all seeds with the full epochs on train + validation, and score the test images.
 
-    `data` is a prepared data set's folder. What is on record already is not done again. CellFailed where there is no incumbent.
+    `data` is a prepared data set's folder. What is on record already is not done again.
+    CellFailed where there is no incumbent, Stopped where `stopping` says so in time.
     """
     failure = layout.failure("evaluator", cell.dataset, cell.method.label)
     try:
         study_id = claim(store, study)
+        if stopping():
+            raise Stopped(f"{cell.name}: stopped before its evaluation")
         search, best = incumbent(store, study, cell)
         evaluation = read_evaluation(store, cell)
         if evaluation is None or not _still_holds(evaluation, study, search, best):
-            evaluation = _Evaluator(study, cell, data, store, report).evaluate(search, best)
+            evaluation = _Evaluator(study, cell, data, store, report, stopping).evaluate(search, best)
         tracker = Tracker(store, study, study_id, tracking_uri)
         attempt(lambda: tracker.deliver_evaluation(cell), report)
-    except BaseException as error:
+    except Stopped:
+        raise
+    except Exception as error:
         write_failure(store, failure, "evaluator", error)
         raise
     store.delete(failure)
@@ -69,8 +81,11 @@ def _still_holds(evaluation: Evaluation, study: Study, search: SearchRecord, bes
 
 
 class _Evaluator:
-    def __init__(self, study: Study, cell: Cell, data: Path, store: Store, report: Callable[[str], None]) -> None:
+    def __init__(
+        self, study: Study, cell: Cell, data: Path, store: Store, report: Callable[[str], None], stopping: Callable[[], bool]
+    ) -> None:
         self._study = study
+        self._stopping = stopping
         self._cell = cell
         self._store = store
         self._report = report
@@ -125,7 +140,11 @@ class _Evaluator:
             classes,
             seed_of("evaluation", self._cell.dataset, seed),
         )
-        epochs = [learner.train(number, x, y) for number in range(1, self._study.budget.epochs_per_trial + 1)]
+        epochs = []
+        for number in range(1, self._study.budget.epochs_per_trial + 1):
+            if self._stopping():
+                raise Stopped(f"{self._cell.name}: stopped in its evaluation, which begins anew")
+            epochs.append(learner.train(number, x, y))
         loss, predicted = learner.score(x_test, y_test)
         confusion = np.zeros((classes, classes), dtype=int)
         np.add.at(confusion, (np.asarray(y_test), predicted), 1)

@@ -8,6 +8,7 @@ from typing import Any
 
 from ..core import layout
 from ..core.machine import end_with_run
+from ..core.stopping import Stopped, Stopping
 from ..core.storage import open_store
 from ..core.stored import Evaluation
 from ..core.study import Study
@@ -17,11 +18,21 @@ from .evaluate import evaluate
 def run(
     study: str, dataset: str, method: str, store: str, tracking: str, data: str, model: str | None, summary: str | None
 ) -> dict[str, Any]:
-    """Evaluate the cell `dataset` × `method` (a label); returns metrics, class names and confusion matrix for KFP."""
+    """Evaluate the cell `dataset` × `method` (a label); returns metrics, class names and confusion matrix for KFP.
+
+    Empty where the study was asked to stop; Stopped where a signal asked this step alone.
+    """
     end_with_run()
     plan = Study.model_validate_json(study)
     target = open_store(store)
-    evaluation = evaluate(plan, plan.cell(dataset, method), Path(data), target, tracking)
+    stopping = Stopping(target)
+    try:
+        with stopping.heeding_signals():
+            evaluation = evaluate(plan, plan.cell(dataset, method), Path(data), target, tracking, stopping=stopping)
+    except Stopped:
+        if stopping.signal:
+            raise
+        return {}
     if model is not None:
         target.get(layout.evaluation(dataset, method) + "model.keras", Path(model))
     if summary is not None:

@@ -115,7 +115,7 @@ class Learning(Model):
 
 def progress(search: SearchRecord, goal: Goal) -> Progress:
     """The search's best-so-far curve. Equal objectives leave the earlier trial the incumbent."""
-    told = sorted(search.told, key=lambda t: (t.told_at or 0.0, t.trial.id))
+    told = sorted(search.told, key=lambda t: t.told_as)
     outcomes = [t.trial.outcome for t in told if t.trial.outcome]
     losses = np.array([np.nan if o.loss is None else o.loss for o in outcomes], dtype=float)
     trained = np.array([o.trained_epochs for o in outcomes], dtype=float)
@@ -130,7 +130,7 @@ def progress(search: SearchRecord, goal: Goal) -> Progress:
         trial=numbers,
         trials=_distinct_so_far([t.trial.config_id for t in told]),
         epochs=np.cumsum(trained),
-        seconds=np.cumsum(seconds) + _method_seconds(search, numbers, [t.told_at or 0.0 for t in told]),
+        seconds=np.cumsum(seconds) + _method_seconds(search, numbers, [t.told_as for t in told]),
         objective=goal.sign * losses,
         best=goal.sign * best,
         incumbent=np.where(place >= 0, numbers[place], -1) if len(told) else place,
@@ -257,15 +257,15 @@ def _distinct_so_far(ids: Sequence[int]) -> Floats:
     return np.array(counts, dtype=float)
 
 
-def _method_seconds(search: SearchRecord, numbers: Ints, told_at: Sequence[float]) -> Floats:
+def _method_seconds(search: SearchRecord, numbers: Ints, told_as: Sequence[int]) -> Floats:
     """The method's own seconds when each trial was told: those of all asks before, its own included."""
     if not len(numbers):
         return np.array([])
-    asked_at = np.array([t.asked_at for t in search.trials])
+    asked_as = np.array([t.asked_as for t in search.trials])
     spent = np.cumsum([t.ask_seconds for t in search.trials])
     order = {t.trial.id: i for i, t in enumerate(search.trials)}
     own = np.array([order[int(n)] for n in numbers])
-    earlier = np.searchsorted(np.maximum.accumulate(asked_at), np.array(told_at), side="left") - 1
+    earlier = np.searchsorted(asked_as, np.array(told_as), side="left") - 1
     return np.asarray(np.maximum.accumulate(spent[np.maximum(own, earlier)]), dtype=float)
 
 

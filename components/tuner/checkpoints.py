@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import zipfile
+from collections.abc import Set
+from contextlib import suppress
 from pathlib import Path
 
-from ..core.problem import Checkpoint, TrainingFailed, Trial
+from ..core.problem import Checkpoint, Trial, TrialId
 from ..core.storage import Store
 
 
@@ -14,7 +17,13 @@ class NoCheckpoints:
     def of(self, trial: Trial) -> Checkpoint | None:
         return None
 
+    def fault(self, trial: TrialId) -> str | None:
+        return None
+
     def keep(self, trial: Trial) -> None:
+        pass
+
+    def keep_only(self, trials: Set[TrialId]) -> None:
         pass
 
     def clear(self) -> None:
@@ -22,7 +31,7 @@ class NoCheckpoints:
 
 
 class StoredCheckpoints:
-    """One immutable file a trial, owned by its id; all are deleted when the search is over."""
+    """One immutable file a trial, owned by its id; deleted when nobody can continue the trial any more."""
 
     def __init__(self, store: Store, prefix: str, scratch: Path) -> None:
         self._store = store
@@ -31,26 +40,41 @@ class StoredCheckpoints:
 
     def of(self, trial: Trial) -> Checkpoint:
         parent = trial.proposal.parent
-        return Checkpoint(None if parent is None else self._load(parent), trial.proposal.inherit, self._file(trial.id))
+        return Checkpoint(None if parent is None else self._file(parent), trial.proposal.inherit, self._file(trial.id))
 
-    def _load(self, parent: int) -> Path:
-        file = self._file(parent)
+    def fault(self, trial: TrialId) -> str | None:
+        file = self._file(trial)
         if not file.exists():
             try:
-                self._store.get(self._name(parent), file)
+                self._store.get(self._name(trial), file)
             except FileNotFoundError:
-                raise TrainingFailed(f"the checkpoint of its parent, trial {parent}, is missing") from None
-        return file
+                return "is missing"
+        try:
+            with zipfile.ZipFile(file) as saved:
+                damaged = saved.testzip()
+        except zipfile.BadZipFile:
+            damaged = file.name
+        if damaged is None:
+            return None
+        file.unlink()
+        return "is damaged"
 
     def keep(self, trial: Trial) -> None:
         self._store.put(self._file(trial.id), self._name(trial.id))
 
-    def clear(self) -> None:
+    def keep_only(self, trials: Set[TrialId]) -> None:
+        kept = {self._name(trial) for trial in trials}
         for name in self._store.names(self._prefix):
-            self._store.delete(name)
+            if name not in kept:
+                self._store.delete(name)
+                with suppress(FileNotFoundError):
+                    (self._scratch / name.rpartition("/")[2]).unlink()
 
-    def _file(self, trial: int) -> Path:
+    def clear(self) -> None:
+        self.keep_only(frozenset())
+
+    def _file(self, trial: TrialId) -> Path:
         return self._scratch / f"trial-{trial:04d}.npz"
 
-    def _name(self, trial: int) -> str:
+    def _name(self, trial: TrialId) -> str:
         return f"{self._prefix}trial-{trial:04d}.npz"

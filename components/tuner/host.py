@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 import traceback
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
@@ -37,6 +37,9 @@ class HostedMethod:
 
     def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
         return bool(self._call("goes_on", trial, epoch))
+
+    def continuable(self) -> Set[TrialId]:
+        return cast(Set[TrialId], self._call("continuable"))
 
     def close(self) -> None:
         self._child.close()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
@@ -48,14 +48,23 @@ MAX_FAILURES_IN_A_ROW = 20
 """A search whose trials all fail ends, since a budget of epochs alone would never be used up."""
 
 
+STOPPED = "stopped on request"
+
+
 class WorkerDied(Exception):
     """The process that trained a trial is gone; the message says how."""
+
+
+class _CutOff(Exception):
+    """The search is to stop, and a trial is not at its end: it stays without outcome, as after a kill."""
 
 
 class TimedMethod(Method, Protocol):
     """A method whose own time is measured: `seconds` is that of the last call of ask or tell."""
 
     seconds: float
+
+    def continuable(self) -> Set[TrialId]: ...
 
 
 class TrainingObjective(Objective, Protocol):
@@ -73,8 +82,16 @@ class Checkpoints(Protocol):
 
     def of(self, trial: Trial) -> Checkpoint | None: ...
 
+    def fault(self, trial: TrialId) -> str | None:
+        """What is wrong with the trial's weights, for those who want to continue it; None where they are there and whole."""
+        ...
+
     def keep(self, trial: Trial) -> None:
         """Make what the trial saved outlast this process; called before the method hears of the trial."""
+        ...
+
+    def keep_only(self, trials: Set[TrialId]) -> None:
+        """Delete the weights of all others: nobody can continue them any more."""
         ...
 
     def clear(self) -> None:
@@ -96,22 +113,25 @@ class Search:
     stopping: Callable[[], bool] = lambda: False
 
     def run(self) -> str:
-        """Search until the method is done or the budget is used up; returns the reason."""
+        """Search until the method is done or the budget is used up, or until asked to stop; returns the reason."""
         self._trials: dict[int, TrialRecord] = {}
         self._goes_on: dict[int, bool] = {}  # the last recorded word on each trial
         self._worst: float | None = None
         self._failures_in_a_row = 0
         self._method_seconds = 0.0  # of the tells since the last ask
         open_trial = self._replay(list(self.record.events))
-        if open_trial is not None:
-            self._train(open_trial)
-        while not self.stopping():
-            reason = self._step()
-            if reason is not None:
-                self.record.append("ended", reason=reason, seconds=round(self._method_seconds, 4), left=self.budget.left)
-                self.checkpoints.clear()
-                return reason
-        return "stopped on request"
+        try:
+            if open_trial is not None:
+                self._train(open_trial)
+            while not self.stopping():
+                reason = self._step()
+                if reason is not None:
+                    self.record.append("ended", reason=reason, seconds=round(self._method_seconds, 4), left=self.budget.left)
+                    self.checkpoints.clear()
+                    return reason
+        except _CutOff:
+            pass
+        return STOPPED
 
     def _step(self) -> str | None:
         """One trial from ask to tell; returns why there is none."""
@@ -164,6 +184,8 @@ class Search:
             self.checkpoints.keep(trial)
         self.record.append("told", trial=trial.id, **outcome_fields(outcome))
         self._end(trial, outcome)
+        if self.spec.warm_start:
+            self.checkpoints.keep_only(self.method.continuable())
 
     def _given_up(self, trial: Trial, deaths: list[str]) -> Outcome:
         curve = self._trials[trial.id].curve
@@ -175,6 +197,10 @@ class Search:
     def _attempt(self, trial: Trial) -> Outcome:
         """Train a trial once. Epochs that the record has from a killed attempt keep their metrics and are not reported again."""
         recorded = {e.number: e for e in self._trials[trial.id].curve}
+        try:
+            self._restore(trial.proposal.parent)
+        except TrainingFailed as failure:
+            return self._outcome(Status.FAILED, (), 0.0, str(failure))
         checkpoint = self.checkpoints.of(trial)
         if recorded and not self._goes_on[trial.id] and (checkpoint is None or checkpoint.save is None):
             return self._finished(trial)
@@ -201,9 +227,29 @@ class Search:
                         return result(Status.DIVERGED, f"{broken} is no finite number after epoch {epoch.number}")
                     if not goes_on:
                         break
+                    if self.stopping():
+                        self.record.append("cut", trial=trial.id)
+                        raise _CutOff
         except TrainingFailed as failure:
             return result(Status.FAILED, str(failure))
         return result(_ending(trial, tuple(curve)), None)
+
+    def _restore(self, parent: TrialId | None) -> None:
+        """Train a trial whose weights are lost or damaged again, from the last good ones, so that it can be continued.
+
+        It is recorded and not charged; the weights come out as they were.
+        """
+        fault = None if parent is None else self.checkpoints.fault(parent)
+        if parent is None or fault is None:
+            return
+        known = self._trials[parent]
+        self._restore(known.trial.proposal.parent)
+        self.record.append("restored", trial=parent, reason=f"its checkpoint {fault}")
+        with closing(self.objective(known.trial, self.checkpoints.of(known.trial))) as epochs:
+            for epoch in epochs:
+                if epoch.number >= known.curve[-1].number:
+                    break
+        self.checkpoints.keep(known.trial)
 
     def _finished(self, trial: Trial) -> Outcome:
         """The outcome of a trial whose last epoch is on record, although its end is not."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -20,6 +21,10 @@ END_PATIENCE_SECONDS = 5.0
 
 class ChildDied(Exception):
     """The child process is gone; the message says how it ended."""
+
+
+class ChildSilent(Exception):
+    """The child process has said nothing for as long as it was given."""
 
 
 class Child:
@@ -51,9 +56,11 @@ class Child:
         except OSError:
             raise self._death() from None
 
-    def receive(self) -> Any:
-        """The child's next message; raises ChildDied where it ended without one."""
+    def receive(self, patience_seconds: float | None = None) -> Any:
+        """The child's next message; raises ChildDied where it ended without one, ChildSilent where it takes too long."""
         try:
+            if not self._pipe.poll(patience_seconds):
+                raise ChildSilent
             return self._pipe.recv()
         except (EOFError, OSError):
             raise self._death() from None
@@ -64,7 +71,12 @@ class Child:
         except subprocess.TimeoutExpired:
             self._process.kill()
             code = self._process.wait()
-        return ChildDied(f"by signal {-code}" if code < 0 else f"with exit code {code}")
+        return ChildDied(f"by signal {-code} ({_name(-code)})" if code < 0 else f"with exit code {code}")
+
+    def kill(self) -> None:
+        """End the child by force."""
+        self._process.kill()
+        self.close()
 
     def close(self) -> None:
         """End the child: by closing its pipe, and by force where that does not do."""
@@ -76,8 +88,15 @@ class Child:
             self._process.wait()
 
 
+def _name(number: int) -> str:
+    name = signal.Signals(number).name
+    return f"{name}, as where memory runs out" if number == signal.SIGKILL else name
+
+
 def main(target: str, handle: str) -> None:
     end_with_run()
+    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the parent, which ends its children when they have nothing to do
+        signal.signal(number, signal.SIG_IGN)
     module, _, function = target.partition(":")
     closed = (EOFError, BrokenPipeError, ConnectionResetError)  # by the parent: no more work
     with Connection(int(handle)) as pipe, suppress(*closed):

@@ -8,6 +8,7 @@ from pathlib import Path
 from ..core import layout
 from ..core.machine import end_with_run
 from ..core.record import SearchRecord
+from ..core.stopping import Stopped, Stopping
 from ..core.storage import Store, open_store
 from ..core.study import Cell, Study
 from .tune import Tuned, tune
@@ -19,13 +20,21 @@ def run(
     """Search the cell `dataset` × `method` (a label); returns figures for KFP's metrics.
 
     `record` becomes a folder with copies of the event logs: KFP uploads outputs only after a step has ended well, so that the
-    logs themselves live in the store.
+    logs themselves live in the store. A study that was asked to stop ends without figures; Stopped where a signal asked this step
+    alone, so that it counts as failed and is tried again.
     """
     end_with_run()
     plan = Study.model_validate_json(study)
     target = open_store(store)
     cell = plan.cell(dataset, method)
-    tuned = tune(plan, cell, Path(data), target, tracking)
+    stopping = Stopping(target)
+    try:
+        with stopping.heeding_signals():
+            tuned = tune(plan, cell, Path(data), target, tracking, stopping=stopping)
+    except Stopped:
+        if stopping.signal:
+            raise
+        return {}
     if record is not None:
         _copy(target, cell, tuned, Path(record))
     if summary is not None:

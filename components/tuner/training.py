@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import time
@@ -12,10 +13,14 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+from ..core.errors import CellFailed
 from ..core.problem import Checkpoint, Epoch, Inherit, TrainingFailed, Trial
 from ..core.study import Goal, Training
 from .loop import WorkerDied
-from .processes import Child, ChildDied
+from .processes import Child, ChildDied, ChildSilent
+
+SLOWEST_START_SECONDS = 600.0
+"""So long may a worker take to import Keras and open the data."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +32,14 @@ class Workplace:
     training: Training
     goal: Goal
     threads: int
+
+
+@dataclass(frozen=True)
+class Patience:
+    """How long a worker is waited for, in seconds; None is without end."""
+
+    trial_seconds: float | None = None  # for a whole trial: then it has failed
+    hang_seconds: float | None = None  # for its next word: then its process hangs
 
 
 @dataclass(frozen=True)
@@ -45,11 +58,13 @@ class Job:
 class Worker:
     """A long-lived training process; an Objective. It starts with the first trial, and anew after it died."""
 
-    def __init__(self, workplace: Workplace, log: Path) -> None:
+    def __init__(self, workplace: Workplace, log: Path, patience: Patience = Patience()) -> None:
         self._workplace = workplace
+        self._patience = patience
         self._log = log
         self._child: Child | None = None
         self._seed = 0
+        self._ready = False
         self.device = "not started"
         self.peak_memory_bytes: int | None = None
 
@@ -64,8 +79,13 @@ class Worker:
         """From now on the trials are those of the search with this seed."""
         self._seed = seed
         self.start()
-        if self.device == "not started":
-            self.device = self._receive()[1]
+        if not self._ready:
+            try:
+                self.device = self._receive(SLOWEST_START_SECONDS)[1]
+            except ChildSilent:
+                self._kill()
+                raise WorkerDied(f"since it hung: it has not started within {SLOWEST_START_SECONDS:g} s") from None
+            self._ready = True
 
     def __call__(self, trial: Trial, checkpoint: Checkpoint | None) -> Generator[Epoch, None, None]:
         checkpoint = checkpoint or Checkpoint()
@@ -81,14 +101,14 @@ class Worker:
             checkpoint.save,
         )
         self._send(job)
+        limit = self._patience.trial_seconds
+        deadline = None if limit is None else time.monotonic() + limit
         while True:
-            kind, value, self.peak_memory_bytes = self._receive()
-            if kind == "failed":
-                raise TrainingFailed(value)
-            if kind == "done":
+            epoch = self._answer(deadline)
+            if epoch is None:
                 return
             try:
-                yield value
+                yield epoch
             except GeneratorExit:
                 self._stop()
                 return
@@ -97,9 +117,24 @@ class Worker:
     def _stop(self) -> None:
         """Let the worker end the trial after this epoch and save its weights."""
         self._send(False)
-        kind, value, self.peak_memory_bytes = self._receive()
+        self._answer(None)
+
+    def _answer(self, deadline: float | None) -> Epoch | None:
+        """The trial's next epoch; None at its end. TrainingFailed where it fails or takes too long."""
+        hang, limit = self._patience.hang_seconds, self._patience.trial_seconds
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        try:
+            kind, value, self.peak_memory_bytes = self._receive(_least(left, hang))
+        except ChildSilent:
+            self._kill()
+            if left is not None and (hang is None or left < hang):
+                raise TrainingFailed(f"it trained for longer than trial_seconds = {limit:g}") from None
+            raise WorkerDied(f"since it hung: it said nothing for {hang:g} s") from None
         if kind == "failed":
             raise TrainingFailed(value)
+        if kind == "stuck":
+            raise CellFailed(value)
+        return value if kind == "epoch" else None
 
     def _send(self, message: object) -> None:
         assert self._child is not None
@@ -108,10 +143,10 @@ class Worker:
         except ChildDied as death:
             raise self._died(death) from None
 
-    def _receive(self) -> Any:
+    def _receive(self, patience_seconds: float | None) -> Any:
         assert self._child is not None
         try:
-            return self._child.receive()
+            return self._child.receive(patience_seconds)
         except ChildDied as death:
             raise self._died(death) from None
 
@@ -119,11 +154,20 @@ class Worker:
         self.close()
         return WorkerDied(str(death))
 
+    def _kill(self) -> None:
+        if self._child is not None:
+            self._child.kill()
+        self.close()
+
     def close(self) -> None:
         if self._child is not None:
             self._child.close()
         self._child = None
-        self.device = "not started"
+        self._ready = False
+
+
+def _least(*numbers: float | None) -> float | None:
+    return min((n for n in numbers if n is not None), default=None)
 
 
 # The worker process's side
@@ -146,7 +190,21 @@ def serve(pipe: Connection) -> None:
             raise
         except Exception as error:  # noqa: BLE001 - whatever Keras or the user's builder raises is the trial's outcome
             traceback.print_exc()
-            pipe.send(("failed", f"{type(error).__name__}: {error}"[:2000], bench.memory.read()))
+            pipe.send((*_fault(error), bench.memory.read()))
+
+
+_OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
+
+
+def _fault(error: Exception) -> tuple[str, str]:
+    """What failed: the trial, or the machine that it was trained on ("stuck"), which no other trial would find better."""
+    said = f"{type(error).__name__}: {error}"[:2000]
+    if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
+        where = f" ({error.filename})" if error.filename else ""
+        return "stuck", f"what a trial has to save cannot be written: {error.strerror}{where}"
+    if isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+        return "failed", f"out of memory ({said})"
+    return "failed", said
 
 
 class _Bench:

@@ -18,16 +18,17 @@ from ..core.machine import cores, versions
 from ..core.prepared import Prepared
 from ..core.problem import Problem
 from ..core.record import SearchRecord, Writer, read_search, replay
-from ..core.storage import Store
+from ..core.stopping import Stopped
+from ..core.storage import Store, cannot_write
 from ..core.stored import claim, write_failure
 from ..core.study import Cell, Study
 from ..core.tracking import Delivery, Tracker
 from .budget import Budget
 from .checkpoints import NoCheckpoints, StoredCheckpoints
 from .host import HostedMethod, MethodFailed
-from .loop import Search
+from .loop import STOPPED, Search
 from .registry import MethodSpec, find
-from .training import Worker, Workplace
+from .training import Patience, Worker, Workplace
 
 
 @dataclass(frozen=True)
@@ -38,40 +39,53 @@ class Tuned:
     backlog: str | None
 
 
-def tune(study: Study, cell: Cell, data: Path, store: Store, tracking_uri: str, report: Callable[[str], None] = print) -> Tuned:
-    """Search with every seed of the study, from where the records stand to their ends.
+def tune(
+    study: Study,
+    cell: Cell,
+    data: Path,
+    store: Store,
+    tracking_uri: str,
+    report: Callable[[str], None] = print,
+    stopping: Callable[[], bool] = lambda: False,
+) -> Tuned:
+    """Search with every seed of the study, from where the records stand to their ends, or until `stopping` says so.
 
     `data` is a prepared data set's folder. A failing search leaves the others running; the first failure is raised at the end,
-    after it has been noted in the store for the report.
+    after it has been noted in the store for the report. Stopped where a search was stopped before its end.
     """
     failure = layout.failure("tuner", cell.dataset, cell.method.label)
     try:
         study_id = claim(store, study)
         tracker = Tracker(store, study, study_id, tracking_uri)
-        searches = _Searches(study, cell, data, store, study_id)
+        searches = _Searches(study, cell, data, store, study_id, stopping)
         delivery = Delivery(lambda: tracker.deliver(cell, searches.records()), waiting=lambda: tracker.waiting, report=report)
         delivery.start()
         try:
             searches.run()
         finally:
             backlog = delivery.close(patience_seconds=10.0)
-    except BaseException as error:
+    except Exception as error:
         write_failure(store, failure, "tuner", error)
         raise
     store.delete(failure)
-    return Tuned(tuple(searches.records()), backlog)
+    found = tuple(searches.records())
+    if any(not search.ended for search in found):
+        raise Stopped(f"{cell.name}: {STOPPED}; what was searched is on record")
+    return Tuned(found, backlog)
 
 
 class _Searches:
     """The searches of a cell: as many side by side as there are workers, each worker kept for the next seed."""
 
-    def __init__(self, study: Study, cell: Cell, data: Path, store: Store, study_id: str) -> None:
+    def __init__(self, study: Study, cell: Cell, data: Path, store: Store, study_id: str, stopping: Callable[[], bool]) -> None:
         self._study = study
+        self._stopping = stopping
         self._cell = cell
         self._store = store
         self._spec = find(cell.method.name)
         self._workers = min(study.resources.workers or cores(), len(study.seeds))
         self._workplace = Workplace(data, study.model, study.training, study.objective, max(1, cores() // self._workers))
+        self._patience = Patience(study.budget.trial_seconds, study.resources.hang_seconds)
         self._header = header(study_id, cell, self._spec, Prepared.read(data))
         self._local = threading.local()
         self._open_workers: list[Worker] = []
@@ -99,6 +113,8 @@ class _Searches:
             shutil.rmtree(self._scratch, ignore_errors=True)
 
     def _search(self, seed: int) -> None:
+        if self._stopping():
+            return
         record = self._open(seed)
         try:
             if record.over:
@@ -115,12 +131,15 @@ class _Searches:
                 worker.serve_search(seed)
                 checkpoints = self._checkpoints(seed, folder) if self._spec.warm_start else NoCheckpoints()
                 budget = Budget(self._study.budget.limits)
-                Search(self._spec, method, worker, record, budget, self._study.objective, checkpoints).run()
+                goal = self._study.objective
+                Search(self._spec, method, worker, record, budget, goal, checkpoints, self._stopping).run()
             finally:
                 method.close()
                 shutil.rmtree(folder, ignore_errors=True)
-        except MethodFailed as error:
+        except (MethodFailed, CellFailed) as error:
             raise CellFailed(f"{self._cell.name}, seed {seed}: {error}.") from error
+        except OSError as error:
+            raise CellFailed(f"{self._cell.name}, seed {seed}: {cannot_write(error)}.") from error
         finally:
             record.close()
 
@@ -130,7 +149,7 @@ class _Searches:
 
     def _worker(self) -> Worker:
         if not hasattr(self._local, "worker"):
-            self._local.worker = Worker(self._workplace, self._log("worker", len(self._open_workers)))
+            self._local.worker = Worker(self._workplace, self._log("worker", len(self._open_workers)), self._patience)
             self._open_workers.append(self._local.worker)
         worker: Worker = self._local.worker
         return worker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import NoReturn
 
@@ -9,7 +10,7 @@ import click
 
 from . import __version__
 from .commands import knowing, looking, running
-from .commands.common import BAD_INPUT, CELL_FAILED
+from .commands.common import BAD_INPUT, CELL_FAILED, STOPPED
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -17,7 +18,9 @@ from .commands.common import BAD_INPUT, CELL_FAILED
 def cli() -> None:
     """Compare hyperparameter-optimisation methods: equal budgets, several seeds, every trial on record.
 
-    Begin with `tuneoff run studies/quickstart.yaml`. Exit codes: 0 all went well, 1 a cell failed, 2 bad input.
+    Begin with `tuneoff run studies/quickstart.yaml`.
+
+    Exit codes: 0 all went well, 1 a cell failed, 2 bad input, 3 stopped on request.
     """
 
 
@@ -27,7 +30,9 @@ for _command in (*running.COMMANDS, *looking.COMMANDS, *knowing.COMMANDS):
 
 def main() -> NoReturn:
     """Run the command; a user's mistake is one sentence and exit code 2, never a traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow talks about the processor wherever it is imported
     from .components.core.errors import CellFailed, RecordError, ReplayError, StudyError
+    from .components.core.stopping import Stopped
 
     try:
         cli.main(prog_name="tuneoff", standalone_mode=False)
@@ -37,6 +42,8 @@ def main() -> NoReturn:
         sys.exit(BAD_INPUT)
     except click.exceptions.Abort:
         _fail("Interrupted. What was trained is on record: run the same command again to go on.", CELL_FAILED)
+    except Stopped as error:
+        _fail(f"{error}: the same command goes on.", STOPPED)
     except StudyError as error:
         _fail(str(error), BAD_INPUT)
     except (CellFailed, RecordError, ReplayError) as error:

@@ -75,7 +75,7 @@ def connect(uri: str) -> Any:
     except ImportError:
         raise StudyError("Tracking needs MLflow: pip install 'tuneoff[tracking]'.") from None
     for name in ("mlflow.store.db.utils", "mlflow.utils.environment", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is raised, and told in one line by whoever called
     if not uri.startswith("sqlite:"):
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
     file = database_of(uri)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import ExitStack
+from itertools import pairwise
 from typing import Any
 
 from pydantic import Field
@@ -92,6 +93,16 @@ class Hyperband(_Oracle):
             None if parent is None else self._ours[parent],
             Inherit.BEST_WEIGHTS,
         )
+
+    def continuable(self) -> set[TrialId]:
+        """Trials of rungs from which the next one is not filled yet, and that have not gone up themselves."""
+        found: set[TrialId] = set()
+        for bracket in self._oracle._brackets:
+            for rung, (one, following) in enumerate(pairwise(bracket["rounds"]), start=1):
+                if len(following) < self._oracle._get_size(bracket["bracket_num"], rung):
+                    gone_up = {entry["past_id"] for entry in following}
+                    found |= {self._ours[entry["id"]] for entry in one if entry["id"] not in gone_up}
+        return found
 
 
 def _common(problem: Problem) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import click
 if TYPE_CHECKING:
     from ..components.core.study import Study
 
-CELL_FAILED, BAD_INPUT = 1, 2
+CELL_FAILED, BAD_INPUT, STOPPED = 1, 2, 3
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import click
 
-from .common import CELL_FAILED, extent, json_option, report_of, study_argument
+from .common import CELL_FAILED, STOPPED, extent, json_option, place_argument, report_of, study_argument
 
 
 @click.command()
@@ -16,11 +16,14 @@ from .common import CELL_FAILED, extent, json_option, report_of, study_argument
 @click.option("--out", type=click.Path(path_type=Path), help="The output folder; by default runs/NAME.")
 @json_option
 def run(study: str, out: Path | None, as_json: bool) -> None:
-    """Run STUDY on this machine, or go on with it where --out holds it already."""
+    """Run STUDY on this machine, or go on with it where --out holds it already.
+
+    Ctrl-C, SIGTERM or `tuneoff stop DIR` lets the running epochs end and the report be written; Ctrl-C twice ends it at once.
+    """
     from rich.console import Console
 
     from ..pipelines.doctor import require_for
-    from ..pipelines.local import failures
+    from ..pipelines.local import failures, full_disk, unfinished
     from ..pipelines.local import run as run_here
     from ..pipelines.progress import Display
     from ..pipelines.studyfile import read_study, warnings
@@ -35,14 +38,31 @@ def run(study: str, out: Path | None, as_json: bool) -> None:
     with Display(console) as display:
         result = run_here(plan, folder, display.show, (Path(study).parent, Path.cwd()), display.note)
     failed = failures(result)
+    if failed and (full := full_disk(folder)):
+        failed.append(full)
     for sentence in failed:
         click.echo(f"tuneoff: {sentence}", err=True)
+    stopped = unfinished(result)
+    if stopped:
+        click.echo(f"tuneoff: {stopped}", err=True)
     report = report_of(plan.artifacts or str(folder))
     if as_json:
-        click.echo(json.dumps({"study": plan.name, "store": plan.artifacts or str(folder), "report": report, "failed": failed}))
-    else:
+        store = plan.artifacts or str(folder)
+        said = {"study": plan.name, "store": store, "report": report, "failed": failed, "stopped": stopped is not None}
+        click.echo(json.dumps(said))
+    elif "://" in report or Path(report).exists():
         console.print(f"Report: {report}", markup=False, soft_wrap=True)
-    sys.exit(CELL_FAILED if failed else 0)
+    sys.exit(CELL_FAILED if failed else STOPPED if stopped else 0)
+
+
+@click.command()
+@place_argument
+def stop(place: str) -> None:
+    """Ask the study that runs in DIR (an output folder or s3:// URI) to stop, as Ctrl-C in its terminal would."""
+    from ..pipelines.local import stop as stop_it
+
+    stop_it(place)
+    click.echo(f"Asked {place} to stop: its running epochs end, and the report is written.")
 
 
 @click.command("compile")
@@ -81,6 +101,8 @@ def step(name: str, study: str, out: Path | None, dataset: str | None, method: s
     from importlib import import_module
 
     from ..components.core.errors import StudyError
+    from ..components.core.stopping import withdraw
+    from ..components.core.storage import open_store
     from ..components.core.tracking import tracking_uri
     from ..pipelines.studyfile import read_study
 
@@ -94,6 +116,7 @@ def step(name: str, study: str, out: Path | None, dataset: str | None, method: s
     if method is not None and method not in [m.label for m in plan.methods]:
         raise StudyError(f"--method {method!r} is not in the study: choose {', '.join(m.label for m in plan.methods)}.")
     sys.path[:0] = [str(Path(study).parent.absolute()), str(Path.cwd())]
+    withdraw(open_store(plan.artifacts or str(folder)))
     prepared = str(data or folder / "prepared" / str(dataset))
     store, tracking, text = plan.artifacts or str(folder), tracking_uri(plan, str(folder)), plan.model_dump_json()
     work = import_module(f"tuneoff.components.{name}.step").run
@@ -115,4 +138,4 @@ _NEEDED: dict[str, tuple[str, ...]] = {
 }
 
 
-COMMANDS: tuple[click.Command, ...] = (run, compile_, step)
+COMMANDS: tuple[click.Command, ...] = (run, stop, compile_, step)
