@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from ..space import Config
-from .model import builder
+from .model import build
 
 
 def size_of(name: str, config: Config, input_shape: tuple[int, ...], classes: int) -> tuple[float, int]:
@@ -15,9 +15,7 @@ def size_of(name: str, config: Config, input_shape: tuple[int, ...], classes: in
     """
     import keras
 
-    model = builder(name)(config, input_shape, classes)
-    if not isinstance(model, keras.Model):
-        raise TypeError(f"{name} returned {type(model).__name__}, and a keras.Model is wanted")
+    model = build(name, config, input_shape, classes)
     try:
         layers = model._flatten_layers(include_self=False, recursive=True)
         return max(1.0, sum(_multiplications(layer) for layer in layers)), int(model.count_params())

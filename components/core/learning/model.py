@@ -45,21 +45,23 @@ def paper_cnn(config: Config, input_shape: tuple[int, ...], classes: int) -> Any
     )
 
 
-def compiled(name: str, config: Config, input_shape: tuple[int, ...], classes: int, **options: Any) -> Any:
-    """The model, ready to be trained on integer labels.
-
-    A builder that compiled its model keeps its optimizer and loss; otherwise `optimizer` (by default Adam) and `learning_rate`
-    come from the configuration. `options` go to Model.compile.
-    """
+def build(name: str, config: Config, input_shape: tuple[int, ...], classes: int) -> Any:
+    """The builder's model of this configuration; TypeError where it is none."""
     import keras
 
     model = builder(name)(config, input_shape, classes)
     if not isinstance(model, keras.Model):
         raise TypeError(f"{name} returned {type(model).__name__}, and a keras.Model is wanted")
-    if model.compiled:
-        return model
+    return model
+
+
+def compile_stock(model: Any, config: Config, options: dict[str, Any]) -> None:
+    """Compile a model whose builder has not, for integer labels: `optimizer` (by default Adam) and `learning_rate` come from the
+    configuration; `options` go to Model.compile.
+    """
+    import keras
+
     optimizer = keras.optimizers.get(str(config.get("optimizer", "Adam")))
     if "learning_rate" in config:
         optimizer.learning_rate = float(config["learning_rate"])
     model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"], **options)
-    return model

@@ -15,10 +15,8 @@ import numpy as np
 from ..problem import Inherit
 from ..space import Config
 from ..study import Training
-from .model import compiled
-
-STEPS_PER_EXECUTION = 20
-"""Batches that TensorFlow trains before Python is asked again; only affects speed."""
+from .bench import bench_of
+from .epochs import STEPS_PER_EXECUTION
 
 
 def set_up(training: Training, threads: int) -> str:
@@ -35,6 +33,7 @@ def set_up(training: Training, threads: int) -> str:
         tf.config.experimental.set_memory_growth(gpu, True)
     if training.precision != "float32":
         keras.mixed_precision.set_global_policy(f"mixed_{training.precision}")
+    gc.freeze()  # what is imported stays: collecting a trial's garbage need not look at it
     if gpus:
         return f"gpu:0 {tf.config.experimental.get_device_details(gpus[0]).get('device_name', '')}".strip()
     return "cpu"
@@ -58,10 +57,10 @@ class Learner:
         import keras
 
         self._seed = seed
-        self._batch_size = training.batch_size
         keras.utils.set_random_seed(seed_of(seed, "weights"))
         options = {"steps_per_execution": STEPS_PER_EXECUTION, "jit_compile": "auto" if _on_gpu() else False}
-        self.model = compiled(model, config, input_shape, classes, **options)
+        self._bench = bench_of(model, config, input_shape, classes, training.batch_size, options)
+        self.model = self._bench.model
 
     def train(
         self,
@@ -76,21 +75,15 @@ class Learner:
         """
         self._reseed(number)
         order = np.random.default_rng(seed_of(self._seed, "order", number)).permutation(len(x))
-        history = self.model.fit(
-            _batches(x, y, self._batch_size, order),
-            initial_epoch=number - 1,
-            epochs=number,
-            validation_data=None if validation is None else _batches(*validation, 512),
-            shuffle=False,
-            verbose=0,
-        ).history
-        return {name: float(values[-1]) for name, values in history.items() if name in METRICS}
+        found = self._bench.epochs.train(x, y, order)
+        if validation is not None:
+            found |= {f"val_{name}": value for name, value in self._bench.epochs.test(*validation).items()}
+        return {name: found[name] for name in METRICS if name in found}
 
     def score(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
         """The mean loss on these images, and the predicted class of each, shape (N,)."""
         probabilities = self.model.predict(x, batch_size=512, verbose=0)
-        loss = float(self.model.evaluate(_batches(x, y, 512), verbose=0, return_dict=True)["loss"])
-        return loss, np.argmax(probabilities, axis=-1)
+        return self._bench.epochs.test(x, y)["loss"], np.argmax(probabilities, axis=-1)
 
     def _reseed(self, number: int) -> None:
         for place, layer in enumerate(self.model._flatten_layers()):
@@ -122,12 +115,9 @@ class Learner:
                     variable.assign(value)
 
     def close(self) -> None:
-        """Free the model's memory."""
-        import keras
-
+        """Leave the model to the next of its shape, and free what is too much."""
         del self.model
-        keras.backend.clear_session(free_memory=False)
-        gc.collect()
+        self._bench.give_back()
 
 
 METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
@@ -153,29 +143,6 @@ def save_checkpoint(file: Path, folds: list[dict[str, list[np.ndarray[Any, Any]]
 
 def _numbered(saved: Any, prefix: str) -> list[np.ndarray[Any, Any]]:
     return [saved[name] for name in sorted(n for n in saved.files if n.startswith(prefix))]
-
-
-def _batches(x: np.ndarray[Any, Any], y: np.ndarray[Any, Any], size: int, order: np.ndarray[Any, Any] | None = None) -> Any:
-    """Batches of images and labels, in their own order or in the given one: one gather a batch, not one step an image."""
-    import tensorflow as tf
-
-    images, labels = _tensor(x), _tensor(y)
-    places = np.arange(len(x)) if order is None else order
-    indices = tf.data.Dataset.from_tensor_slices(places.astype(np.int32)).batch(size)
-    return indices.map(lambda i: (tf.gather(images, i), tf.gather(labels, i))).prefetch(2)
-
-
-_tensors: dict[int, tuple[Any, Any]] = {}
-
-
-def _tensor(array: np.ndarray[Any, Any]) -> Any:
-    """The array as a tensor, converted once per process: every trial trains on the same one."""
-    import tensorflow as tf
-
-    if id(array) not in _tensors:
-        with tf.device("CPU:0"):
-            _tensors[id(array)] = (array, tf.constant(array))
-    return _tensors[id(array)][1]
 
 
 def _on_gpu() -> bool:
