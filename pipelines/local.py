@@ -20,9 +20,10 @@ from ..components.core import stopping
 from ..components.core.errors import StudyError
 from ..components.core.machine import CORES, RUN_PID, cores, end_with_run
 from ..components.core.storage import Store, open_store
-from ..components.core.stored import StudyResult, claim, read_study
+from ..components.core.stored import StudyResult, claim, extensions, read_study
 from ..components.core.study import Study
 from ..components.core.tracking import Tracker, attempt, sync_study, tracking_uri
+from ..components.tuner.versions import changed_versions
 
 SIDE_BY_SIDE = 2
 """Iterations of a loop that kfp.local runs at the same time, whatever it is told."""
@@ -54,7 +55,12 @@ def run(
     StudyError where the folder holds another study, or where another process runs it.
     """
     store = store_of(study, out)
+    extended = extensions(store, study)
     study_id = claim(store, study)
+    for line in extended:
+        note(f"Extended: {line}")
+    for line in changed_versions(read_study(store)):
+        note(f"Note: {line}; what is trained from now on may differ from what is on record.")
     out.mkdir(parents=True, exist_ok=True)
     with _alone_in(out), _asked_to_stop() as asked:
         stopping.withdraw(store)

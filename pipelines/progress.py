@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..components.core.record import SearchRecord
+from ..components.core.record import SearchRecord, ended_under
 from ..components.core.stored import CellResult, StudyResult
 from ..components.core.study import Budget
 
@@ -57,7 +57,7 @@ def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
 
 def _share(budget: Budget, search: SearchRecord) -> float:
     """How much of its budget a search has used: of the limit that is nearest."""
-    if search.ended:
+    if ended_under(search.ended, budget.limits):
         return 1.0
     spent, limits = search.spent, budget.limits
     ended = sum(t.trial.proposal.parent is None for t in search.told)
@@ -68,7 +68,7 @@ def _share(budget: Budget, search: SearchRecord) -> float:
 def _state(cell: CellResult, share: float, stopping: bool) -> str:
     if cell.failures:
         return f"failed: {cell.failures[-1].reason}"
-    if cell.evaluation is not None:
+    if cell.evaluation is not None and share >= 1:
         scores = [r.test_accuracy for r in cell.evaluation.retrainings]
         return f"test {sum(scores) / len(scores):.4f}"
     if stopping:

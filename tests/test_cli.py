@@ -326,7 +326,9 @@ def test_a_folder_of_another_study_is_left_alone(tuneoff: Tuneoff, tmp_path: Pat
     assert answer.code == 2
     (sentence,) = answer.mistakes
     assert sentence == (
-        f"{tmp_path}/out holds another study: name, budget differ. Give another --out, or the study file that it was begun with."
+        f'{tmp_path}/out holds another study: name was "made" and is "small"; budget.trials was 8 and is 3;'
+        " budget.epochs_per_trial was 9 and is 1. Give another --out, or the study file that it was begun with:"
+        " more budget, seeds, methods and data sets extend it."
     )
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")} == before
 

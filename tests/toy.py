@@ -143,7 +143,7 @@ def run_toy(log: Path, **parts: Any) -> list[Event]:
     """Run a toy search to its end, where it has not ended, and return its events."""
     search, record = toy_search(log, **parts)
     try:
-        if not record.over:
+        if record.ended is None:
             search.run()
         return list(record.events)
     finally:

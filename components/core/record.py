@@ -23,7 +23,7 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from . import layout
@@ -47,9 +47,10 @@ class Writer:
         self.attempt = 1 + sum(e["event"] == "opened" for e in self.events)
 
     @property
-    def over(self) -> bool:
-        """Whether the search has ended."""
-        return next((e["event"] == "ended" for e in reversed(self.events) if e["event"] != "opened"), False)
+    def ended(self) -> Event | None:
+        """The event with which the search has ended; None where it has not."""
+        last = next((e for e in reversed(self.events) if e["event"] != "opened"), None)
+        return last if last is not None and last["event"] == "ended" else None
 
     def open(self, **header: Any) -> None:
         """Note that this process goes on with the search; comes before any other event of it."""
@@ -139,6 +140,11 @@ class SearchRecord:
             seconds=training + self.method_seconds,
             method_seconds=self.method_seconds,
         )
+
+
+def ended_under(ended: Event | None, limits: Limits) -> bool:
+    """Whether a search has ended, and under these limits: with others it goes on."""
+    return ended is not None and ended.get("limits", asdict(limits)) == asdict(limits)
 
 
 def read_search(store: Store, dataset: str, label: str, seed: int) -> SearchRecord:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import Field, ValidationError
 
 from . import layout
+from .changes import changes
 from .errors import CellFailed, RecordError, ReplayError, StudyError
 from .prepared import Prepared
 from .record import SearchRecord, read_search
@@ -85,12 +86,21 @@ class StudyResult:
     stopping: bool = False  # it has been asked to stop, and not to go on since
 
 
+class _Former(Model):
+    """A study that was extended, and when."""
+
+    study: Study
+    until: float
+    changes: list[str]
+
+
 class _Holder(Model):
-    """The file study.json: whose store this is."""
+    """The file study.json: whose store this is, and what it was before it was extended."""
 
     id: str
     created_at: float
     study: Study
+    former: list[_Former] = []
 
 
 def _holder(store: Store) -> _Holder:
@@ -101,21 +111,34 @@ def _holder(store: Store) -> _Holder:
 
 
 def claim(store: Store, study: Study) -> str:
-    """Make the store this study's, or find that it is; returns the study's id there.
+    """Make the store this study's, find that it is, or extend what it holds to this study; returns the study's id there.
 
-    Raises StudyError where the store holds another study, naming the sections that differ.
+    Raises StudyError where the store holds another study, naming what differs.
     """
     entry = _Holder(id=uuid.uuid4().hex, created_at=time.time(), study=study)
     store.create(layout.STUDY, entry.model_dump_json(indent=1).encode())
     holder = _holder(store)
-    mine, theirs = study.science(), holder.study.science()
-    changed = [section for section in mine if mine[section] != theirs[section]]
-    if changed:
+    found = changes(holder.study, study)
+    refused = [change.said for change in found if not change.extends]
+    if refused:
         raise StudyError(
-            f"{store.uri} holds another study: {', '.join(changed)} differ{'s' if len(changed) == 1 else ''}."
-            " Give another --out, or the study file that it was begun with."
+            f"{store.uri} holds another study: {'; '.join(refused)}."
+            " Give another --out, or the study file that it was begun with: more budget, seeds, methods and data sets extend it."
         )
+    if found:
+        former = _Former(study=holder.study, until=time.time(), changes=[change.said for change in found])
+        extended = holder.model_copy(update={"study": study, "former": [*holder.former, former]})
+        store.write(layout.STUDY, extended.model_dump_json(indent=1).encode())
     return holder.id
+
+
+def extensions(store: Store, study: Study) -> list[str]:
+    """What `claim` would change of the study in the store: sentences without their stop; none where there is none yet."""
+    try:
+        held = _holder(store).study
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    return [change.said for change in changes(held, study) if change.extends]
 
 
 def read_study(store: Store) -> StudyResult:

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Mapping, Set
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
 from ..core.errors import ReplayError
@@ -126,12 +126,16 @@ class Search:
             while not self.stopping():
                 reason = self._step()
                 if reason is not None:
-                    self.record.append("ended", reason=reason, seconds=round(self._method_seconds, 4), left=self.budget.left)
-                    self.checkpoints.clear()
+                    self._over(reason)
                     return reason
         except _CutOff:
             pass
         return STOPPED
+
+    def _over(self, reason: str) -> None:
+        limits, seconds = asdict(self.budget.limits), round(self._method_seconds, 4)
+        self.record.append("ended", reason=reason, seconds=seconds, left=self.budget.left, limits=limits)
+        self.checkpoints.clear()
 
     def _step(self) -> str | None:
         """One trial from ask to tell; returns why there is none."""

@@ -14,10 +14,10 @@ from pathlib import Path
 
 from ..core import layout
 from ..core.errors import CellFailed
-from ..core.machine import cores, versions
+from ..core.machine import cores
 from ..core.prepared import Prepared
 from ..core.problem import Problem
-from ..core.record import SearchRecord, Writer, read_search, replay
+from ..core.record import SearchRecord, Writer, ended_under, read_search, replay
 from ..core.stopping import Stopped
 from ..core.storage import Store, cannot_write
 from ..core.stored import claim, write_failure
@@ -29,6 +29,7 @@ from .host import HostedMethod, MethodFailed
 from .loop import STOPPED, Search
 from .registry import MethodSpec, find
 from .training import Patience, Worker, Workplace
+from .versions import versions_of
 
 
 @dataclass(frozen=True)
@@ -86,7 +87,7 @@ class _Searches:
         self._workers = min(study.resources.workers or cores(), len(study.seeds))
         self._workplace = Workplace(data, study.model, study.training, study.objective, max(1, cores() // self._workers))
         self._patience = Patience(study.budget.trial_seconds, study.resources.hang_seconds)
-        self._header = header(study_id, cell, self._spec, Prepared.read(data))
+        self._header = header(study_id, study, cell, self._spec, Prepared.read(data))
         self._local = threading.local()
         self._open_workers: list[Worker] = []
         self._writers: dict[int, Writer] = {}
@@ -117,8 +118,9 @@ class _Searches:
             return
         record = self._open(seed)
         try:
-            if record.over:
+            if ended_under(record.ended, self._study.budget.limits):
                 return
+            self._check_data(record)
             record.open(seed=seed, **self._header)
             worker = self._worker()
             worker.start()
@@ -142,6 +144,12 @@ class _Searches:
             raise CellFailed(f"{self._cell.name}, seed {seed}: {cannot_write(error)}.") from error
         finally:
             record.close()
+
+    def _check_data(self, record: Writer) -> None:
+        before = next((e.get("data") for e in record.events if e["event"] == "opened"), None)
+        now = self._header["data"]
+        if before not in (None, now):
+            raise CellFailed(f"the data is another than when the search began ({before} then, {now} now): give another --out")
 
     def _open(self, seed: int) -> Writer:
         journal = self._store.journal(layout.events(self._cell.dataset, self._cell.method.label, seed))
@@ -167,17 +175,14 @@ class _Searches:
         return folder / f"{self._cell.dataset}.{self._cell.method.label}.{what}-{number}.log"
 
 
-VERSIONED = ("tuneoff", "tensorflow", "tensorflow-cpu", "keras", "numpy", "kfp", "mlflow")
-
-
-def header(study_id: str, cell: Cell, spec: MethodSpec, prepared: Prepared) -> dict[str, object]:
+def header(study_id: str, study: Study, cell: Cell, spec: MethodSpec, prepared: Prepared) -> dict[str, object]:
     """What an `opened` event says of the search beside its process: what is searched on which data with which versions."""
     return {
         "study_id": study_id,
         "dataset": cell.dataset,
         "method": cell.method.model_dump(),
         "data": prepared.fingerprint,
-        "versions": {"python": platform.python_version(), **versions(*VERSIONED, spec.framework)},
+        "versions": versions_of(study, spec),
         "platform": platform.platform(),
         "cores": cores(),
     }

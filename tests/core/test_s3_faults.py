@@ -64,7 +64,7 @@ def run_toy_on(store: Store) -> list[Event]:
     """A toy search whose record is a journal of the store, to its end."""
     record = Writer(store.journal("record/toy.jsonl"))
     record.open(study_id="toy")
-    if not record.over:
+    if record.ended is None:
         Search(toy_spec(), Halving(), Curve(), record, Budget(Limits(epochs=12)), Goal(), NoCheckpoints()).run()
     record.close()
     return list(record.events)
