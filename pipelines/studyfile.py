@@ -16,7 +16,8 @@ from pydantic_core import ErrorDetails
 from ..components.core.errors import StudyError
 from ..components.core.space import PAPER_SPACE, Space
 from ..components.core.study import Budget, Dataset, MethodChoice, Study
-from ..components.tuner.registry import REGISTRY, MethodSpec
+from ..components.tuner.registry import find, names
+from ..components.tuner.spec import MethodSpec
 from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted
 from .yamlfile import Document, read
 
@@ -308,13 +309,13 @@ def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator
             yield where, f"{quoted(entry)} is not taken: give a name or a mapping (name: …, settings: …)"
         if not isinstance(name, str):
             continue
-        if name not in REGISTRY:
-            choices = f"{did_you_mean(name, list(REGISTRY))}: choose {', '.join(REGISTRY)}"
+        if name not in names():
+            choices = f"{did_you_mean(name, names())}: choose {', '.join(names())}"
             yield (*where, "name") if named else where, f"{quoted(name)} is no method{choices}"
             continue
         settings = entry.get("settings", {}) if named else {}
         if isinstance(settings, dict):
-            yield from _check_method(study or _sound_study(document), where, REGISTRY[name], settings)
+            yield from _check_method(study or _sound_study(document), where, find(name), settings)
 
 
 def _check_method(study: Study | None, where: Place, spec: MethodSpec, settings: dict[str, Any]) -> Iterator[Found]:
@@ -386,9 +387,9 @@ def schema() -> dict[str, Any]:
     found["title"] = "Tuneoff study"
     dataset, method = found["$defs"]["Dataset"], found["$defs"]["MethodChoice"]
     dataset["required"], method["required"] = [], ["name"]
-    method["properties"]["name"]["enum"] = list(REGISTRY)
+    method["properties"]["name"]["enum"] = names()
     for section, model in (("datasets", "Dataset"), ("methods", "MethodChoice")):
         whole = {"$ref": f"#/$defs/{model}"}
-        choices: dict[str, Any] = {"type": "string"} if section == "datasets" else {"enum": list(REGISTRY)}
+        choices: dict[str, Any] = {"type": "string"} if section == "datasets" else {"enum": names()}
         found["properties"][section]["items"] = {"anyOf": [choices, whole]}
     return found

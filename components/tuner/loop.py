@@ -38,7 +38,7 @@ from ..core.record import (
 )
 from ..core.study import Goal, counted_epoch
 from .budget import Budget
-from .registry import FailedRule, MethodSpec
+from .spec import FailedRule, MethodSpec
 
 MAX_DEATHS = 3
 """A trial whose worker dies so often is given up as failed."""

@@ -1,141 +1,92 @@
-"""Every search method by name: what it is, what it can do, and where its code lies. Imports no framework.
-
-A new method is one file in methods/ and one line here.
-"""
+"""Every search method by name. Imports no framework. A new method is one file in methods/ and one line here."""
 
 from __future__ import annotations
 
-import importlib
-from dataclasses import dataclass
-from enum import StrEnum
-from importlib import metadata
-from typing import Any, cast
-
-from pydantic import BaseModel
-
 from ..core.errors import StudyError
-from ..core.extras import importable
-from ..core.problem import Method, Problem
-from ..core.study import Study
-
-
-class FailedRule(StrEnum):
-    """How a method hears of a trial that failed or diverged."""
-
-    TOLD = "told"  # as it is: the framework has a notion of failed trials
-    PENALTY = "penalty"  # as completed, with the worst loss that the search has seen; not at all while it has seen none
-    UNTOLD = "untold"  # not at all
-
-
-@dataclass(frozen=True)
-class MethodSpec:
-    """A registry line. `target`, `settings` and `check` are "module:name" within methods/, imported when used."""
-
-    name: str
-    target: str
-    settings: str
-    summary: str
-    source: str  # the paper or documentation of the algorithm
-    framework: str  # the distribution whose algorithm it is
-    package: str  # what is imported to find out whether it is installed
-    extra: str  # pip install 'tuneoff[extra]'
-    check: str | None = None  # (study, settings) -> sentences why this method cannot do this study
-    environment: str = "main"
-    fidelity: bool = False  # asks for less than the full epochs
-    warm_start: bool = False  # continues trials: their weights are kept
-    stop_rule: bool = False  # is asked after every epoch whether training goes on
-    conditional: bool = True  # knows conditional spaces
-    log: bool = True
-    step: bool = True
-    parallel: bool = False  # may have several trials in flight
-    failed: FailedRule = FailedRule.TOLD
-    exact_replay: bool = True  # resumes by repeating its asks; otherwise it is told its record as observations
-
-    @property
-    def installed(self) -> bool:
-        """Whether its framework can be imported here; imports nothing."""
-        return importable(self.package)
-
-    @property
-    def version(self) -> str | None:
-        """The installed framework's version."""
-        try:
-            return metadata.version(self.framework)
-        except metadata.PackageNotFoundError:
-            return None
-
-    def settings_model(self) -> type[BaseModel]:
-        """The pydantic model of the method's settings."""
-        return cast(type[BaseModel], _named(self.settings))
-
-    def refusals(self, study: Study, settings: BaseModel) -> list[str]:
-        """Sentences that say why the method cannot do this study; empty where it can."""
-        return list(_named(self.check)(study, settings)) if self.check else []
-
-    def build(self, problem: Problem, settings: dict[str, Any]) -> Method:
-        """The method, ready to be asked; imports its framework."""
-        return cast(Method, _named(self.target)(problem, self.settings_model().model_validate(settings)))
-
-
-def _named(target: str) -> Any:
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(f".methods.{module}", __package__), name)
-
+from .spec import FailedRule, MethodSpec
 
 REGISTRY: dict[str, MethodSpec] = {
     spec.name: spec
     for spec in (
+        # scikit-learn
         MethodSpec(
-            "grid",
-            "grid:Grid",
-            "grid:GridSettings",
-            "All combinations of the space's levels, in scikit-learn's order or shuffled by the seed.",
-            "scikit-learn, sklearn.model_selection.ParameterGrid",
-            "scikit-learn",
-            "sklearn",
-            "grid",
+            name="sklearn-grid",
+            target="grid:Grid",
+            settings="grid:GridSettings",
+            summary="All combinations of the space's levels, in scikit-learn's order or shuffled by the seed.",
+            source="scikit-learn, sklearn.model_selection.ParameterGrid",
+            when="The space is small and every corner of it must be seen; shuffled where the budget ends before the grid does.",
+            framework="scikit-learn",
+            package="sklearn",
+            extra="grid",
             check="grid:check",
             failed=FailedRule.UNTOLD,
+            beats_random=False,
+        ),
+        # KerasTuner
+        MethodSpec(
+            name="keras-tuner-random",
+            target="keras_tuner:Random",
+            settings="keras_tuner:RandomSettings",
+            summary="Independent draws without repeats: KerasTuner's RandomSearch oracle.",
+            source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
+            when="As the baseline that every other method has to beat.",
+            framework="keras-tuner",
+            package="keras_tuner",
+            extra="keras-tuner",
         ),
         MethodSpec(
-            "random",
-            "keras_tuner:Random",
-            "keras_tuner:RandomSettings",
-            "Independent draws without repeats: KerasTuner's RandomSearch oracle.",
-            "Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
-            "keras-tuner",
-            "keras_tuner",
-            "keras-tuner",
-        ),
-        MethodSpec(
-            "bayes",
-            "skopt:Bayes",
-            "skopt:BayesSettings",
-            "A Gaussian process and expected improvement: scikit-optimize's Optimizer.",
-            "Jones, Schonlau and Welch, Efficient global optimization, Journal of Global Optimization 13, 1998",
-            "scikit-optimize",
-            "skopt",
-            "skopt",
-            failed=FailedRule.PENALTY,
-        ),
-        MethodSpec(
-            "hyperband",
-            "keras_tuner:Hyperband",
-            "keras_tuner:HyperbandSettings",
-            "Successive halving over several brackets: KerasTuner's Hyperband oracle, exactly as it ships.",
-            "Li et al., Hyperband, JMLR 18, 2018",
-            "keras-tuner",
-            "keras_tuner",
-            "keras-tuner",
+            name="keras-tuner-hyperband",
+            target="keras_tuner:Hyperband",
+            settings="keras_tuner:HyperbandSettings",
+            summary="Successive halving over several brackets: KerasTuner's Hyperband oracle, exactly as it ships.",
+            source="Li et al., Hyperband, JMLR 18, 2018",
+            when="To see what KerasTuner's users get; its promotions drop the optimizer's state.",
+            framework="keras-tuner",
+            package="keras_tuner",
+            extra="keras-tuner",
             fidelity=True,
             warm_start=True,
         ),
+        # scikit-optimize
+        MethodSpec(
+            name="skopt-gp",
+            target="skopt:Bayes",
+            settings="skopt:BayesSettings",
+            summary="A Gaussian process and expected improvement: scikit-optimize's Optimizer.",
+            source="Jones, Schonlau and Welch, Efficient global optimization, Journal of Global Optimization 13, 1998",
+            when="Trials are dear and few (up to about a hundred): the model's own time grows with their cube.",
+            framework="scikit-optimize",
+            package="skopt",
+            extra="skopt",
+            failed=FailedRule.PENALTY,
+        ),
+        # hyperopt
+        # Optuna
+        # cmaes
+        # SMAC3
+        # Syne Tune
+        # DEHB
+        # Nevergrad
+        # FLAML
+        # Ray Tune
+        # Systems that train models of their own
+        # In environments of their own
     )
 }
 
+SHORT = {"grid": "sklearn-grid", "random": "keras-tuner-random", "bayes": "skopt-gp", "hyperband": "keras-tuner-hyperband"}
+"""Short names of the paper's four methods."""
+
+
+def names() -> list[str]:
+    """All names that a study file may give a method, the short ones first."""
+    return [*SHORT, *REGISTRY]
+
 
 def find(name: str) -> MethodSpec:
-    """The registry line of a method; StudyError with the nearest names where there is none."""
-    if name in REGISTRY:
-        return REGISTRY[name]
-    raise StudyError(f"{name!r} is no method: choose one of {', '.join(REGISTRY)}.")
+    """The registry line of a method; StudyError with those that there are where there is none."""
+    full = SHORT.get(name, name)
+    if full in REGISTRY:
+        return REGISTRY[full]
+    raise StudyError(f"{name!r} is no method: choose one of {', '.join(names())}.")

@@ -27,7 +27,8 @@ from .budget import Budget
 from .checkpoints import NoCheckpoints, StoredCheckpoints
 from .host import HostedMethod, MethodFailed
 from .loop import STOPPED, Search
-from .registry import MethodSpec, find
+from .registry import find
+from .spec import MethodSpec
 from .training import Patience, Worker, Workplace
 from .versions import versions_of
 

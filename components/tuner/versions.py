@@ -10,7 +10,8 @@ from pathlib import Path
 from ..core.machine import versions
 from ..core.stored import StudyResult
 from ..core.study import Study
-from .registry import MethodSpec, find
+from .registry import find
+from .spec import MethodSpec
 
 VERSIONED = ("tuneoff", "tensorflow", "tensorflow-cpu", "keras", "numpy", "kfp", "mlflow")
 

@@ -23,7 +23,8 @@ from tuneoff.components.tuner.budget import Budget
 from tuneoff.components.tuner.checkpoints import NoCheckpoints
 from tuneoff.components.tuner.host import HostedMethod
 from tuneoff.components.tuner.loop import Search
-from tuneoff.components.tuner.registry import REGISTRY, MethodSpec
+from tuneoff.components.tuner.registry import REGISTRY, find
+from tuneoff.components.tuner.spec import MethodSpec
 
 MIXED = Space.model_validate(
     {
@@ -122,7 +123,7 @@ def check(space: Space, spec: MethodSpec, proposal: Proposal, earlier: list[Prop
 
 @methods
 def test_another_seed_searches_elsewhere(spec: MethodSpec, tmp_path: Path) -> None:
-    settings = {"order": "shuffled"} if spec.name == "grid" else {}
+    settings = {"order": "shuffled"} if spec.name == "sklearn-grid" else {}
     with hosted(spec, PAPER_SPACE, tmp_path / "one", 1, settings) as method:
         first = play(method, 5)
     with hosted(spec, PAPER_SPACE, tmp_path / "two", 2, settings) as method:
@@ -202,14 +203,14 @@ def test_a_method_file_knows_one_framework() -> None:
 def test_grid_in_scikit_learns_order_is_parameter_grid(tmp_path: Path) -> None:
     from sklearn.model_selection import ParameterGrid
 
-    with hosted(REGISTRY["grid"], PAPER_SPACE, tmp_path / "grid") as method:
+    with hosted(find("grid"), PAPER_SPACE, tmp_path / "grid") as method:
         proposals = play(method, 30)
     expected = list(ParameterGrid(PAPER_SPACE.grid_levels()))[:30]
     assert [dict(p.config) for p in proposals] == [{name: e[name] for name in PAPER_SPACE} for e in expected]
 
 
 def test_a_shuffled_grid_visits_every_point_once(tmp_path: Path) -> None:
-    with hosted(REGISTRY["grid"], CONDITIONAL, tmp_path / "grid", settings={"order": "shuffled"}) as method:
+    with hosted(find("grid"), CONDITIONAL, tmp_path / "grid", settings={"order": "shuffled"}) as method:
         proposals = play(method, 100)
     assert len(proposals) == 3 * 2 + 4, "combinations that differ in inactive parameters alone are one point"
     assert len({json.dumps(dict(p.config)) for p in proposals}) == len(proposals)
@@ -217,7 +218,7 @@ def test_a_shuffled_grid_visits_every_point_once(tmp_path: Path) -> None:
 
 def test_hyperband_asks_kerastuners_brackets(tmp_path: Path) -> None:
     """The table of brackets at max_epochs 10 and factor 3: 12, 4, 2 trials of 2, 2, 6 new epochs; 6, 2 of 4, 6; 4 of 10."""
-    spec = REGISTRY["hyperband"]
+    spec = find("hyperband")
     folder = tmp_path / "hyperband"
     folder.mkdir()
     method = HostedMethod(spec.name, {"hyperband_iterations": 1}, Problem(PAPER_SPACE, 10, 0, folder), folder / "log")
@@ -232,7 +233,7 @@ def test_hyperband_asks_kerastuners_brackets(tmp_path: Path) -> None:
 
 def test_random_draws_without_repeats_until_the_space_is_used_up(tmp_path: Path) -> None:
     tiny = Space.model_validate({"a": {"type": "categorical", "values": [1, 2, 3]}, "b": {"type": "int", "low": 1, "high": 2}})
-    with hosted(REGISTRY["random"], tiny, tmp_path / "random") as method:
+    with hosted(find("random"), tiny, tmp_path / "random") as method:
         proposals = play(method, 50)
     configs = [json.dumps(dict(p.config)) for p in proposals]
     assert len(set(configs)) == len(configs) <= 6
@@ -243,7 +244,7 @@ def test_bayes_finds_a_better_configuration_than_its_start_up_points(tmp_path: P
     space = Space.model_validate(
         {"x": {"type": "float", "low": 0.0, "high": 1.0}, "y": {"type": "float", "low": 0.0, "high": 1.0}}
     )
-    with hosted(REGISTRY["bayes"], space, tmp_path / "bayes") as method:
+    with hosted(find("bayes"), space, tmp_path / "bayes") as method:
         losses = []
         for number in range(18):
             answer = method.ask()

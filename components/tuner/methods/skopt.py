@@ -7,7 +7,8 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ...core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
-from ...core.space import Categorical, Float, Int, Model
+from ...core.space import Model
+from ..coding import Axes, Axis
 
 
 class BayesSettings(Model):
@@ -26,9 +27,10 @@ class Bayes:
     def __init__(self, problem: Problem, settings: BayesSettings) -> None:
         from skopt import Optimizer
 
-        self._problem = problem
+        self._axes = Axes(problem.space)
+        self._max_epochs = problem.max_epochs
         self._optimizer = Optimizer(
-            [_dimension(name, parameter) for name, parameter in problem.space.items()],
+            [_dimension(axis) for axis in self._axes.list],
             base_estimator="GP",
             acq_func=settings.acq_func,
             acq_func_kwargs={"xi": settings.xi, "kappa": settings.kappa},
@@ -38,50 +40,21 @@ class Bayes:
         )
 
     def ask(self) -> Proposal | Done:
-        point = self._optimizer.ask()
-        values = {name: _value(parameter, x) for (name, parameter), x in zip(self._problem.space.items(), point, strict=True)}
-        return Proposal(self._problem.space.activate(values), self._problem.max_epochs)
+        point = dict(zip((axis.name for axis in self._axes.list), self._optimizer.ask(), strict=True))
+        return Proposal(self._axes.config(point), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         assert trial.outcome is not None
-        config = trial.proposal.config
-        point = [_point(parameter, config.get(name)) for name, parameter in self._problem.space.items()]
-        self._optimizer.tell(point, trial.outcome.loss)
+        self._optimizer.tell(list(self._axes.places(trial.proposal.config).values()), trial.outcome.loss)
 
     def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
-def _dimension(name: str, parameter: Categorical | Int | Float) -> Any:
-    """Categories and stepped ranges go by their index."""
-    from skopt.space import Categorical as Choice
-    from skopt.space import Integer, Real
+def _dimension(axis: Axis) -> Any:
+    from skopt.space import Categorical, Integer, Real
 
-    prior = "uniform" if isinstance(parameter, Categorical) or not parameter.log else "log-uniform"
-    match parameter:
-        case Categorical():
-            return Choice(list(range(len(parameter.values))), name=name)
-        case Int(step=None):
-            return Integer(parameter.low, parameter.high, prior=prior, name=name)
-        case Float(step=None):
-            return Real(parameter.low, parameter.high, prior=prior, name=name)
-        case _:
-            return Integer(0, _steps(parameter), name=name)
-
-
-def _steps(parameter: Int | Float) -> int:
-    return parameter.steps if isinstance(parameter, Float) else (parameter.high - parameter.low) // (parameter.step or 1)
-
-
-def _value(parameter: Categorical | Int | Float, x: Any) -> Any:
-    if isinstance(parameter, Categorical):
-        return parameter.values[int(x)]
-    return x if parameter.step is None else parameter.low + int(x) * parameter.step
-
-
-def _point(parameter: Categorical | Int | Float, value: Any) -> Any:
-    if isinstance(parameter, Categorical):
-        return 0 if value is None else parameter.index(value)
-    if parameter.step is None:
-        return parameter.low if value is None else value
-    return 0 if value is None else round((value - parameter.low) / parameter.step)
+    if axis.kind == "choice":
+        return Categorical(axis.places, name=axis.name)
+    prior = "log-uniform" if axis.log else "uniform"
+    return (Real if axis.kind == "float" else Integer)(axis.low, axis.high, prior=prior, name=axis.name)

@@ -148,9 +148,9 @@ def plan(study: str, unprobed: bool, as_json: bool) -> None:
 
 
 def _method_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    from ..components.tuner.registry import REGISTRY
+    from ..components.tuner.registry import names
 
-    return [name for name in REGISTRY if name.startswith(incomplete)]
+    return [name for name in names() if name.startswith(incomplete)]
 
 
 def _data_names(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:

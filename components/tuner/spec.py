@@ -1,0 +1,89 @@
+"""What is known of a search method before its framework is imported: what it is, what it can do, where its code lies."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from enum import StrEnum
+from importlib import metadata
+from typing import Any, cast
+
+from pydantic import BaseModel
+
+from ..core.extras import importable
+from ..core.problem import Method, Problem
+from ..core.study import Study
+
+
+class FailedRule(StrEnum):
+    """How a method hears of a trial that failed or diverged."""
+
+    TOLD = "told"  # as it is: the framework has a notion of failed trials
+    PENALTY = "penalty"  # as completed, with the worst loss that the search has seen; not at all while it has seen none
+    UNTOLD = "untold"  # not at all
+
+
+class Determinism(StrEnum):
+    """When the same seed gives the same proposals in another process."""
+
+    EXACT = "exact"
+    ONE_WORKER = "with one worker only"
+    NO = "no"
+
+
+@dataclass(frozen=True)
+class MethodSpec:
+    """A registry line. `target`, `settings` and `check` are "module:name" within methods/, imported when used."""
+
+    name: str
+    target: str
+    settings: str
+    summary: str
+    source: str  # the paper or documentation of the algorithm
+    when: str  # when to choose it
+    framework: str  # the distribution whose algorithm it is
+    package: str  # what is imported to find out whether it is installed
+    extra: str  # pip install 'tuneoff[extra]'
+    check: str | None = None  # (study, settings) -> sentences why this method cannot do this study
+    environment: str = "main"
+    fidelity: bool = False  # asks for less than the full epochs
+    warm_start: bool = False  # continues trials: their weights are kept
+    stop_rule: bool = False  # is asked after every epoch whether training goes on
+    conditional: bool = True  # knows conditional spaces
+    log: bool = True
+    step: bool = True
+    parallel: bool = False  # may have several trials in flight
+    failed: FailedRule = FailedRule.TOLD
+    exact_replay: bool = True  # resumes by repeating its asks; otherwise it is told its record as observations
+    determinism: Determinism = Determinism.EXACT
+    beats_random: bool = True  # claims to be at least as good as random search within the contract's budget
+
+    @property
+    def installed(self) -> bool:
+        """Whether its framework can be imported here; imports nothing."""
+        return importable(self.package)
+
+    @property
+    def version(self) -> str | None:
+        """The installed framework's version."""
+        try:
+            return metadata.version(self.framework)
+        except metadata.PackageNotFoundError:
+            return None
+
+    def settings_model(self) -> type[BaseModel]:
+        """The pydantic model of the method's settings."""
+        return cast(type[BaseModel], _named(self.settings))
+
+    def refusals(self, study: Study, settings: BaseModel) -> list[str]:
+        """Sentences that say why the method cannot do this study; empty where it can."""
+        return list(_named(self.check)(study, settings)) if self.check else []
+
+    def build(self, problem: Problem, settings: dict[str, Any]) -> Method:
+        """The method, ready to be asked; imports its framework."""
+        return cast(Method, _named(self.target)(problem, self.settings_model().model_validate(settings)))
+
+
+def _named(target: str) -> Any:
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(f".methods.{module}", __package__), name)
