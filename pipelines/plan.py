@@ -100,10 +100,10 @@ def _total(numbers: Iterable[int | None]) -> int | None:
 
 def extent(study: Study, choice: MethodChoice) -> Extent:
     """What the budget, and the method's own nature, let one search do."""
-    budget, full = study.budget, study.budget.epochs_per_trial
+    budget, full = study.budget, study.full_epochs
     fidelity = find(choice.name).fidelity  # trains some for less than the full epochs: more trials for the same epochs
     trials = _least(budget.trials, None if budget.epochs is None or fidelity else budget.epochs // full)
-    if choice.name == "grid" and (trials is None or study.space.grid_size() <= trials):
+    if find(choice.name).name == "sklearn-grid" and (trials is None or study.space.grid_size() <= trials):
         trials = study.space.grid_size()
         return Extent(trials, trials * full, f"its grid has {trials:,} points")
     epochs = _least(budget.epochs, None if trials is None else trials * full)

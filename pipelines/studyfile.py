@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from ..components.core.errors import StudyError
 from ..components.core.space import PAPER_SPACE, Space
-from ..components.core.study import Budget, Dataset, MethodChoice, Study
+from ..components.core.study import Budget, Dataset, MethodChoice, Split, Study
 from ..components.tuner.registry import find, names
 from ..components.tuner.spec import MethodSpec
 from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted
@@ -72,6 +72,7 @@ def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | Non
         found += [fault for detail, fault in faults_of(error, document, Study) if not _said_elsewhere(detail, document)]
         found += _check_conditions(document.get("space"))
         found += _check_budget(document.get("budget"))
+        found += _check_folds(document)
     found += _check_doubles(document)
     found += _check_datasets(document)
     found += _check_methods(document, study)
@@ -82,8 +83,8 @@ def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | Non
 
 def warnings(study: Study) -> list[str]:
     """What is allowed, but probably not meant."""
-    trials = _trials(study.budget)
-    in_order = [m for m in study.methods if m.name == "grid" and m.settings.get("order") != "shuffled"]
+    trials = _trials(study)
+    in_order = [m for m in study.methods if find(m.name).name == "sklearn-grid" and m.settings.get("order") != "shuffled"]
     if not in_order or trials is None or study.space.grid_size() <= trials:
         return []
     return [
@@ -92,9 +93,10 @@ def warnings(study: Study) -> list[str]:
     ]
 
 
-def _trials(budget: Budget) -> int | None:
+def _trials(study: Study) -> int | None:
     """How many full trainings a budget pays for; None where only the clock limits them."""
-    by_epochs = budget.epochs // budget.epochs_per_trial if budget.epochs is not None else None
+    budget = study.budget
+    by_epochs = budget.epochs // study.full_epochs if budget.epochs is not None else None
     return min((n for n in (budget.trials, by_epochs) if n is not None), default=None)
 
 
@@ -227,6 +229,17 @@ def _check_budget(budget: Any) -> Iterator[Found]:
         Budget.model_validate({"seconds": 1, **_without(budget, *_faulty(Budget, budget))}, strict=True)
     except ValidationError as error:
         yield from ((("budget", *where), message) for _, (where, message) in faults_of(error, budget, Budget))
+
+
+def _check_folds(document: Mapping[str, Any]) -> Iterator[Found]:
+    """Whether the epochs pay for a training of every fold."""
+    budget, split = _sound_part(Budget, document.get("budget")), _sound_part(Split, document.get("split", {}))
+    if budget is None or split is None or budget.epochs is None or split.folds is None:
+        return
+    wanted = budget.epochs_per_trial * split.folds
+    if budget.epochs < wanted:
+        training = f"one training of {split.folds} folds × epochs_per_trial = {wanted} epochs"
+        yield ("budget", "epochs"), f"{budget.epochs} is not taken: it does not pay for {training}"
 
 
 def _check_conditions(space: Any) -> Iterator[Found]:

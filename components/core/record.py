@@ -206,6 +206,7 @@ def _told(number: int, event: Event, record: TrialRecord) -> TrialRecord:
         reason=event["reason"],
         device=event["device"],
         peak_memory_bytes=event["peak_memory_bytes"],
+        trainings=event.get("trainings", 1),
     )
     return replace(record, trial=replace(record.trial, outcome=outcome), told_at=event["time"], told_as=number)
 
@@ -243,6 +244,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status.value,
         "loss": outcome.loss,
         "trained_epochs": outcome.trained_epochs,
+        "trainings": outcome.trainings,
         "seconds": round(outcome.seconds, 4),
         "reason": outcome.reason,
         "device": outcome.device,

@@ -235,6 +235,11 @@ class Study(Model):
             doubled = sorted({str(n) for n in names if names.count(n) > 1})  # type: ignore[arg-type]
             if doubled:
                 raise ValueError(f"{what} must be distinct, and {', '.join(doubled)} stands there more than once")
+        if self.budget.epochs is not None and self.budget.epochs < self.full_epochs:
+            raise ValueError(
+                f"budget.epochs = {self.budget.epochs} does not pay for one full training of {self.trainings} folds ×"
+                f" epochs_per_trial = {self.full_epochs}"
+            )
         return self
 
     @property
@@ -251,6 +256,16 @@ class Study(Model):
             if (cell.dataset, cell.method.label) == (dataset, label):
                 return cell
         raise ValueError(f"{dataset}/{label} is no cell of the study; its cells are {', '.join(c.name for c in self.cells)}")
+
+    @property
+    def trainings(self) -> int:
+        """Models that a trial trains: one, or one a fold."""
+        return self.split.folds or 1
+
+    @property
+    def full_epochs(self) -> int:
+        """What a full training of a configuration costs the budget."""
+        return self.budget.epochs_per_trial * self.trainings
 
     @property
     def experiment(self) -> str:

@@ -288,6 +288,7 @@ class Search:
             reason,
             self.objective.device,
             self.objective.peak_memory_bytes,
+            self.budget.trainings,
         )
 
     def _end(self, trial: Trial, outcome: Outcome) -> None:

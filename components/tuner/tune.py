@@ -133,7 +133,7 @@ class _Searches:
             try:
                 worker.serve_search(seed)
                 checkpoints = self._checkpoints(seed, folder) if self._spec.warm_start else NoCheckpoints()
-                budget = Budget(self._study.budget.limits)
+                budget = Budget(self._study.budget.limits, self._study.trainings)
                 goal = self._study.objective
                 Search(self._spec, method, worker, record, budget, goal, checkpoints, self._stopping).run()
             finally:

@@ -668,3 +668,10 @@ def test_whatever_text_it_is_the_answer_is_a_study_or_faults(data: st.DataObject
         )
         text = text[:begin] + new + text[end:]
     _check_any(text)
+
+
+def test_an_epoch_budget_pays_for_every_fold(beside: Path) -> None:
+    text = MINIMAL.replace("{trials: 4}", "{epochs: 25, epochs_per_trial: 10}") + "split: {folds: 3}\n"
+    training = "one training of 3 folds × epochs_per_trial = 30 epochs"
+    assert said(beside, text) == [f"study.yaml:4: budget.epochs: 25 is not taken: it does not pay for {training}"]
+    assert said(beside, text.replace("25", "30")) == []
