@@ -1,4 +1,4 @@
-"""Architectures for studies/architecture.yaml: blocks of two convolutions, each with a width of its own, and what stands around."""
+"""Architectures for studies/architecture.yaml: blocks of two convolutions, each with its own width, and what is around them."""
 
 from __future__ import annotations
 
