@@ -234,7 +234,8 @@ def held_models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def test_the_study_page_names_every_field() -> None:
     text = (DOCS / "study.md").read_text(encoding="utf-8")
-    code = " ".join(re.findall(r"`[^`]+`|^```yaml.*?^```$", text, re.MULTILINE | re.DOTALL))
+    fences = r"^```\w*\n.*?^```$"
+    code = " ".join(re.findall(rf"{fences}|`[^`]+`", text, re.MULTILINE | re.DOTALL))
     named = set(re.findall(r"[a-z_]+", code))
     wanted = {*fields(Study), *(f for kind in (Categorical, Int, Float) for f in fields(kind))} - {"root"}
     assert wanted - named == set()
