@@ -114,6 +114,8 @@ def test_help_and_version(tuneoff: Tuneoff) -> None:
         ("validate small.yaml --jsn", "--jsn"),
         ("step prepare small.yaml", "'prepare' is not one of 'data_prep', 'tuner', 'evaluator', 'reporter'."),
         ("ui none", "Directory 'none' does not exist."),
+        ("export out", "Missing option '--to'. Choose from:"),
+        ("export out --to excel", "'excel' is not one of 'optuna', 'deepcave', 'csv'."),
     ],
 )
 def test_wrong_usage_is_exit_code_2(tuneoff: Tuneoff, arguments: str, sentence: str) -> None:
@@ -177,6 +179,7 @@ def test_a_missing_file_is_one_sentence(tuneoff: Tuneoff, tmp_path: Path, comman
         ),
         ("compile small.yaml -o small.yaml/pipeline.yaml", "small.yaml: File exists."),
         ("run small.yaml --out small.yaml", "{}/small.yaml: File exists."),
+        ("export empty --to csv", "{}/empty holds no study: study.json is missing. Give the folder that `tuneoff run` wrote."),
         ("report empty", "{}/empty holds no study: study.json is missing. Give the folder that `tuneoff run` wrote."),
         ("sync empty", "{}/empty holds no study: study.json is missing. Give the folder that `tuneoff run` wrote."),
         ("report none", "{}/none holds no study: study.json is missing. Give the folder that `tuneoff run` wrote."),
