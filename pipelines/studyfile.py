@@ -36,6 +36,17 @@ def read_study(file: str | Path) -> Study:
     return study
 
 
+def study_of(given: str | Path | Mapping[str, Any] | Study) -> Study:
+    """The study in this file, or of these sections, or this one once it is checked; StudyError as read_study."""
+    if isinstance(given, str | Path):
+        return read_study(given)
+    sections = given.model_dump(mode="json", exclude_none=True) if isinstance(given, Study) else dict(given)
+    study, faults = check(Document(sections), Path.cwd())
+    if study is None or faults:
+        raise StudyError("\n".join(f.sentence("study") for f in faults))
+    return study
+
+
 def check_file(file: str | Path) -> tuple[Study | None, list[Fault]]:
     """The study (None where it cannot be built) and all faults of the file, in the order of its lines."""
     return check(read(Path(file)), Path(file).parent)

@@ -166,18 +166,19 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
     "skopt": ("components/tuner/methods/skopt.py",),
     "sklearn": ("components/tuner/methods/grid.py", "components/data_prep/splits.py", "components/reporter/*"),
     "click": ("src/tuneoff/cli.py", "src/tuneoff/commands/*.py"),
+    "optuna": ("pipelines/export_optuna.py",),
     "rich": ("src/tuneoff/commands/*.py", "pipelines/progress.py", "pipelines/looking.py"),
     "yaml": ("pipelines/yamlfile.py",),
     "matplotlib": ("components/reporter/*", "components/*/pictures.py"),
     "PIL": ("components/data_prep/*",),
     "plotly": ("components/reporter/*",),
-    "pandas": ("components/reporter/*",),
+    "pandas": ("components/reporter/*", "pipelines/results.py"),
     "pyarrow": ("components/reporter/*",),
     "jinja2": ("components/reporter/*",),
     "markupsafe": ("components/reporter/*",),
 }
 EVERYWHERE = {"tuneoff", "numpy", "pydantic", "pydantic_core"} | sys.stdlib_module_names
-WHEN_IMPORTED = {"kfp", "click", "rich", "yaml", "matplotlib", "pandas", "jinja2", "markupsafe"}
+WHEN_IMPORTED = {"kfp", "click", "rich", "optuna", "yaml", "matplotlib", "pandas", "jinja2", "markupsafe"}
 """Packages that those who know them may import at the top of a module; the others are imported where they are used."""
 
 

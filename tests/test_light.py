@@ -48,6 +48,8 @@ WORKING = (
     "trials out --format csv",
     "best out",
     "report out",
+    "export out --to csv",
+    "export out --to deepcave",
     "methods",
     "datasets",
     "schema",
@@ -59,6 +61,7 @@ REFUSED = {
     "plan small.yaml": "tuneoff[pipeline,data,cpu,tracking,keras-tuner]",
     "compile small.yaml -o pipeline.yaml": "tuneoff[pipeline]",
     "sync out": "tuneoff[tracking]",
+    "export out --to optuna": "tuneoff[export]",
     "report s3://bucket/x": "tuneoff[s3]",
 }
 

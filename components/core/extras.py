@@ -14,6 +14,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "tracking": ("mlflow", "tensorboard"),
     "s3": ("boto3", "botocore"),
     "report": ("pyarrow", "sklearn"),
+    "export": ("optuna",),
 }
 """Extras of pyproject.toml by what is imported of them. `gpu` stands beside `cpu`: the same packages for NVIDIA's GPUs."""
 
