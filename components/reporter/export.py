@@ -95,4 +95,5 @@ def _text(value: Any) -> str | None:
 
 
 def _guarded(text: str) -> str:
-    return "'" + text if text.startswith(_FORMULA) else text
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")  # a bare CR is not quoted, and would begin a row
+    return "'" + lines if text.startswith(_FORMULA) else lines
