@@ -116,7 +116,8 @@ def _least(*numbers: int | None) -> int | None:
 
 def without_probe(study: Study) -> Plan:
     """The plan that the study file alone gives."""
-    cells = tuple(CellPlan(c.name, len(study.seeds), extent(study, c.method)) for c in study.cells)
+    extents = {choice.label: extent(study, choice) for choice in study.methods}
+    cells = tuple(CellPlan(c.name, len(study.seeds), extents[c.method.label]) for c in study.cells)
     record, tracking = record_bytes(cells)
     return Plan(study.name, cells, Disk(None, record, None, tracking, None), cores(), workers_of(study))
 

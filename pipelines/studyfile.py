@@ -18,12 +18,13 @@ from ..components.core.space import PAPER_SPACE, Space
 from ..components.core.study import Budget, Dataset, MethodChoice, Split, Study
 from ..components.tuner.registry import find, names
 from ..components.tuner.spec import MethodSpec
-from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted
+from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted, shortened
 from .yamlfile import Document, read
 
 MAX_FAULTS = 100
 """So many faults are shown."""
 MAX_PARAMETERS = 500
+MAX_URI = 1000
 MAX_STEPS = 10_000
 """So many values a stepped range may have."""
 
@@ -61,7 +62,7 @@ def check(document: Document, folder: Path) -> tuple[Study | None, list[Fault]]:
     faults = [
         Fault(where, document.line(where), message)
         for where, message in dict.fromkeys(found)
-        if not any(where[: len(place)] == place for place in document.unread)
+        if not any(where[:end] in document.unread for end in range(len(where) + 1))
     ]
     faults = sorted([*document.faults, *faults], key=lambda f: f.line or 0)
     if len(faults) > MAX_FAULTS:
@@ -261,16 +262,18 @@ def _check_conditions(space: Any) -> Iterator[Found]:
     yield from ((("space", name), message) for name, message in misnamed.items())
     plain = {name: _without(p, "when") for name, p in space.items() if isinstance(p, dict) and name not in misnamed}
     sound = {name: p for name, p in plain.items() if not _faulty(Space, {name: p})}
+    if not sound:
+        return
+    unconditional = Space.model_validate(sound, strict=True)
     sound_conditions: dict[str, dict[str, Any]] = {name: {} for name in sound}
     for name, other, values in _conditions(space):
         if name in sound and (other in sound or other not in space):
-            near = {name: sound[name], other: sound[other]} if other in sound else sound
-            message = _space_fault({**near, name: {**sound[name], "when": {other: values}}})
-            if message:
-                yield ("space", name, "when", other), message
-            else:
+            try:
+                unconditional.check_condition(name, other, values)
                 sound_conditions[name][other] = values
-    if sound and (message := _space_fault({name: {**p, "when": sound_conditions[name]} for name, p in sound.items()})):
+            except ValueError as error:
+                yield ("space", name, "when", other), shortened(str(error))
+    if message := _space_fault({name: {**p, "when": sound_conditions[name]} for name, p in sound.items()}):
         yield ("space",), message
 
 
@@ -281,7 +284,8 @@ def _conditions(space: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     for name, parameter in space.items():
         when = parameter.get("when") if isinstance(parameter, dict) else None
         for other, values in when.items() if isinstance(when, dict) else ():
-            yield name, other, values
+            if isinstance(values, list) and all(isinstance(v, str | int | float) for v in values):
+                yield name, other, values
 
 
 def _space_fault(space: dict[str, Any]) -> str | None:
@@ -326,6 +330,8 @@ def _path_faults(path: str) -> list[str]:
 
 
 def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator[Found]:
+    judged = study or _sound_study(document)
+    known: dict[tuple[str, str], list[Found]] = {}
     for where, entry in _listed(document, "methods"):
         named = isinstance(entry, dict)
         name = entry.get("name") if named else entry
@@ -339,18 +345,19 @@ def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator
             continue
         settings = entry.get("settings", {}) if named else {}
         if isinstance(settings, dict):
-            yield from _check_method(study or _sound_study(document), where, find(name), settings)
+            key = name, repr(settings)  # what stands there often, under many labels, is judged once
+            if key not in known:
+                known[key] = _method_faults(judged, find(name), settings)
+            yield from (((*where, *place), message) for place, message in known[key])
 
 
-def _check_method(study: Study | None, where: Place, spec: MethodSpec, settings: dict[str, Any]) -> Iterator[Found]:
+def _method_faults(study: Study | None, spec: MethodSpec, settings: dict[str, Any]) -> list[Found]:
     model = spec.settings_model()
     try:
         valid = model.model_validate(settings, strict=True)
     except ValidationError as error:
-        yield from (((*where, "settings", *place), message) for _, (place, message) in faults_of(error, settings, model))
-        return
-    if study is not None:
-        yield from ((where, message) for message in spec.refusals(study, valid))
+        return [(("settings", *place), message) for _, (place, message) in faults_of(error, settings, model)]
+    return [] if study is None else [((), message) for message in spec.refusals(study, valid)]
 
 
 def _sound_study(document: Mapping[str, Any]) -> Study | None:
@@ -370,6 +377,7 @@ def _sound_study(document: Mapping[str, Any]) -> Study | None:
 _SERVER = re.compile(r"https?://[^/?#]+.*", re.DOTALL)
 _S3_PLACE = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/.*)?", re.DOTALL)
 _S3_FILE = re.compile(r"s3://[A-Za-z0-9._-]{1,255}/.*[^/]", re.DOTALL)
+_FOLDER = re.compile(r".{1,1000}")
 _S3_CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -381,16 +389,22 @@ def _check_places(document: Mapping[str, Any]) -> Iterator[Found]:
         variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         yield from ((("tracking", "uri"), message) for message in _uri_faults(uri, _SERVER, wanted, variables))
     artifacts = document.get("artifacts")
-    if isinstance(artifacts, str) and ("://" in artifacts or not artifacts):
-        wanted = "give a folder or s3://bucket/prefix"
-        yield from ((("artifacts",), message) for message in _uri_faults(artifacts, _S3_PLACE, wanted, _S3_CREDENTIALS))
+    if isinstance(artifacts, str):
+        wanted, pattern = "give a folder or s3://bucket/prefix", _S3_PLACE if "://" in artifacts else _FOLDER
+        yield from ((("artifacts",), message) for message in _uri_faults(artifacts, pattern, wanted, _S3_CREDENTIALS))
+    experiment = tracking.get("experiment") if isinstance(tracking, dict) else None
+    if isinstance(experiment, str) and not experiment.isprintable():
+        yield (
+            ("tracking", "experiment"),
+            f"{quoted(experiment)} is not taken: give a name on one line, without control characters",
+        )
 
 
 def _uri_faults(uri: str, pattern: re.Pattern[str], wanted: str, variables: str) -> list[str]:
     """What is wrong with a URI; what may be a secret in it is not repeated."""
     if "@" in re.split(r"[/?#]", uri.partition("://")[2])[0]:
         return [f"credentials do not belong into a study: set {variables} in the environment"]
-    if not pattern.fullmatch(uri):
+    if not pattern.fullmatch(uri) or not uri.isprintable() or len(uri) > MAX_URI:
         return [f"{quoted(re.split('[?#]', uri)[0])} is not taken: {wanted}"]
     return []
 

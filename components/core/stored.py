@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from . import layout
 from .changes import changes
-from .errors import CellFailed, RecordError, ReplayError, StudyError
+from .errors import CellFailed, RecordError, ReplayError, StudyError, plain
 from .prepared import Prepared
 from .record import SearchRecord, read_search
 from .space import Model
@@ -194,7 +194,7 @@ def write_failure(store: Store, name: str, step: str, error: BaseException) -> N
     detail = "" if known else "".join(traceback.format_exception(error))[-4000:]
     reason = str(error) or type(error).__name__
     reason = reason if known else f"{type(error).__name__}: {reason}"
-    note = Failure(step=step, reason=reason, detail=detail, time=time.time()).model_dump_json(indent=1).encode()
+    note = Failure(step=step, reason=plain(reason), detail=plain(detail), time=time.time()).model_dump_json(indent=1).encode()
     try:
         store.write(name, note)
     except (OSError, StudyError) as second:  # the store itself may be what failed: the step shall end with its own reason

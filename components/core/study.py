@@ -19,7 +19,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 def _name_of(path: str) -> str:
     stem = path.rsplit("/", 1)[-1].removesuffix(".npz").lower()
-    return re.sub(r"[^a-z0-9_.-]+", "-", stem).strip("_.-")[:40] or "data"
+    return re.sub(r"[^a-z0-9_.-]+", "-", stem).strip("_.-")[:40].rstrip("_.-") or "data"
 
 
 class Subset(Model):
@@ -153,8 +153,8 @@ class Evaluation(Model):
 
 
 Step = Literal["data_prep", "tuner", "evaluator", "reporter"]
-Cores = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$|^\d+m$")]
-Amount = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|K|M|G|T)?$")]
+Cores = Annotated[str, Field(pattern=r"^[0-9]{1,4}(\.[0-9]{1,3})?$|^[0-9]{1,7}m$")]
+Amount = Annotated[str, Field(pattern=r"^[0-9]{1,15}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|K|M|G|T)?$")]
 Gpus = Annotated[int, Field(ge=0, le=64)]
 Retries = Annotated[int, Field(ge=0, le=10)]
 
@@ -177,11 +177,11 @@ class Resources(Model):
     cpu: Cores | None = None
     memory: Amount | None = None
     gpu: Gpus = Field(default=0, description="GPUs of each step that trains: tuner and evaluator.")
-    gpu_type: str = "nvidia.com/gpu"
+    gpu_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,98}[A-Za-z0-9]$")] = "nvidia.com/gpu"
     workers: Annotated[int, Field(ge=1, le=256)] | None = Field(
         default=None, description="Searches (seeds) of a tuner step that run side by side; by default what the cores allow."
     )
-    hang_seconds: Annotated[float, Field(ge=60)] = Field(
+    hang_seconds: Annotated[float, Field(ge=60, le=1_000_000)] = Field(
         default=3600.0, description="A worker that says nothing for so long hangs: it is killed, and its trial tried again."
     )
     retries: Retries = 1

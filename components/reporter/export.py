@@ -114,4 +114,5 @@ def _text(value: Any) -> str | None:
 
 def guarded(text: str) -> str:
     """The text, with an apostrophe before it where a spreadsheet would run it as a formula."""
-    return "'" + text if text.startswith(_FORMULA) else text
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")  # a bare CR is not quoted, and would begin a row
+    return "'" + lines if text.startswith(_FORMULA) else lines

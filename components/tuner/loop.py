@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from ..core.errors import ReplayError
+from ..core.errors import ReplayError, plain
 from ..core.problem import (
     Checkpoint,
     Done,
@@ -285,7 +285,7 @@ class Search:
             curve,
             loss_of(self.goal, curve) if scored else None,
             round(seconds, 4),
-            reason,
+            None if reason is None else plain(reason),
             self.objective.device,
             self.objective.peak_memory_bytes,
             self.budget.trainings,

@@ -20,11 +20,13 @@ class GridSettings(Model):
 
 def check(study: Study, settings: GridSettings) -> list[str]:
     """A grid needs levels for every range, and a size that can be counted through."""
-    loose = [name for name, parameter in study.space.items() if parameter.levels() is None]
+    loose = [name for name, parameter in study.space.items() if parameter.grid_size() is None]
     if loose:
         return [f"grid needs step or grid_points on every range of the space, and {', '.join(loose)} has neither."]
-    if study.space.grid_size() > MAX_POINTS:
-        return [f"the space's grid has {study.space.grid_size():,} points, and grid takes at most {MAX_POINTS:,}."]
+    points = study.space.grid_size()
+    if points > MAX_POINTS:
+        many = f"{points:,}" if points < 10**15 else "more than 10^15"
+        return [f"the space's grid has {many} points, and grid takes at most {MAX_POINTS:,}."]
     return []
 
 
