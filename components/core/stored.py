@@ -6,9 +6,9 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from . import layout
 from .changes import changes
@@ -64,6 +64,14 @@ class Failure(Model):
     time: float
 
 
+class Delivered(Model):
+    """How many of a cell's ended trials the tracking server was known to have when something was last sent to it."""
+
+    trials: int = Field(ge=0)
+    trouble: str | None  # why no more than these, where the server could not be used
+    time: float
+
+
 @dataclass(frozen=True)
 class CellResult:
     """All that the store knows of one cell; nothing is None only because something else is missing."""
@@ -72,6 +80,12 @@ class CellResult:
     searches: tuple[SearchRecord, ...]  # one per seed of the study, empty ones included
     evaluation: Evaluation | None
     failures: tuple[Failure, ...]
+    delivered: Delivered | None = None  # None where nothing was ever sent
+
+    @property
+    def backlog(self) -> int:
+        """How many ended trials the tracking server is not known to have."""
+        return max(0, sum(len(s.told) for s in self.searches) - (self.delivered.trials if self.delivered else 0))
 
 
 @dataclass(frozen=True)
@@ -155,7 +169,7 @@ def read_study(store: Store) -> StudyResult:
         created_at=holder.created_at,
         study=study,
         cells=tuple(read_cell(store, study, cell) for cell in study.cells),
-        prepared={d.name: p for d in study.datasets if (p := _read_prepared(store, d.name))},
+        prepared={d.name: p for d in study.datasets if (p := read_prepared(store, d.name))},
         stopping=requested(store),
     )
 
@@ -169,21 +183,40 @@ def read_cell(store: Store, study: Study, cell: Cell) -> CellResult:
         except RecordError as error:
             searches.append(SearchRecord(cell.dataset, cell.method.label, seed))
             damaged.append(Failure(step="record", reason=f"seed {seed}: {error}", time=0.0))
-    return CellResult(cell, tuple(searches), read_evaluation(store, cell), (*read_failures(store, cell), *damaged))
+    failures = (*read_failures(store, cell), *damaged)
+    return CellResult(cell, tuple(searches), read_evaluation(store, cell), failures, read_delivered(store, cell))
 
 
 def read_evaluation(store: Store, cell: Cell) -> Evaluation | None:
-    """The cell's evaluation; None where there is none yet."""
-    try:
-        return Evaluation.model_validate_json(store.read(layout.evaluation(cell.dataset, cell.method.label) + "evaluation.json"))
-    except FileNotFoundError:
-        return None
+    """The cell's evaluation; None where there is none yet, or a damaged one, which is made anew."""
+    return _read(store, layout.evaluation(cell.dataset, cell.method.label) + "evaluation.json", Evaluation)
+
+
+def read_delivered(store: Store, cell: Cell) -> Delivered | None:
+    """What the tracking server was last known to have of the cell; None where nobody noted it, or the note is damaged."""
+    return _read(store, layout.delivered(cell.dataset, cell.method.label), Delivered)
+
+
+def write_delivered(store: Store, cell: Cell, delivered: Delivered) -> None:
+    """Note what the tracking server has of the cell, for whoever looks at the store alone."""
+    store.write(layout.delivered(cell.dataset, cell.method.label), delivered.model_dump_json().encode())
 
 
 def read_failures(store: Store, cell: Cell) -> list[Failure]:
     """Why the cell has no (whole) result: failures of its data set's preparation and of its own steps."""
     folders = [f"failures/{cell.dataset}/{label}/" for label in ("all", cell.method.label)]
-    return [Failure.model_validate_json(store.read(name)) for folder in folders for name in store.names(folder)]
+    return [failure for folder in folders for name in store.names(folder) if (failure := _read_failure(store, name))]
+
+
+def _read_failure(store: Store, name: str) -> Failure | None:
+    """The note; None where its step has succeeded meanwhile. A damaged one still says that something failed."""
+    try:
+        return Failure.model_validate_json(store.read(name))
+    except FileNotFoundError:
+        return None
+    except ValidationError:
+        step = name.rpartition("/")[2].removesuffix(".json")
+        return Failure(step=step, reason=f"{name}, which says why, is damaged", time=0.0)
 
 
 def write_failure(store: Store, name: str, step: str, error: BaseException) -> None:
@@ -201,8 +234,17 @@ def write_failure(store: Store, name: str, step: str, error: BaseException) -> N
         print(f"{name} could not be written: {second}", file=sys.stderr, flush=True)
 
 
-def _read_prepared(store: Store, dataset: str) -> Prepared | None:
+def read_prepared(store: Store, dataset: str) -> Prepared | None:
+    """What was prepared of a data set; None where there is nothing yet, or a damaged file, which is made anew."""
+    return _read(store, layout.prepared(dataset) + "dataset.json", Prepared)
+
+
+Kept = TypeVar("Kept", bound=BaseModel)
+
+
+def _read(store: Store, name: str, kind: type[Kept]) -> Kept | None:
+    """The file's contents; None where it is missing or damaged: all but the record and the study can be made again."""
     try:
-        return Prepared.model_validate_json(store.read(layout.prepared(dataset) + "dataset.json"))
-    except FileNotFoundError:
+        return kind.model_validate_json(store.read(name))
+    except (FileNotFoundError, ValidationError):
         return None

@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 @click.option("--watch", "watching", is_flag=True, help="Show it again and again until the study has ended.")
 @json_option
 def status(place: str, watching: bool, as_json: bool) -> None:
-    """Show where each cell of DIR (an output folder or s3:// URI) stands. Reads the record only, also while it runs."""
+    """Show where each cell of DIR (an output folder or s3:// URI) stands: trials, best, what is left, what tracking lacks.
+
+    Reads only, and asks no server: also while it runs."""
     from rich.console import Console
 
     from ..components.core.storage import open_store
     from ..components.core.stored import read_study
-    from ..pipelines.looking import cells, status_json, watch
-    from ..pipelines.progress import table
+    from ..pipelines.looking import cells, overview, status_json, watch
 
     store = open_store(place)
     if as_json:
@@ -37,7 +38,7 @@ def status(place: str, watching: bool, as_json: bool) -> None:
     elif watching:
         watch(lambda: read_study(store), Console(highlight=False))
     else:
-        Console(highlight=False).print(table(cells(read_study(store))))
+        Console(highlight=False).print(overview(cells(read_study(store))))
 
 
 def trial_options(command: Callable[..., None]) -> Callable[..., None]:
