@@ -1,4 +1,4 @@
-"""The paper's random search written directly in KerasTuner, as its guide has it: python -m benchmarks.keras_tuner_search FOLDER JSON."""
+"""The paper's random search written directly in KerasTuner: python -m benchmarks.keras_tuner_search FOLDER JSON."""
 
 from __future__ import annotations
 

@@ -41,7 +41,8 @@ Event = Mapping[str, Any]
 class Writer:
     """The one writer of a search's record. Every event is on disk when `append` returns; `append_soon` lets one be on its way.
 
-    Events reach the disk in their order, and what cannot be written is raised by the next call. Opening raises RecordError where another process writes, or where the log is damaged otherwise than at its torn end.
+    Events reach the disk in their order, and what cannot be written is raised by the next call. Opening raises RecordError where
+    another process writes, or where the log is damaged otherwise than at its torn end.
     """
 
     def __init__(self, journal: Journal) -> None:
