@@ -78,7 +78,7 @@ def _searched(where: str, data: Path, store: str, size: Size, environment: dict[
     told = f"measured on trials of {found['trial_seconds']:.1f} s"
     return [
         _share(f"between trials, {where}", found["between_seconds"], f"of a {TRIAL_SECONDS:g}-second trial; {told}"),
-        _share(f"the step's own processor, {where}", found["own_seconds"], "record, pipes and MLflow, its import included"),
+        _share(f"the step's own processor, {where}", found["own_seconds"], "for record, pipes and MLflow"),
     ]
 
 

@@ -77,10 +77,7 @@ class Stopwatch:
         self._asks = 0
         self.own_seconds = 0.0
         self.replayed_at: float | None = None
-
-    @property
-    def seconds(self) -> float:
-        return self._method.seconds
+        self.seconds = 0.0
 
     def ask(self) -> Any:
         if self._asks == self._known:
@@ -99,8 +96,9 @@ class Stopwatch:
         return self._timed(self._method.continuable())
 
     def _timed(self, answer: Any) -> Any:
+        self.seconds = self._method.seconds
         if self.replayed_at is None:
-            self.own_seconds += self._method.seconds
+            self.own_seconds += self.seconds
         return answer
 
 
@@ -109,37 +107,41 @@ def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
     found = []
     for method in size.methods:
         with tempfile.TemporaryDirectory() as place:
-            made = Memory()
-            _search(method, size, size.trials, made, Path(place, "first"))
-            note(f"resume: {method}'s record has {len(made.lines())} events")
+            lines = _made(method, size, Path(place, "first"))
+            note(f"resume: {method}'s record has {len(lines)} events")
             store = FolderStore(Path(place, "store"))
-            store.write(RECORD, b"".join(line + b"\n" for line in made.lines()))
+            store.write(RECORD, b"".join(line + b"\n" for line in lines))
             found.append(_resumed(method, size, store, Path(place, "second")))
     return found
 
 
+def _made(method: str, size: Size, folder: Path) -> list[bytes]:
+    journal = Memory()
+    _search(method, size, size.trials, lambda: journal, folder)
+    return journal.lines()
+
+
 def _resumed(method: str, size: Size, store: FolderStore, folder: Path) -> Line:
-    journal = store.journal(RECORD)
-    watch, began = _search(method, size, size.trials + 1, journal, folder)
+    watch, began = _search(method, size, size.trials + 1, lambda: store.journal(RECORD), folder)
     assert watch.replayed_at is not None, "the search went on with a new trial"
     seconds = watch.replayed_at - began - watch.own_seconds
     name = f"resume {method} with {size.trials} trials"
     return Line(name, seconds, "s", GOAL_SECONDS, note=f"beside {watch.own_seconds:.1f} s of its own")
 
 
-def _search(method: str, size: Size, trials: int, journal: Journal, folder: Path) -> tuple[Stopwatch, float]:
-    """Search to the end of the budget from where the journal stands; returns the watch, and when reading the journal began."""
+def _search(method: str, size: Size, trials: int, journal: Callable[[], Journal], folder: Path) -> tuple[Stopwatch, float]:
+    """Search to the end of the budget from where the journal stands; returns the watch, and when the journal was opened."""
     (folder / "method").mkdir(parents=True)
     hosted = HostedMethod(method, {}, Problem(PAPER_SPACE, size.epochs, 1, folder / "method", trials), folder / "method.log")
     try:
         began = time.monotonic()
-        record = Writer(journal)
+        record = Writer(journal())
         known = sum(event["event"] == "asked" for event in record.events)
         record.open(study_id="made")
         watch = Stopwatch(hosted, known)
         budget = Budget(Limits(trials=trials))
         Search(find(method), watch, Instant(), record, budget, Goal(), NoCheckpoints()).run()
+        record.close()
         return watch, began
     finally:
         hosted.close()
-        journal.close()
