@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint fuzz soak plan-check lock golden schema clean
+.PHONY: help setup run test lint fuzz bench soak plan-check lock golden schema clean
 
 help: ## Print these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -32,6 +32,9 @@ lint: setup ## ruff and mypy
 
 fuzz: setup ## Ten times as many damaged study files as the tests look at
 	TUNEOFF_FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/pipelines/test_fuzzed_studies.py
+
+bench: setup ## Measure every speed goal beside KerasTuner's and scikit-optimize's own searches: docs/benchmarks.md
+	$(BIN)/python -m benchmarks
 
 soak: setup ## An hour of kills, outages and full disks, compared with an undisturbed run (root, for its small disk)
 	PYTHONPATH=tests $(BIN)/python tests/soak.py --minutes 60

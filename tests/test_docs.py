@@ -32,6 +32,7 @@ RUN = "tuneoff run studies/quickstart.yaml"
 NOT_RUN = {
     "make run": "sets up an environment of its own; the study is the shared run",
     "make test": "is what runs this",
+    "make bench": "takes most of an hour: tests/test_benchmarks.py",
     ".venv/bin/tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/pipelines/test_ui.py",
     "tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/pipelines/test_ui.py",
     "tuneoff plan studies/quickstart.yaml": "trains for a minute: tests/pipelines/test_plan.py",

@@ -269,7 +269,7 @@ class Search:
         goes_on = epoch.number < trial.proposal.target_epoch and _not_finite(epoch, self.goal.metric) is None
         if goes_on and self.spec.stop_rule:
             goes_on = self.method.goes_on(trial.id, epoch)
-        self.record.append("epoch", trial=trial.id, goes_on=goes_on, **epoch_fields(epoch))
+        self.record.append_soon("epoch", trial=trial.id, goes_on=goes_on, **epoch_fields(epoch))  # the next one trains meanwhile
         self._note(trial.id, epoch, goes_on)
         return goes_on
 

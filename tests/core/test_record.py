@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,7 @@ from made import made_store, made_study
 from toy import essence, run_toy
 from tuneoff.components.core import layout
 from tuneoff.components.core.errors import RecordError, StudyError
-from tuneoff.components.core.record import Writer, parse, read_search, replay
+from tuneoff.components.core.record import Replay, Writer, parse, read_search, replay
 from tuneoff.components.core.storage import FileJournal, FolderStore, whole_lines
 from tuneoff.components.core.stored import claim, read_study
 
@@ -98,6 +99,63 @@ def test_a_second_writer_is_kept_out_while_readers_are_not(tmp_path: Path) -> No
     second = FileJournal(log, patience_seconds=0.2)
     assert second.lines() == [b'{"seq":0}']
     second.close()
+
+
+class Slow:
+    """A journal whose writes wait until they are let go, and fail where it is told to."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.free = threading.Event()
+        self.fails = False
+
+    def lines(self) -> list[bytes]:
+        return []
+
+    def append(self, line: bytes) -> None:
+        assert self.free.wait(10)
+        if self.fails:
+            raise RecordError("the disk is full")
+        self.written.append(line)
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_event_may_be_on_its_way_while_the_search_goes_on_and_none_overtakes_it() -> None:
+    journal = Slow()
+    writer = Writer(journal)
+    writer.append_soon("epoch", trial=0)
+    assert journal.written == [], "the caller goes on before it is written"
+    journal.free.set()
+    writer.append("told", trial=0)
+    assert [e["event"] for e in parse(journal.written)] == ["epoch", "told"]
+    writer.close()
+
+
+def test_an_event_that_could_not_be_written_is_the_next_ones_fault_and_nothing_follows_it() -> None:
+    journal = Slow()
+    journal.fails = True
+    journal.free.set()
+    writer = Writer(journal)
+    writer.append_soon("epoch", trial=0)
+    for _ in range(2):
+        with pytest.raises(RecordError, match="the disk is full"):
+            writer.append("told", trial=0)
+    journal.fails = False
+    with pytest.raises(RecordError, match="the disk is full"):
+        writer.append_soon("epoch", trial=0)
+    assert journal.written == []
+    writer.close()
+
+
+def test_a_search_led_on_event_by_event_is_the_one_that_was_read_at_once(undisturbed: bytes) -> None:
+    events = parse(undisturbed.splitlines())
+    course = Replay("mnist", "random", 0)
+    for number, event in enumerate(events, start=1):
+        course.follow([event])
+        assert course.search == replay(events[:number], "mnist", "random", 0)
+        assert course.search is course.search, "nothing has happened since"
 
 
 def test_reading_derives_status_lineage_and_spending(tmp_path: Path) -> None:

@@ -46,4 +46,4 @@ def _passes(error: Exception) -> bool:
 
     if not isinstance(error, MlflowException):
         return isinstance(error, OSError)  # as requests' errors are
-    return error.get_http_status_code() >= 500 or error.get_http_status_code() == 429
+    return bool(error.get_http_status_code() >= 500 or error.get_http_status_code() == 429)

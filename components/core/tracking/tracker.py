@@ -14,7 +14,7 @@ from ..stored import CellResult, Delivered, StudyResult, read_delivered, read_ev
 from ..study import Cell, Study
 from . import tensorboard_view
 from .delivery import brief
-from .facts import trial_key
+from .facts import search_key, trial_key
 from .mlflow_runs import tracking_uri
 from .mlflow_view import MlflowView
 
@@ -56,6 +56,8 @@ class Tracker:
         self._files: dict[str, set[str]] = {}
         self._ended: set[str] = set()
         self._noted: dict[str, Delivered | None] = {}
+        self._level: dict[str, SearchRecord] = {}
+        """What was sent of each search, to see without comparing that nothing has happened since."""
 
     @property
     def waiting(self) -> int:
@@ -71,7 +73,13 @@ class Tracker:
 
         TensorBoard's files are written first, so that they do not wait for a server. `reasons` say why the cell failed.
         """
-        return self._deliver_noted(cell, tuple(searches), tuple(reasons)).trials
+        found, why = tuple(searches), tuple(reasons)
+        if not why and all(self._level.get(search_key(self._study_id, s)) is s for s in found):
+            return 0
+        self._level.clear()  # should sending fail, nobody knows what is there
+        sent = self._deliver_noted(cell, found, why).trials
+        self._level = {search_key(self._study_id, s): s for s in found}
+        return sent
 
     def deliver_evaluation(self, cell: Cell) -> bool:
         """Send the cell's evaluation, where the store has one; returns whether the server lacked anything of it."""
