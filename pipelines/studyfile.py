@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,7 +17,8 @@ from pydantic_core import ErrorDetails
 from ..components.core.errors import StudyError
 from ..components.core.space import PAPER_SPACE, Space
 from ..components.core.study import Budget, Dataset, MethodChoice, Split, Study
-from ..components.tuner.registry import find, names
+from ..components.tuner.own import PATTERN as OWN_METHOD
+from ..components.tuner.registry import REGISTRY, SHORT, find
 from ..components.tuner.spec import MethodSpec
 from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted, shortened
 from .yamlfile import Document, read
@@ -87,7 +89,8 @@ def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | Non
         found += _check_folds(document)
     found += _check_doubles(document)
     found += _check_datasets(document)
-    found += _check_methods(document, study)
+    with _importable_from(folder):
+        found += _check_methods(document, study)
     found += _check_places(document)
     found += _check_model(document, folder)
     return study, found
@@ -339,16 +342,28 @@ def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator
             yield where, f"{quoted(entry)} is not taken: give a name or a mapping (name: …, settings: …)"
         if not isinstance(name, str):
             continue
-        if name not in names():
-            choices = f"{did_you_mean(name, names())}: choose {', '.join(names())}"
-            yield (*where, "name") if named else where, f"{quoted(name)} is no method{choices}"
+        try:
+            spec = find(name)
+        except StudyError as error:
+            yield (*where, "name") if named else where, str(error).removesuffix(".")
             continue
         settings = entry.get("settings", {}) if named else {}
         if isinstance(settings, dict):
             key = name, repr(settings)  # what stands there often, under many labels, is judged once
             if key not in known:
-                known[key] = _method_faults(judged, find(name), settings)
+                known[key] = _method_faults(judged, spec, settings)
             yield from (((*where, *place), message) for place, message in known[key])
+
+
+@contextmanager
+def _importable_from(folder: Path) -> Iterator[None]:
+    """The user's own modules are found beside the study file and in the current folder, as they are in a run."""
+    before = list(sys.path)
+    sys.path[:0] = [str(folder.absolute()), str(Path.cwd())]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
 
 
 def _method_faults(study: Study | None, spec: MethodSpec, settings: dict[str, Any]) -> list[Found]:
@@ -423,11 +438,13 @@ def schema() -> dict[str, Any]:
     found = TypeAdapter(Study).json_schema()
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["title"] = "Tuneoff study"
+    shipped = [*SHORT, *REGISTRY]
     dataset, method = found["$defs"]["Dataset"], found["$defs"]["MethodChoice"]
     dataset["required"], method["required"] = [], ["name"]
-    method["properties"]["name"]["enum"] = names()
+    method["properties"]["name"] |= {"anyOf": [{"enum": shipped}, {"pattern": OWN_METHOD}]}
     for section, model in (("datasets", "Dataset"), ("methods", "MethodChoice")):
         whole = {"$ref": f"#/$defs/{model}"}
-        choices: dict[str, Any] = {"type": "string"} if section == "datasets" else {"enum": names()}
-        found["properties"][section]["items"] = {"anyOf": [choices, whole]}
+        choices: dict[str, Any] = {"type": "string"} if section == "datasets" else {"enum": shipped}
+        more = [{"type": "string", "pattern": OWN_METHOD}] if section == "methods" else []
+        found["properties"][section]["items"] = {"anyOf": [choices, *more, whole]}
     return found

@@ -102,7 +102,8 @@ def test_what_is_missing_is_said_with_the_extra_that_brings_it(answers: dict[str
 
 
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "skopt": "scikit-optimize", "keras_tuner": "keras-tuner"}
-DISTRIBUTIONS |= {"tensorflow": "tensorflow-cpu", "botocore": "boto3"}
+DISTRIBUTIONS |= {"tensorflow": "tensorflow-cpu", "botocore": "boto3", "bayes_opt": "bayesian-optimization"}
+DISTRIBUTIONS |= {"syne_tune": "syne-tune", "huggingface_hub": "huggingface-hub"}
 
 
 def test_the_table_of_extras_is_that_of_the_project_file() -> None:

@@ -11,10 +11,20 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "grid": ("sklearn",),
     "keras-tuner": ("keras_tuner", "tensorboard"),
     "skopt": ("skopt",),
+    "optuna": ("optuna", "cmaes"),
+    "hyperopt": ("hyperopt",),
+    "cmaes": ("cmaes",),
+    "smac": ("smac",),
+    "syne-tune": ("syne_tune", "huggingface_hub"),
+    "dehb": ("dehb",),
+    "nevergrad": ("nevergrad",),
+    "ray": ("ray", "bayes_opt"),
+    "flaml": ("flaml", "lightgbm"),
+    "h2o": ("h2o",),
+    "export": ("optuna",),
     "tracking": ("mlflow", "tensorboard"),
     "s3": ("boto3", "botocore"),
     "report": ("pyarrow", "sklearn"),
-    "export": ("optuna",),
 }
 """Extras of pyproject.toml by what is imported of them. `gpu` stands beside `cpu`: the same packages for NVIDIA's GPUs."""
 

@@ -67,10 +67,16 @@ class Split(Model):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
+def _label_of(method: str) -> str:
+    """The name itself; the class's name in lower case with hyphens for module:Class."""
+    class_name = method.partition(":")[2]
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", class_name).lower().strip("_")[:40] if class_name else method
+
+
 class MethodChoice(Model):
     """A method of the registry, its settings, and the label under which it stands in the tables."""
 
-    name: str
+    name: str = Field(description="A method that `tuneoff methods` lists, or module:Class of your own.")
     label: Name
     settings: dict[str, Any] = Field(default_factory=dict)
 
@@ -81,7 +87,7 @@ class MethodChoice(Model):
         if isinstance(data, str):
             data = {"name": data}
         if isinstance(data, dict) and "label" not in data and isinstance(data.get("name"), str):
-            return {**data, "label": data["name"]}
+            return {**data, "label": _label_of(data["name"])}
         return data
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from ..core.errors import StudyError
+from .own import is_own, own_method, registered
 from .spec import FailedRule, MethodSpec
 
 REGISTRY: dict[str, MethodSpec] = {
@@ -79,14 +82,30 @@ SHORT = {"grid": "sklearn-grid", "random": "keras-tuner-random", "bayes": "skopt
 """Short names of the paper's four methods."""
 
 
+LONGEST = 60
+"""So much of an unknown name is quoted."""
+
+
 def names() -> list[str]:
-    """All names that a study file may give a method, the short ones first."""
-    return [*SHORT, *REGISTRY]
+    """All names that a study file may give a method, the short ones first; beside them, module:Class."""
+    return [*SHORT, *REGISTRY, *registered()]
 
 
 def find(name: str) -> MethodSpec:
-    """The registry line of a method; StudyError with those that there are where there is none."""
+    """What is known of a method: a registry line, an entry point's class, or module:Class. StudyError where there is none."""
     full = SHORT.get(name, name)
     if full in REGISTRY:
         return REGISTRY[full]
-    raise StudyError(f"{name!r} is no method: choose one of {', '.join(names())}.")
+    if is_own(name):
+        return own_method(name, name)
+    if name in registered():
+        return own_method(name, registered()[name])
+    raise StudyError(f"{unknown(name)}.")
+
+
+def unknown(name: str) -> str:
+    """A clause for a name that is none, with those that are near."""
+    shown = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    near = get_close_matches(shown.lower(), names(), 3, 0.6)
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"{shown!r} is no method{hint}: `tuneoff methods` lists them, and module:Class names one of your own"
