@@ -63,6 +63,83 @@ REGISTRY: dict[str, MethodSpec] = {
         ),
         # hyperopt
         # Optuna
+        MethodSpec(
+            name="optuna-tpe",
+            target="optuna:Tpe",
+            settings="optuna:TpeSettings",
+            summary="A tree-structured Parzen estimator over all parameters jointly: Optuna 5's default sampler.",
+            source="Watanabe, Tree-structured Parzen estimator: understanding its algorithm components, 2023",
+            when="As the first thing to try: quick, at home in mixed and conditional spaces, used to trials in flight.",
+            framework="optuna",
+            package="optuna",
+            extra="optuna",
+            parallel=True,
+        ),
+        MethodSpec(
+            name="optuna-tpe-classic",
+            target="optuna:ClassicTpe",
+            settings="optuna:ClassicSettings",
+            summary="A Parzen estimator for each parameter by itself: Optuna's default sampler up to version 4.",
+            source="Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 24, 2011",
+            when="To compare with results of Optuna 4 and before.",
+            framework="optuna",
+            package="optuna",
+            extra="optuna",
+            parallel=True,
+        ),
+        MethodSpec(
+            name="optuna-cmaes",
+            target="optuna:Cmaes",
+            settings="optuna:CmaesSettings",
+            summary="Covariance matrix adaptation over the numbers of the space; categories are drawn at random.",
+            source="Hansen, The CMA evolution strategy: a tutorial, 2016",
+            when="Most parameters are numbers without conditions, and there are hundreds of trials.",
+            framework="optuna",
+            package="optuna",
+            extra="optuna",
+            parallel=True,
+            beats_random=False,
+        ),
+        MethodSpec(
+            name="optuna-tpe-hyperband",
+            target="optuna:TpeHyperband",
+            settings="optuna:HyperbandSettings",
+            summary="TPE whose hopeless trials are stopped by Hyperband's brackets: Optuna's HyperbandPruner.",
+            source="Falkner, Klein and Hutter, BOHB, ICML 35, 2018",
+            when="Early epochs tell good from bad; a stopped trial is never taken up again.",
+            framework="optuna",
+            package="optuna",
+            extra="optuna",
+            check="optuna:check_pruner",
+            stop_rule=True,
+            parallel=True,
+        ),
+        MethodSpec(
+            name="optuna-asha",
+            target="optuna:Asha",
+            settings="optuna:AshaSettings",
+            summary="Random draws whose trials are stopped after each rung unless among the best: SuccessiveHalvingPruner.",
+            source="Li et al., A system for massively parallel hyperparameter tuning, MLSys 2, 2020",
+            when="Many short trials, side by side; a stopped trial is never taken up again.",
+            framework="optuna",
+            package="optuna",
+            extra="optuna",
+            check="optuna:check_pruner",
+            stop_rule=True,
+            parallel=True,
+        ),
+        MethodSpec(
+            name="optuna-random",
+            target="optuna:Random",
+            settings="optuna:RandomSettings",
+            summary="Independent draws, repeats included: Optuna's RandomSampler.",
+            source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
+            when="As the baseline of Optuna's other samplers.",
+            framework="optuna",
+            package="optuna",
+            extra="optuna",
+            parallel=True,
+        ),
         # cmaes
         # SMAC3
         # Syne Tune
@@ -72,6 +149,19 @@ REGISTRY: dict[str, MethodSpec] = {
         # Ray Tune
         # Systems that train models of their own
         # In environments of their own
+        MethodSpec(
+            name="optuna-gp",
+            target="optuna:Gp",
+            settings="optuna:GpSettings",
+            summary="A Gaussian process and log expected improvement: Optuna's GPSampler.",
+            source="Ament et al., Unexpected improvements to expected improvement for Bayesian optimization, NeurIPS 36, 2023",
+            when="Trials are dear and few, and torch may be installed.",
+            framework="optuna",
+            package="torch",
+            extra="torch",
+            environment="torch",
+            parallel=True,
+        ),
     )
 }
 
