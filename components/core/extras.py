@@ -15,7 +15,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "hyperopt": ("hyperopt",),
     "cmaes": ("cmaes",),
     "nevergrad": ("nevergrad",),
-    "flaml": ("flaml",),
+    "flaml": ("flaml", "optuna"),
     "torch": ("torch", "optuna"),
     "tracking": ("mlflow", "tensorboard"),
     "s3": ("boto3", "botocore"),

@@ -245,11 +245,67 @@ REGISTRY: dict[str, MethodSpec] = {
             parallel=True,
         ),
         # cmaes
+        MethodSpec(
+            name="catcma",
+            target="cmaes:CatCma",
+            settings="cmaes:CatCmaSettings",
+            summary="An evolution strategy over categories, whole and real numbers at once: cmaes' CatCMAwM.",
+            source="Hamano et al., CatCMA with margin, GECCO 2025",
+            when="Hundreds of trials in a mixed space, a generation of them side by side.",
+            framework="cmaes",
+            package="cmaes",
+            extra="cmaes",
+            check="cmaes:check",
+            parallel=True,
+            beats_random=False,
+        ),
         # SMAC3
         # Syne Tune
         # DEHB
         # Nevergrad
+        MethodSpec(
+            name="nevergrad-ngopt",
+            target="nevergrad:Nevergrad",
+            settings="nevergrad:NevergradSettings",
+            summary="Nevergrad's NGOpt, which chooses an algorithm by space and budget; or one of five others by name.",
+            source="Bennet et al., Nevergrad: black-box optimization platform, SIGEVOlution 14, 2021",
+            when="There are hundreds of trials, and no model of the space is wanted.",
+            framework="nevergrad",
+            package="nevergrad",
+            extra="nevergrad",
+            failed=FailedRule.PENALTY,
+            parallel=True,
+            beats_random=False,
+        ),
         # FLAML
+        MethodSpec(
+            name="flaml-cfo",
+            target="flaml_tune:Cfo",
+            settings="flaml_tune:FlamlSettings",
+            summary="A local search that starts again where it gets stuck: FLAML's CFO.",
+            source="Wu, Wang and Huang, Frugal optimization for cost-related hyperparameters, AAAI 35, 2021",
+            when="A cheap configuration is known to start from, and the way from there is smooth.",
+            framework="flaml",
+            package="flaml",
+            extra="flaml",
+            check="flaml_tune:check",
+            parallel=True,
+            beats_random=False,
+        ),
+        MethodSpec(
+            name="flaml-blendsearch",
+            target="flaml_tune:Blend",
+            settings="flaml_tune:FlamlSettings",
+            summary="Local searches that a global one (Optuna's TPE) starts: FLAML's BlendSearch.",
+            source="Wang, Wu, Huang and Saied, Economical hyperparameter optimization with blended search strategy, ICLR 2021",
+            when="As flaml-cfo, where the space has several good regions.",
+            framework="flaml",
+            package="flaml",
+            extra="flaml",
+            check="flaml_tune:check",
+            parallel=True,
+            beats_random=False,
+        ),
         # Ray Tune
         # Systems that train models of their own
         # In environments of their own

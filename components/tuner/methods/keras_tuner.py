@@ -51,6 +51,7 @@ class _Oracle:
 
     def __init__(self, oracle: Any, problem: Problem) -> None:
         oracle._set_project_dir(str(problem.folder), "keras_tuner")
+        oracle.verbose = 0
         self._oracle = oracle
         self._problem = problem
         self._ours: dict[str, TrialId] = {}
