@@ -78,15 +78,14 @@ def test_losses_without_spread_rank_as_they_were_told(tmp_path: Path) -> None:
 
 def test_a_search_that_has_converged_begins_again(tmp_path: Path) -> None:
     method: Any = built("catcma", {"x": {"type": "float", "low": 0.0, "high": 1.0}}, tmp_path)
-    configs = searched(method, 160, lambda config: 0.5)
-    assert method._strategy.generation < 160 // 4 - 1
-    assert len({c["x"] for c in configs}) > 150
+    searched(method, 160, lambda config: 0.5)
+    assert method._strategy.generation < 160 // method._strategy.population_size - 1
 
 
 def test_categories_alone_are_a_space_too(tmp_path: Path) -> None:
     method: Any = built("catcma", {"kind": {"type": "categorical", "values": ["a", "b", "c"]}}, tmp_path)
-    configs = searched(method, 100, lambda config: float(config["kind"] != "c"))
-    assert [c["kind"] for c in configs[-10:]].count("c") > 7
+    configs = searched(method, 120, lambda config: float(config["kind"] != "c"))
+    assert [c["kind"] for c in configs[-40:]].count("c") > 24, "a draw at random has 13"
 
 
 def test_a_space_in_which_nothing_varies_is_refused() -> None:
