@@ -65,6 +65,32 @@ REGISTRY: dict[str, MethodSpec] = {
         # Optuna
         # cmaes
         # SMAC3
+        MethodSpec(
+            name="smac-bb",
+            target="smac:BlackBox",
+            settings="smac:BlackBoxSettings",
+            summary="A Gaussian process with a kernel for categories, and expected improvement: SMAC3's BlackBoxFacade.",
+            source="Lindauer et al., SMAC3: a versatile Bayesian optimization package, JMLR 23, 2022",
+            when="Trials are dear and few, and the space has conditions that the model should know.",
+            framework="smac",
+            package="smac",
+            extra="smac",
+            parallel=True,
+        ),
+        MethodSpec(
+            name="smac-mf",
+            target="smac:MultiFidelity",
+            settings="smac:MultiFidelitySettings",
+            summary="Hyperband whose configurations a random forest proposes: SMAC3's MultiFidelityFacade.",
+            source="Lindauer et al., SMAC3: a versatile Bayesian optimization package, JMLR 23, 2022",
+            when="Few epochs already tell good configurations from bad ones, and the budget holds several dozen full trainings.",
+            framework="smac",
+            package="smac",
+            extra="smac",
+            fidelity=True,
+            warm_start=True,
+            parallel=True,
+        ),
         # Syne Tune
         # DEHB
         # Nevergrad
