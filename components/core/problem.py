@@ -43,6 +43,12 @@ class Problem:
     epochs: int | None = None
     seconds: float | None = None
     in_flight: int = 1  # trials that may run at the same time
+    metric: str = "val_accuracy"  # the study's objective: loss = sign × metric
+    sign: int = -1
+
+    def loss(self, epoch: Epoch) -> float:
+        """What is minimised, after this epoch: what a stop rule goes by."""
+        return self.sign * epoch.metrics[self.metric]
 
 
 @dataclass(frozen=True)

@@ -227,9 +227,19 @@ def rehearse(study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs:
     spec = find(choice.name)
     if not spec.installed:
         raise StudyError(f"method {choice.name} is not installed: pip install 'tuneoff[{spec.extra}]'.")
-    budget, seed = study.budget, study.seeds[0]
+    budget, goal, seed = study.budget, study.objective, study.seeds[0]
     with tempfile.TemporaryDirectory(prefix="tuneoff-") as scratch:
-        problem = Problem(study.space, budget.epochs_per_trial, seed, Path(scratch), budget.trials, budget.epochs, budget.seconds)
+        problem = Problem(
+            study.space,
+            budget.epochs_per_trial,
+            seed,
+            Path(scratch),
+            budget.trials,
+            budget.epochs,
+            budget.seconds,
+            metric=goal.metric,
+            sign=goal.sign,
+        )
         began = time.monotonic()
         try:
             method = HostedMethod(spec.name, choice.settings, problem, logs / f"method-{choice.label}.log")
@@ -244,7 +254,7 @@ def rehearse(study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs:
                 late = time.monotonic() - ready > patience_seconds
                 return late or (budget.seconds is not None and _seconds(actor, purse) >= budget.seconds)
 
-            search = Search(spec, method, actor, record, purse, study.objective, NoCheckpoints(), stopping)
+            search = Search(spec, method, actor, record, purse, goal, NoCheckpoints(), stopping)
             search.run()
             return _course(record, actor, purse, ready - began)
         except MethodFailed as error:
