@@ -164,7 +164,12 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
     "botocore": ("components/core/storage.py",),
     "keras_tuner": ("components/tuner/methods/keras_tuner.py",),
     "skopt": ("components/tuner/methods/skopt.py",),
-    "sklearn": ("components/tuner/methods/grid.py", "components/data_prep/splits.py", "components/reporter/*"),
+    "sklearn": (
+        "components/tuner/methods/grid.py",
+        "components/tuner/methods/sklearn_halving.py",
+        "components/data_prep/splits.py",
+        "components/reporter/*",
+    ),
     "click": ("src/tuneoff/cli.py", "src/tuneoff/commands/*.py"),
     "rich": ("src/tuneoff/commands/*.py", "pipelines/progress.py", "pipelines/looking.py"),
     "yaml": ("pipelines/yamlfile.py",),

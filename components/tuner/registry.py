@@ -23,6 +23,20 @@ REGISTRY: dict[str, MethodSpec] = {
             failed=FailedRule.UNTOLD,
             beats_random=False,
         ),
+        MethodSpec(
+            name="sklearn-halving",
+            target="sklearn_halving:Halving",
+            settings="sklearn_halving:HalvingSettings",
+            summary="Successive halving of random draws with epochs as the resource: scikit-learn's HalvingRandomSearchCV.",
+            source="Jamieson and Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, AISTATS 2016",
+            when="To see what scikit-learn's users get; it fits a promoted configuration anew, unless resume is set.",
+            framework="scikit-learn",
+            package="sklearn",
+            extra="grid",
+            check="sklearn_halving:check",
+            fidelity=True,
+            warm_start=True,
+        ),
         # KerasTuner
         MethodSpec(
             name="keras-tuner-random",
