@@ -23,7 +23,15 @@ SPACE = Space.model_validate({"x": {"type": "float", "low": 0.0, "high": 1.0}, "
 
 def toy_spec(**changes: Any) -> MethodSpec:
     """A registry line for a toy method."""
-    fields: dict[str, Any] = {"name": "toy", "target": "", "settings": "", "summary": "", "source": "", "framework": "numpy"}
+    fields: dict[str, Any] = {
+        "name": "toy",
+        "target": "",
+        "settings": "",
+        "summary": "",
+        "source": "",
+        "when": "",
+        "framework": "numpy",
+    }
     return MethodSpec(**{**fields, "package": "numpy", "extra": "", "stop_rule": True, "failed": FailedRule.TOLD, **changes})
 
 

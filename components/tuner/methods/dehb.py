@@ -23,9 +23,9 @@ class DehbSettings(Model):
     min_epochs: int = Field(default=1, ge=1, description="Epochs of the lowest rung, or a little more.")
     mutation_factor: float = Field(default=0.5, gt=0, le=1, description="How far a mutant goes along a difference.")
     crossover_prob: float = Field(default=0.5, ge=0, le=1, description="Share of parameters that a child takes from its mutant.")
-    strategy: Literal["rand1_bin", "rand2_bin", "rand2dir_bin", "best1_bin", "best2_bin", "currenttobest1_bin", "randtobest1_bin"] = (
-        "rand1_bin"
-    )
+    strategy: Literal[
+        "rand1_bin", "rand2_bin", "rand2dir_bin", "best1_bin", "best2_bin", "currenttobest1_bin", "randtobest1_bin"
+    ] = "rand1_bin"
 
 
 def check(study: Study, settings: DehbSettings) -> list[str]:
