@@ -17,7 +17,7 @@ from ..components.core.errors import StudyError
 from ..components.core.space import PAPER_SPACE, Space
 from ..components.core.study import Budget, Dataset, MethodChoice, Study
 from ..components.tuner.registry import find, names
-from ..components.tuner.spec import MethodSpec
+from ..components.tuner.spec import MAIN, MethodSpec
 from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted
 from .yamlfile import Document, read
 
@@ -302,6 +302,7 @@ def _path_faults(path: str) -> list[str]:
 
 
 def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator[Found]:
+    environments: dict[str, str] = {}  # the first method of each, the main one left out
     for where, entry in _listed(document, "methods"):
         named = isinstance(entry, dict)
         name = entry.get("name") if named else entry
@@ -313,6 +314,12 @@ def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator
             choices = f"{did_you_mean(name, names())}: choose {', '.join(names())}"
             yield (*where, "name") if named else where, f"{quoted(name)} is no method{choices}"
             continue
+        environment = find(name).environment
+        if environment != MAIN:
+            environments.setdefault(environment, name)
+            other, first = next(iter(environments.items()))
+            if other != environment:
+                yield where, f"{name} needs the environment {environment}, {first} needs {other}: give each a study of its own"
         settings = entry.get("settings", {}) if named else {}
         if isinstance(settings, dict):
             yield from _check_method(study or _sound_study(document), where, find(name), settings)

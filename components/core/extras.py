@@ -21,7 +21,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "dehb": ("dehb",),
     "torch": ("torch", "optuna", "ax", "confopt"),
     "vizier": ("vizier", "jax", "jaxlib"),
-    "neps": ("neps", "ifbo", "torch"),
+    "neps": ("neps", "torch"),
     "autokeras": ("autokeras", "keras"),
     "tracking": ("mlflow", "tensorboard"),
     "s3": ("boto3", "botocore"),

@@ -24,7 +24,7 @@ def methods(as_json: bool) -> None:
         return
     width = max(len(name) for name in REGISTRY)
     for spec in REGISTRY.values():
-        state = f"{spec.framework} {spec.version}" if spec.installed else f"not installed: pip install 'tuneoff[{spec.extra}]'"
+        state = f"{spec.framework} {spec.version}" if spec.installed else f"not installed: {spec.remedy}"
         click.echo(f"{spec.name:<{width}}  {spec.summary} [{state}]")
 
 
@@ -37,6 +37,7 @@ def _method(spec: Any) -> dict[str, Any]:
         "version": spec.version,
         "installed": spec.installed,
         "extra": spec.extra,
+        "environment": spec.environment,
         "fidelity": spec.fidelity,
         "warm_start": spec.warm_start,
         "stop_rule": spec.stop_rule,
