@@ -4,11 +4,20 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Some methods' frameworks do not go with the others': each such environment has a lock and a .venv-NAME of its own, with
+# what a run needs and the paper's four methods beside.
+ENVIRONMENTS := torch vizier neps autokeras
+SHARED := pipeline data tracking s3 report grid keras-tuner skopt check
+COMPILE = $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --upgrade
+# make setup-torch TORCH=torch==2.13.0+cpu takes that build, wherever pip finds it, and leaves out the 4 GB of the CUDA build.
+TORCH ?=
+CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
+
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint fuzz bench soak plan-check lock golden schema clean
+.PHONY: help setup run test test-environments lint fuzz bench soak plan-check lock golden schema clean
 
 help: ## Print these targets
-	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -19,11 +28,29 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 
 setup: $(READY) ## Install Tuneoff and all that it needs into .venv
 
+setup-%: .venv-%/.ready ## Install an environment of its own, such as setup-torch, into .venv-torch
+	@:
+
+.PRECIOUS: .venv-%/.ready
+.venv-%/.ready: requirements-%.lock requirements-uv.lock pyproject.toml
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-uv.lock
+	! test "$(TORCH)" || ! grep -q '^torch==' $< || .venv-$*/bin/python -m pip install --quiet --disable-pip-version-check $(TORCH)
+	awk '/^[a-z]/ {skip = "$(TORCH)" != "" && /^($(CUDA))==/} !skip' $< > .venv-$*/requirements.lock
+	.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python --no-deps --require-hashes --compile-bytecode -r .venv-$*/requirements.lock
+	.venv-$*/bin/uv pip install --quiet --python .venv-$*/bin/python --no-deps --no-build-isolation -e .
+	@touch $@
+
 run: setup ## Run the quickstart study, then print where its report is
 	$(BIN)/tuneoff run studies/quickstart.yaml
 
 test: setup lint ## Check style and types, then run the tests
 	$(BIN)/python -m pytest
+
+test-environments: $(ENVIRONMENTS:%=test-in-%) ## Build the other environments and run the contract of their methods in each
+
+test-in-%: .venv-%/.ready
+	TUNEOFF_ENVIRONMENT=$* .venv-$*/bin/python -m pytest tests/tuner/test_contract.py
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
@@ -42,8 +69,10 @@ soak: setup ## An hour of kills, outages and full disks, compared with an undist
 plan-check: setup ## Compare the plan's time with real runs'
 	$(BIN)/python tests/plan_check.py studies/quickstart.yaml studies/own-model.yaml
 
-lock: setup ## Resolve the dependencies anew
-	$(BIN)/uv pip compile pyproject.toml --extra all --extra dev --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --upgrade -o requirements.lock
+lock: setup ## Resolve the dependencies of all environments anew
+	$(COMPILE) --extra all --extra dev -o requirements.lock
+	for name in torch vizier neps; do $(COMPILE) $(SHARED:%=--extra %) --extra cpu --extra $$name -o requirements-$$name.lock || exit 1; done
+	$(COMPILE) $(SHARED:%=--extra %) --extra autokeras -o requirements-autokeras.lock
 
 golden: setup ## Write the golden files of the compiled pipelines anew
 	TUNEOFF_REWRITE_GOLDEN=1 $(BIN)/python -m pytest tests/pipelines/test_bakeoff.py
@@ -52,4 +81,4 @@ schema: setup ## Write the JSON schema of study files anew
 	$(BIN)/tuneoff schema > studies/schema.json
 
 clean: ## Remove the virtual environment and what tests leave behind
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-* .pytest_cache .mypy_cache .ruff_cache .hypothesis

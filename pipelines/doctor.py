@@ -22,6 +22,7 @@ from ..components.core.machine import cores, versions
 from ..components.core.study import Study
 from ..components.data_prep.registry import BUILTINS
 from ..components.tuner.registry import find
+from ..components.tuner.spec import MAIN
 
 
 class State(StrEnum):
@@ -65,6 +66,11 @@ def examine(folder: Path, tracking_uri: str | None, kfp_host: str | None) -> Ite
 def require_for(study: Study) -> None:
     """StudyError with the line that installs it where this Python lacks what a run of the study needs."""
     methods = [find(choice.name) for choice in study.methods]
+    for spec in methods:
+        if spec.environment != MAIN and not spec.installed:
+            raise StudyError(
+                f"Method {spec.name} is of the environment {spec.environment}, and not installed here: {spec.remedy}."
+            )
     lacking = [extra for extra in ("pipeline", "data", "cpu", "tracking") if missing(extra)]
     lacking += [spec.extra for spec in methods if not spec.installed]
     if lacking:

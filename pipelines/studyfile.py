@@ -19,7 +19,7 @@ from ..components.core.space import PAPER_SPACE, Space
 from ..components.core.study import Budget, Dataset, MethodChoice, Split, Study
 from ..components.tuner.own import PATTERN as OWN_METHOD
 from ..components.tuner.registry import REGISTRY, SHORT, find
-from ..components.tuner.spec import MethodSpec
+from ..components.tuner.spec import MAIN, MethodSpec
 from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted, shortened
 from .yamlfile import Document, read
 
@@ -335,6 +335,7 @@ def _path_faults(path: str) -> list[str]:
 def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator[Found]:
     judged = study or _sound_study(document)
     known: dict[tuple[str, str], list[Found]] = {}
+    environments: dict[str, str] = {}  # the first method of each, the main one left out
     for where, entry in _listed(document, "methods"):
         named = isinstance(entry, dict)
         name = entry.get("name") if named else entry
@@ -347,6 +348,12 @@ def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator
         except StudyError as error:
             yield (*where, "name") if named else where, str(error).removesuffix(".")
             continue
+        environment = spec.environment
+        if environment != MAIN:
+            environments.setdefault(environment, name)
+            other, first = next(iter(environments.items()))
+            if other != environment:
+                yield where, f"{name} needs the environment {environment}, {first} needs {other}: give each a study of its own"
         settings = entry.get("settings", {}) if named else {}
         if isinstance(settings, dict):
             key = name, repr(settings)  # what stands there often, under many labels, is judged once

@@ -226,7 +226,7 @@ def rehearse(study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs:
     """
     spec = find(choice.name)
     if not spec.installed:
-        raise StudyError(f"method {choice.name} is not installed: pip install 'tuneoff[{spec.extra}]'.")
+        raise StudyError(f"method {choice.name} is not installed: {spec.remedy}.")
     budget, goal, seed = study.budget, study.objective, study.seeds[0]
     with tempfile.TemporaryDirectory(prefix="tuneoff-") as scratch:
         problem = Problem(

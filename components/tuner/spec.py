@@ -16,6 +16,9 @@ from ..core.problem import Method, Problem
 from ..core.space import Categorical, Space
 from ..core.study import Study
 
+MAIN = "main"
+"""The environment of all methods whose frameworks go together; the others each have a requirements-NAME.lock."""
+
 
 class FailedRule(StrEnum):
     """How a method hears of a trial that failed or diverged."""
@@ -47,7 +50,7 @@ class MethodSpec:
     package: str  # what is imported to find out whether it is installed
     extra: str  # pip install 'tuneoff[extra]'
     check: str | None = None  # (study, settings) -> sentences why this method cannot do this study
-    environment: str = "main"
+    environment: str = MAIN  # the virtual environment that holds it, where its framework does not go with all others
     home: str = ".methods"  # the package of target, settings and check; "" for a user's own module
     fidelity: bool = False  # asks for less than the full epochs
     warm_start: bool = False  # continues trials: their weights are kept
@@ -65,6 +68,14 @@ class MethodSpec:
     def installed(self) -> bool:
         """Whether its framework can be imported here; imports nothing."""
         return importable(self.package)
+
+    @property
+    def remedy(self) -> str:
+        """The command that installs it."""
+        command = f"pip install 'tuneoff[{self.extra}]'"
+        if self.environment == MAIN:
+            return command
+        return f"make setup-{self.environment}, or {command} in a virtual environment of its own"
 
     @property
     def version(self) -> str | None:

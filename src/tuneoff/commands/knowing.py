@@ -37,7 +37,7 @@ def methods(as_json: bool) -> None:
 def _state(spec: MethodSpec) -> str:
     if not spec.home:
         return spec.target
-    return f"{spec.framework} {spec.version}" if spec.installed else f"not installed: pip install 'tuneoff[{spec.extra}]'"
+    return f"{spec.framework} {spec.version}" if spec.installed else f"not installed: {spec.remedy}"
 
 
 def _method(spec: MethodSpec) -> dict[str, Any]:
@@ -49,6 +49,7 @@ def _method(spec: MethodSpec) -> dict[str, Any]:
         "version": spec.version,
         "installed": spec.installed,
         "extra": spec.extra,
+        "environment": spec.environment,
         "fidelity": spec.fidelity,
         "warm_start": spec.warm_start,
         "stop_rule": spec.stop_rule,

@@ -1,0 +1,62 @@
+"""confopt: Bayesian optimisation with conformal prediction; its own loop runs in a thread."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from pydantic import Field
+
+from ...core.problem import Problem, Proposal
+from ...core.space import Model
+from ..coding import Axes, Axis
+from ..threads import Door, Threaded
+
+
+class ConfoptSettings(Model):
+    """confopt's own settings."""
+
+    n_random_searches: int = Field(default=15, ge=2, le=10_000, description="Random configurations before the model decides.")
+    n_candidates: int = Field(default=5000, ge=10, le=100_000, description="Random configurations that the model chooses from.")
+
+
+class Confopt(Threaded):
+    """confopt.tuning.ConformalTuner with its default searcher; a failed trial is told as not a number, which bars it."""
+
+    def __init__(self, problem: Problem, settings: ConfoptSettings) -> None:
+        self._problem = problem
+        self._settings = settings
+        self._axes = Axes(problem.space)
+        super().__init__("confopt's ConformalTuner", self._tune)
+
+    def _tune(self, door: Door) -> str:
+        from confopt.tuning import ConformalTuner
+
+        tuner = ConformalTuner(
+            lambda configuration: self._loss(door, configuration),
+            {axis.name: _range(axis) for axis in self._axes.list if axis.high > axis.low},
+            minimize=True,
+            n_candidates=self._settings.n_candidates,
+        )
+        tuner.tune(
+            max_searches=None,
+            n_random_searches=self._settings.n_random_searches,
+            random_state=self._problem.seed,
+            verbose=False,
+        )
+        return "confopt finds no configuration that it has not tried"
+
+    def _loss(self, door: Door, places: dict[str, Any]) -> float:
+        config = self._axes.config({axis.name: places.get(axis.name, 0) for axis in self._axes.list})
+        outcome = door.train(Proposal(config, self._problem.max_epochs)).outcome
+        return math.nan if outcome is None or outcome.loss is None else outcome.loss
+
+
+def _range(axis: Axis) -> Any:
+    from confopt.wrapping import CategoricalRange, FloatRange, IntRange
+
+    if axis.kind == "choice":
+        return CategoricalRange(choices=axis.places)
+    if axis.kind == "int":
+        return IntRange(min_value=int(axis.low), max_value=int(axis.high), log_scale=axis.log)
+    return FloatRange(min_value=axis.low, max_value=axis.high, log_scale=axis.log)
