@@ -170,6 +170,7 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
         "components/data_prep/splits.py",
         "components/reporter/*",
     ),
+    "ray": ("components/tuner/methods/ray_tune.py", "components/tuner/methods/ray_actor.py"),
     "click": ("src/tuneoff/cli.py", "src/tuneoff/commands/*.py"),
     "rich": ("src/tuneoff/commands/*.py", "pipelines/progress.py", "pipelines/looking.py"),
     "yaml": ("pipelines/yamlfile.py",),

@@ -11,6 +11,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "grid": ("sklearn",),
     "keras-tuner": ("keras_tuner", "tensorboard"),
     "skopt": ("skopt",),
+    "ray": ("ray", "bayes_opt"),
     "tracking": ("mlflow", "tensorboard"),
     "s3": ("boto3", "botocore"),
     "report": ("pyarrow", "sklearn"),

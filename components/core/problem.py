@@ -43,6 +43,12 @@ class Problem:
     epochs: int | None = None
     seconds: float | None = None
     in_flight: int = 1  # trials that may run at the same time
+    metric: str = "val_accuracy"  # what is optimised
+    sign: int = -1  # loss = sign × metric, minimised
+
+    def loss(self, epoch: Epoch) -> float:
+        """What an epoch counts, for methods that hear of single epochs; minimised."""
+        return self.sign * epoch.metrics[self.metric]
 
 
 @dataclass(frozen=True)

@@ -229,7 +229,17 @@ def rehearse(study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs:
         raise StudyError(f"method {choice.name} is not installed: pip install 'tuneoff[{spec.extra}]'.")
     budget, seed = study.budget, study.seeds[0]
     with tempfile.TemporaryDirectory(prefix="tuneoff-") as scratch:
-        problem = Problem(study.space, budget.epochs_per_trial, seed, Path(scratch), budget.trials, budget.epochs, budget.seconds)
+        problem = Problem(
+            study.space,
+            budget.epochs_per_trial,
+            seed,
+            Path(scratch),
+            budget.trials,
+            budget.epochs,
+            budget.seconds,
+            metric=study.objective.metric,
+            sign=study.objective.sign,
+        )
         began = time.monotonic()
         try:
             method = HostedMethod(spec.name, choice.settings, problem, logs / f"method-{choice.label}.log")

@@ -164,8 +164,18 @@ class _Searches:
         return worker
 
     def _problem(self, seed: int, folder: Path) -> Problem:
-        budget = self._study.budget
-        return Problem(self._study.space, budget.epochs_per_trial, seed, folder, budget.trials, budget.epochs, budget.seconds)
+        budget, goal = self._study.budget, self._study.objective
+        return Problem(
+            self._study.space,
+            budget.epochs_per_trial,
+            seed,
+            folder,
+            budget.trials,
+            budget.epochs,
+            budget.seconds,
+            metric=goal.metric,
+            sign=goal.sign,
+        )
 
     def _checkpoints(self, seed: int, folder: Path) -> StoredCheckpoints:
         return StoredCheckpoints(self._store, layout.checkpoints(self._cell.dataset, self._cell.method.label, seed), folder)
