@@ -21,6 +21,8 @@ from .ray_actor import Desk, State, Step
 
 WORST = float("inf")
 """What a failed trial is worth to schedulers that wait for the whole rung or population."""
+LONGEST_FOLDER = 40
+"""A socket's path has at most 107 characters, of which Ray takes 64."""
 SHAPING = ("filters1", "filters2", "neurons", "optimizer")
 """Parameters of the paper's model on which the shapes of its weights, or the optimizer's own, depend."""
 MUTABLE = ("dropout", "learning_rate")
@@ -411,12 +413,17 @@ def _mutation(axis: Axis) -> Any:
 
 
 def _short(folder: Path) -> str:
-    """Another name of the folder that is short enough for the sockets that Ray puts there; gone with the process."""
-    short = Path(tempfile.gettempdir(), f"ray-{secrets.token_hex(4)}")
-    short.symlink_to(folder.absolute())
-    atexit.register(_forget, short)
-    return str(short)
+    """The folder by a name that is short enough for the sockets that Ray puts there: its own, or a link's."""
+    if len(str(folder.absolute())) <= LONGEST_FOLDER:
+        return str(folder.absolute())
+    link = Path(tempfile.gettempdir(), f"ray-{secrets.token_hex(4)}")
+    link.symlink_to(folder.absolute())
+    atexit.register(_forget, link)
+    return str(link)
 
 
-def _forget(short: Path) -> None:
-    short.unlink(missing_ok=True)
+def _forget(link: Path) -> None:
+    import ray
+
+    ray.shutdown()  # it would make a folder where the link was
+    link.unlink(missing_ok=True)
