@@ -29,6 +29,10 @@ MUTABLE = ("dropout", "learning_rate")
 """Parameters of the paper's model that population based training changes where it is not told which."""
 
 
+FAILED = Step(State(), WORST, done=True)
+"""The end of a Ray trial that failed, at no epoch that a scheduler compares; an error would cost Ray a new process."""
+
+
 class RandomSettings(Model):
     """BasicVariantGenerator has nothing to set but the seed, which the study gives."""
 
@@ -191,7 +195,9 @@ class _Ray(Threaded):
 
     def _given(self, member: str, trial: Trial, state: State) -> Step:
         assert trial.outcome is not None
-        return Step(State(trial.id, trial.proposal.target_epoch), trial.outcome.loss, reason=trial.outcome.reason)
+        if trial.outcome.loss is None:
+            return FAILED
+        return Step(State(trial.id, trial.proposal.target_epoch), trial.outcome.loss)
 
     def _end_of(self, member: str) -> None:
         """Ray has no more steps for this trial."""
@@ -234,6 +240,11 @@ class BayesOpt(_Ray):
     def _step(self, member: str, values: dict[str, Any], state: State) -> Step:
         return super()._step(member, {axis.name: axis.on_line(values[axis.name]) for axis in self._axes.list}, state)
 
+    def _given(self, member: str, trial: Trial, state: State) -> Step:
+        """A failed trial is an error for Ray: the Gaussian process takes no infinite loss."""
+        assert trial.outcome is not None
+        return Step(State(), trial.outcome.loss, True, trial.outcome.reason)
+
 
 class Asha(_Ray):
     """tune.schedulers.ASHAScheduler: each step of a Ray trial is an epoch, and Ray stops it between two."""
@@ -262,8 +273,9 @@ class Asha(_Ray):
         trial = item if isinstance(item, Trial) else visit.end()
         del self._visits[member]
         assert trial.outcome is not None
-        loss = self._problem.loss(item) if isinstance(item, Epoch) and trial.outcome.loss is not None else None
-        return Step(State(None, self._problem.max_epochs), loss, True, trial.outcome.reason)
+        if trial.outcome.loss is None or not isinstance(item, Epoch):
+            return FAILED
+        return Step(State(None, item.number), self._problem.loss(item), True)
 
     def _end_of(self, member: str) -> None:
         visit = self._visits.pop(member, None)
