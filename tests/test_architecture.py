@@ -186,6 +186,7 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
     "jax": ("components/tuner/methods/vizier.py",),
     "neps": ("components/tuner/methods/neps.py",),
     "torch": ("components/tuner/methods/neps.py",),
+    "ray": ("components/tuner/methods/ray_tune.py", "components/tuner/methods/ray_actor.py"),
     "click": ("src/tuneoff/cli.py", "src/tuneoff/commands/*.py"),
     "rich": ("src/tuneoff/commands/*.py", "pipelines/progress.py", "pipelines/looking.py"),
     "yaml": ("pipelines/yamlfile.py",),
