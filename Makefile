@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test lint soak plan-check lock golden schema clean
+.PHONY: help setup run test lint check-methods methods-doc soak plan-check lock golden schema clean
 
 help: ## Print these targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -29,6 +29,12 @@ lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+check-methods: setup ## Every check of the contract, in full, over every method that is installed here (an hour)
+	@for method in $$($(BIN)/tuneoff methods | cut -d' ' -f1); do $(BIN)/tuneoff check-method $$method || failed=1; done; [ -z "$$failed" ]
+
+methods-doc: setup ## Write docs/methods.md anew from the registry
+	$(BIN)/python docs/write_methods.py
 
 soak: setup ## An hour of kills, outages and full disks, compared with an undisturbed run (root, for its small disk)
 	PYTHONPATH=tests $(BIN)/python tests/soak.py --minutes 60
