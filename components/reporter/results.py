@@ -196,7 +196,7 @@ def _dataset(
         importance=matters,
         ten_best=[MethodTrials(method=m.label, trials=list(ten[name, m.label])) for m in study.methods if ten[name, m.label]],
         learning=[found for c in cells if (found := learning(c, best[c.cell.method.label]))],
-        families=[found for c in cells for s in c.searches if (found := family(s, goal))],
+        families=[lines for c in cells for s in c.searches if (lines := family(s, goal))],
         confusions=[confusion(c.evaluation) for c in cells if c.evaluation],
     )
 

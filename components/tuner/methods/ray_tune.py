@@ -222,6 +222,7 @@ class BayesOpt(_Ray):
 
     def __init__(self, problem: Problem, settings: BayesSettings) -> None:
         self._settings = settings
+        self._seen: list[float] = []
         super().__init__(problem)
 
     def _tune_all(self) -> None:
@@ -241,9 +242,12 @@ class BayesOpt(_Ray):
         return super()._step(member, {axis.name: axis.on_line(values[axis.name]) for axis in self._axes.list}, state)
 
     def _given(self, member: str, trial: Trial, state: State) -> Step:
-        """A failed trial is an error for Ray: the Gaussian process takes no infinite loss."""
-        assert trial.outcome is not None
-        return Step(State(), trial.outcome.loss, True, trial.outcome.reason)
+        """A failed trial counts as the worst so far; Ray leaves out what has no finite loss."""
+        given = super()._given(member, trial, state)
+        if given is FAILED:
+            return Step(State(), max(self._seen, default=WORST), done=True)
+        self._seen.append(given.loss)
+        return given
 
 
 class Asha(_Ray):
