@@ -11,7 +11,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "grid": ("sklearn",),
     "keras-tuner": ("keras_tuner", "tensorboard"),
     "skopt": ("skopt",),
-    "ray": ("ray", "bayes_opt"),
+    "ray": ("ray", "bayes_opt", "hyperopt"),
     "tracking": ("mlflow", "tensorboard"),
     "s3": ("boto3", "botocore"),
     "report": ("pyarrow", "sklearn"),
