@@ -469,6 +469,17 @@ REGISTRY: dict[str, MethodSpec] = {
             package="ray",
             extra="ray",
         ),
+        MethodSpec(
+            name="ray-hyperopt",
+            target="ray_tune:Hyperopt",
+            settings="ray_tune:HyperoptSettings",
+            summary="A tree of Parzen estimators: hyperopt's TPE as Ray Tune's HyperOptSearch wraps it, run by Ray.",
+            source="Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 2011",
+            when="To see what Ray Tune's wrapper makes of hyperopt; conditions are not told to it.",
+            framework="ray",
+            package="ray",
+            extra="ray",
+        ),
         # Systems that train models of their own
         # In environments of their own
         MethodSpec(

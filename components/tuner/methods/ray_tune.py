@@ -75,6 +75,13 @@ class BayesSettings(Model):
     kappa: float = Field(default=2.576, ge=0, description="How much it explores.")
 
 
+class HyperoptSettings(Model):
+    """HyperOptSearch's arguments of the same names with its own defaults."""
+
+    n_initial_points: int = Field(default=20, ge=1, le=10_000, description="Configurations before the model decides.")
+    gamma: float = Field(default=0.25, gt=0, lt=1, description="So large a share of the trials counts as good.")
+
+
 def check_asha(study: Study, settings: AshaSettings) -> list[str]:
     """A trial cannot be stopped after more epochs than it has."""
     full = study.budget.epochs_per_trial
@@ -222,6 +229,7 @@ class BayesOpt(_Ray):
 
     def __init__(self, problem: Problem, settings: BayesSettings) -> None:
         self._settings = settings
+        self._seen: list[float] = []
         super().__init__(problem)
 
     def _tune_all(self) -> None:
@@ -241,9 +249,38 @@ class BayesOpt(_Ray):
         return super()._step(member, {axis.name: axis.on_line(values[axis.name]) for axis in self._axes.list}, state)
 
     def _given(self, member: str, trial: Trial, state: State) -> Step:
-        """A failed trial is an error for Ray: the Gaussian process takes no infinite loss."""
-        assert trial.outcome is not None
-        return Step(State(), trial.outcome.loss, True, trial.outcome.reason)
+        """A failed trial counts as the worst so far; Ray leaves out what has no finite loss."""
+        given = super()._given(member, trial, state)
+        if given is FAILED:
+            return Step(State(), max(self._seen, default=WORST), done=True)
+        self._seen.append(given.loss)
+        return given
+
+
+class Hyperopt(_Ray):
+    """tune.search.hyperopt.HyperOptSearch, one trial at a time.
+
+    Whole numbers and steps go by a line of real numbers: hyperopt's own whole numbers have half the chance at both ends.
+    """
+
+    name = "Ray Tune's HyperOptSearch"
+
+    def __init__(self, problem: Problem, settings: HyperoptSettings) -> None:
+        self._settings = settings
+        super().__init__(problem)
+
+    def _tune_all(self) -> None:
+        from ray import tune
+        from ray.tune.search import ConcurrencyLimiter
+        from ray.tune.search.hyperopt import HyperOptSearch
+
+        search = HyperOptSearch(random_state_seed=self._problem.seed, **self._settings.model_dump())
+        lines = {axis.name: tune.uniform(*axis.line) for axis in self._axes.list if axis.kind == "int"}
+        self._tune(_domains(self._axes) | lines, search=ConcurrencyLimiter(search, max_concurrent=1))
+
+    def _step(self, member: str, values: dict[str, Any], state: State) -> Step:
+        places = {axis.name: axis.on_line(values[axis.name]) for axis in self._axes.list if axis.kind == "int"}
+        return super()._step(member, values | places, state)
 
 
 class Asha(_Ray):
