@@ -68,7 +68,9 @@ def require_for(study: Study) -> None:
     methods = [find(choice.name) for choice in study.methods]
     for spec in methods:
         if spec.environment != MAIN and not spec.installed:
-            raise StudyError(f"Method {spec.name} is of the environment {spec.environment}, and not installed here: {spec.remedy}.")
+            raise StudyError(
+                f"Method {spec.name} is of the environment {spec.environment}, and not installed here: {spec.remedy}."
+            )
     lacking = [extra for extra in ("pipeline", "data", "cpu", "tracking") if missing(extra)]
     lacking += [spec.extra for spec in methods if not spec.installed]
     if lacking:

@@ -14,7 +14,6 @@ from ..core.extras import importable
 from ..core.problem import Method, Problem
 from ..core.study import Study
 
-
 MAIN = "main"
 """The environment of all methods whose frameworks go together; the others each have a requirements-NAME.lock."""
 
