@@ -147,7 +147,7 @@ def _clause(error: ErrorDetails, around: type[BaseModel] | None) -> str:
         case "union_tag_not_found":
             return "the type is missing: give type: categorical, int or float"
         case "value_error" | "assertion_error":
-            return _shortened(str(context["error"]))
+            return shortened(str(context["error"]))
         case "string_pattern_mismatch":
             return f"{value} is not taken: {_PATTERNS.get(str(context['pattern']), 'it must match ' + str(context['pattern']))}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
@@ -176,7 +176,7 @@ def _choice(what: str, given: Any, expected: str) -> str:
     return f"{what} is not taken: choose {choices}{did_you_mean(str(given), re.split(', | or ', choices))}"
 
 
-def _shortened(text: str) -> str:
+def shortened(text: str) -> str:
     """A sentence whose long quotations and long lists are cut."""
     text = re.sub(r"""'[^']{61,}'|"[^"]{61,}\"""", lambda m: quoted(m[0][1:-1]), text)
     return re.sub(r"(?<![^ ,])((?:[^ ,]++, ){12})(?:[^ ,]++, )+[^ ,]++", r"\1…", text)
@@ -202,6 +202,7 @@ _KINDS = {
     "int_from_float": ": a whole number is wanted",
     "float_type": ": a number is wanted",
     "string_type": ": text is wanted (put it in quotation marks)",
+    "string_unicode": ": text in UTF-8 is wanted",
     "bool_type": ": true or false is wanted",
     "list_type": ": a list is wanted",
     "dict_type": ": a mapping (name: value) is wanted",
@@ -211,6 +212,7 @@ _KINDS = {
 _PATTERNS = {
     r"^[a-z0-9]([a-z0-9_.-]{0,38}[a-z0-9])?$": "a name has 1 to 40 lower-case letters, digits, or _ . - inside",
     r"^(paper-cnn|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$": "give paper-cnn, or module:function for a builder of your own",
-    r"^\d+(\.\d+)?$|^\d+m$": "give cores such as 2, 0.5 or 500m",
-    r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|K|M|G|T)?$": "give an amount such as 8Gi or 512Mi",
+    r"^[0-9]{1,4}(\.[0-9]{1,3})?$|^[0-9]{1,7}m$": "give cores such as 2, 0.5 or 500m",
+    r"^[0-9]{1,15}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|K|M|G|T)?$": "give an amount such as 8Gi or 512Mi",
+    r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,98}[A-Za-z0-9]$": "give a cluster's name of GPUs, such as nvidia.com/gpu",
 }

@@ -22,7 +22,7 @@ from ..components.core.machine import CORES, RUN_PID, cores, end_with_run
 from ..components.core.storage import Store, open_store
 from ..components.core.stored import StudyResult, claim, extensions, read_study
 from ..components.core.study import Study
-from ..components.core.tracking import Tracker, attempt, sync_study, tracking_uri
+from ..components.core.tracking import Tracker, attempt, attempt_within, sync_study, tracking_uri
 from ..components.tuner.versions import changed_versions
 
 SIDE_BY_SIDE = 2
@@ -31,6 +31,8 @@ SIDE_BY_SIDE = 2
 LOCK = ".run.lock"
 WATCH_EVERY_SECONDS = 1.0
 FULL_BYTES = 1_000_000
+PREPARE_PATIENCE_SECONDS = 20.0
+"""How long the first step waits for a tracking server that is slow; making a new SQLite file takes some seconds."""
 
 Watch = Callable[[StudyResult], None]
 
@@ -65,7 +67,7 @@ def run(
     with _alone_in(out), _asked_to_stop() as asked:
         stopping.withdraw(store)
         tracking = tracking_uri(study, str(out))
-        attempt(Tracker(store, study, study_id, tracking).prepare, note)
+        attempt_within(PREPARE_PATIENCE_SECONDS, Tracker(store, study, study_id, tracking).prepare, note)
         pipeline = _start(study, out, store, tracking, search_path)
         try:
             _watch(pipeline, store, watch, asked, note)

@@ -7,14 +7,14 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from ..components.core.errors import StudyError
 from ..components.core.stored import StudyResult
 from ..components.reporter.numbers import TrialRow, ranked, trial_rows
-from .progress import CellProgress, cell_progress, table
+from .progress import CellProgress, cell_progress, table, tracking_note
 
 SHOWN = ("dataset", "method", "seed", "trial", "status", "epochs", "objective", "accuracy", "val_accuracy", "loss", "val_loss")
 
@@ -29,6 +29,12 @@ def status_json(result: StudyResult) -> dict[str, Any]:
     return {"study": result.study.name, "cells": [asdict(cell) for cell in cells(result)]}
 
 
+def overview(cells: list[CellProgress]) -> RenderableType:
+    """The cells as a table, and what tracking lacks in a sentence below."""
+    note = tracking_note(cells)
+    return Group(table(cells), Text(note)) if note else table(cells)
+
+
 def watch(read: Callable[[], StudyResult], console: Console, every_seconds: float = 2.0) -> None:
     """Show the cells again and again until each has ended or failed, or until Ctrl-C. Only reads, so that it can harm no run."""
     from rich.live import Live
@@ -36,7 +42,7 @@ def watch(read: Callable[[], StudyResult], console: Console, every_seconds: floa
     with Live(console=console, refresh_per_second=2) as live:
         while True:
             now = cells(read())
-            live.update(table(now), refresh=True)
+            live.update(overview(now), refresh=True)
             if all(cell.state.startswith(("test ", "failed", "stopped")) for cell in now):
                 return
             time.sleep(every_seconds)

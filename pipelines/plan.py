@@ -100,10 +100,10 @@ def _total(numbers: Iterable[int | None]) -> int | None:
 
 def extent(study: Study, choice: MethodChoice) -> Extent:
     """What the budget, and the method's own nature, let one search do."""
-    budget, full = study.budget, study.budget.epochs_per_trial
+    budget, full = study.budget, study.full_epochs
     fidelity = find(choice.name).fidelity  # trains some for less than the full epochs: more trials for the same epochs
     trials = _least(budget.trials, None if budget.epochs is None or fidelity else budget.epochs // full)
-    if choice.name == "grid" and (trials is None or study.space.grid_size() <= trials):
+    if find(choice.name).name == "sklearn-grid" and (trials is None or study.space.grid_size() <= trials):
         trials = study.space.grid_size()
         return Extent(trials, trials * full, f"its grid has {trials:,} points")
     epochs = _least(budget.epochs, None if trials is None else trials * full)
@@ -116,7 +116,8 @@ def _least(*numbers: int | None) -> int | None:
 
 def without_probe(study: Study) -> Plan:
     """The plan that the study file alone gives."""
-    cells = tuple(CellPlan(c.name, len(study.seeds), extent(study, c.method)) for c in study.cells)
+    extents = {choice.label: extent(study, choice) for choice in study.methods}
+    cells = tuple(CellPlan(c.name, len(study.seeds), extents[c.method.label]) for c in study.cells)
     record, tracking = record_bytes(cells)
     return Plan(study.name, cells, Disk(None, record, None, tracking, None), cores(), workers_of(study))
 

@@ -197,9 +197,7 @@ class _Probing:
         counts = kind.prepared.counts
         images = (counts["train"] + counts.get("validation", 0)) / (counts["train"] * max(1, (kind.prepared.folds or 1) - 1))
         retraining = found.start_seconds + study.budget.epochs_per_trial * found.epoch_seconds * images
-        limited = (
-            course.ended if course.ended and course.epochs + study.budget.epochs_per_trial <= (study.budget.epochs or 0) else None
-        )
+        limited = course.ended if course.ended and course.epochs + study.full_epochs <= (study.budget.epochs or 0) else None
         return CellPlan(
             name=cell.name,
             searches=len(study.seeds),

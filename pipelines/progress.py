@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..components.core.record import SearchRecord, ended_under
+from ..components.core.record import SearchRecord, ended_under, remaining
 from ..components.core.stored import CellResult, StudyResult
 from ..components.core.study import Budget
 
@@ -31,6 +31,9 @@ class CellProgress:
     best: float | None  # in the objective's own direction
     seconds_left: float | None  # None before the first trial has ended, and after the last
     state: str
+    budget_left: dict[str, float | None]  # trials, epochs, seconds over all seeds; None where there is no such limit
+    backlog: int  # ended trials that the tracking server is not known to have
+    tracking_trouble: str | None  # why, where it could not be used
 
 
 def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
@@ -52,7 +55,21 @@ def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
         best=None if least is None else study.objective.sign * least,
         seconds_left=left,
         state=_state(cell, share, result.stopping),
+        budget_left=_left(study.budget, cell),
+        backlog=cell.backlog,
+        tracking_trouble=cell.delivered.trouble if cell.delivered else None,
     )
+
+
+def _left(budget: Budget, cell: CellResult) -> dict[str, float | None]:
+    """What the cell's searches may still use; nothing of it is lost where a search ended before it was used up."""
+    each = [remaining(budget.limits, search.spent) for search in cell.searches]
+    return {name: _sum([left[name] for left in each]) for name in ("trials", "epochs", "seconds")}
+
+
+def _sum(parts: list[float | None]) -> float | None:
+    known = [max(0, part) for part in parts if part is not None]
+    return round(sum(known), 3) if known else None
 
 
 def _share(budget: Budget, search: SearchRecord) -> float:
@@ -125,7 +142,7 @@ def table(cells: list[CellProgress]) -> Table:
     grid = Table(box=None, pad_edge=False, expand=False)
     grid.add_column("cell", no_wrap=True, min_width=max((len(c.name) for c in cells), default=0))
     grid.add_column("")
-    for title in ("trials", "epochs", "best", "left"):
+    for title in ("trials", "epochs", "best", "budget left", "time left", "untracked"):
         grid.add_column(title, justify="right")
     grid.add_column("", overflow="ellipsis", no_wrap=True, max_width=60)
     for cell in cells:
@@ -136,10 +153,28 @@ def table(cells: list[CellProgress]) -> Table:
             f"{cell.trials}{failed}",
             str(cell.epochs),
             _number(cell.best),
+            budget_left(cell),
             _clock(cell.seconds_left),
+            str(cell.backlog) if cell.backlog else "",
             Text(cell.state),
         )
     return grid
+
+
+def budget_left(cell: CellProgress) -> str:
+    """What the cell may still use, of each limit that there is."""
+    words = {"trials": "trials", "epochs": "epochs", "seconds": "s"}
+    return ", ".join(f"{left:,.0f} {words[name]}" for name, left in cell.budget_left.items() if left is not None)
+
+
+def tracking_note(cells: list[CellProgress]) -> str | None:
+    """One sentence where the tracking server lacks trials: how many, why, and what brings it level. None where it has all."""
+    backlog = sum(cell.backlog for cell in cells)
+    if not backlog:
+        return None
+    trouble = next((cell.tracking_trouble for cell in cells if cell.backlog and cell.tracking_trouble), None)
+    why = f" ({trouble})" if trouble else ""
+    return f"{backlog} trials are not known to be in MLflow yet{why}: they are sent as the search goes on, or by `tuneoff sync`."
 
 
 def line(cell: CellProgress) -> str:

@@ -96,8 +96,8 @@ def _dataset(given: str, folder: Path) -> list[str]:
 
 
 def _method(name: str) -> str:
-    if name == "grid":
-        return "  - {name: grid, settings: {order: shuffled}} # all over the grid; order: sklearn begins in one corner\n"
+    if name in ("grid", "sklearn-grid"):
+        return f"  - {{name: {name}, settings: {{order: shuffled}}}} # all over the grid; order: sklearn begins in one corner\n"
     return f"  - {name}\n"
 
 

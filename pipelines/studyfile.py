@@ -6,6 +6,7 @@ import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import Any, TypeVar
@@ -15,15 +16,17 @@ from pydantic_core import ErrorDetails
 
 from ..components.core.errors import StudyError
 from ..components.core.space import PAPER_SPACE, Space
-from ..components.core.study import Budget, Dataset, MethodChoice, Study
-from ..components.tuner.registry import find, names
+from ..components.core.study import Budget, Dataset, MethodChoice, Split, Study
+from ..components.tuner.own import PATTERN as OWN_METHOD
+from ..components.tuner.registry import REGISTRY, SHORT, find
 from ..components.tuner.spec import MAIN, MethodSpec
-from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted
+from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted, shortened
 from .yamlfile import Document, read
 
 MAX_FAULTS = 100
 """So many faults are shown."""
 MAX_PARAMETERS = 500
+MAX_URI = 1000
 MAX_STEPS = 10_000
 """So many values a stepped range may have."""
 
@@ -33,6 +36,17 @@ def read_study(file: str | Path) -> Study:
     study, faults = check_file(file)
     if study is None or faults:
         raise StudyError("\n".join(f.sentence(str(file)) for f in faults))
+    return study
+
+
+def study_of(given: str | Path | Mapping[str, Any] | Study) -> Study:
+    """The study in this file, or of these sections, or this one once it is checked; StudyError as read_study."""
+    if isinstance(given, str | Path):
+        return read_study(given)
+    sections = given.model_dump(mode="json", exclude_none=True) if isinstance(given, Study) else dict(given)
+    study, faults = check(Document(sections), Path.cwd())
+    if study is None or faults:
+        raise StudyError("\n".join(f.sentence("study") for f in faults))
     return study
 
 
@@ -50,7 +64,7 @@ def check(document: Document, folder: Path) -> tuple[Study | None, list[Fault]]:
     faults = [
         Fault(where, document.line(where), message)
         for where, message in dict.fromkeys(found)
-        if not any(where[: len(place)] == place for place in document.unread)
+        if not any(where[:end] in document.unread for end in range(len(where) + 1))
     ]
     faults = sorted([*document.faults, *faults], key=lambda f: f.line or 0)
     if len(faults) > MAX_FAULTS:
@@ -72,9 +86,11 @@ def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | Non
         found += [fault for detail, fault in faults_of(error, document, Study) if not _said_elsewhere(detail, document)]
         found += _check_conditions(document.get("space"))
         found += _check_budget(document.get("budget"))
+        found += _check_folds(document)
     found += _check_doubles(document)
     found += _check_datasets(document)
-    found += _check_methods(document, study)
+    with _importable_from(folder):
+        found += _check_methods(document, study)
     found += _check_places(document)
     found += _check_model(document, folder)
     return study, found
@@ -82,8 +98,8 @@ def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | Non
 
 def warnings(study: Study) -> list[str]:
     """What is allowed, but probably not meant."""
-    trials = _trials(study.budget)
-    in_order = [m for m in study.methods if m.name == "grid" and m.settings.get("order") != "shuffled"]
+    trials = _trials(study)
+    in_order = [m for m in study.methods if find(m.name).name == "sklearn-grid" and m.settings.get("order") != "shuffled"]
     if not in_order or trials is None or study.space.grid_size() <= trials:
         return []
     return [
@@ -92,9 +108,10 @@ def warnings(study: Study) -> list[str]:
     ]
 
 
-def _trials(budget: Budget) -> int | None:
+def _trials(study: Study) -> int | None:
     """How many full trainings a budget pays for; None where only the clock limits them."""
-    by_epochs = budget.epochs // budget.epochs_per_trial if budget.epochs is not None else None
+    budget = study.budget
+    by_epochs = budget.epochs // study.full_epochs if budget.epochs is not None else None
     return min((n for n in (budget.trials, by_epochs) if n is not None), default=None)
 
 
@@ -229,6 +246,17 @@ def _check_budget(budget: Any) -> Iterator[Found]:
         yield from ((("budget", *where), message) for _, (where, message) in faults_of(error, budget, Budget))
 
 
+def _check_folds(document: Mapping[str, Any]) -> Iterator[Found]:
+    """Whether the epochs pay for a training of every fold."""
+    budget, split = _sound_part(Budget, document.get("budget")), _sound_part(Split, document.get("split", {}))
+    if budget is None or split is None or budget.epochs is None or split.folds is None:
+        return
+    wanted = budget.epochs_per_trial * split.folds
+    if budget.epochs < wanted:
+        training = f"one training of {split.folds} folds × epochs_per_trial = {wanted} epochs"
+        yield ("budget", "epochs"), f"{budget.epochs} is not taken: it does not pay for {training}"
+
+
 def _check_conditions(space: Any) -> Iterator[Found]:
     """Each fault of names and conditions; Space stops at the first, and looks at none while a parameter is faulty."""
     if not isinstance(space, dict) or len(space) > MAX_PARAMETERS:
@@ -237,16 +265,18 @@ def _check_conditions(space: Any) -> Iterator[Found]:
     yield from ((("space", name), message) for name, message in misnamed.items())
     plain = {name: _without(p, "when") for name, p in space.items() if isinstance(p, dict) and name not in misnamed}
     sound = {name: p for name, p in plain.items() if not _faulty(Space, {name: p})}
+    if not sound:
+        return
+    unconditional = Space.model_validate(sound, strict=True)
     sound_conditions: dict[str, dict[str, Any]] = {name: {} for name in sound}
     for name, other, values in _conditions(space):
         if name in sound and (other in sound or other not in space):
-            near = {name: sound[name], other: sound[other]} if other in sound else sound
-            message = _space_fault({**near, name: {**sound[name], "when": {other: values}}})
-            if message:
-                yield ("space", name, "when", other), message
-            else:
+            try:
+                unconditional.check_condition(name, other, values)
                 sound_conditions[name][other] = values
-    if sound and (message := _space_fault({name: {**p, "when": sound_conditions[name]} for name, p in sound.items()})):
+            except ValueError as error:
+                yield ("space", name, "when", other), shortened(str(error))
+    if message := _space_fault({name: {**p, "when": sound_conditions[name]} for name, p in sound.items()}):
         yield ("space",), message
 
 
@@ -257,7 +287,8 @@ def _conditions(space: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
     for name, parameter in space.items():
         when = parameter.get("when") if isinstance(parameter, dict) else None
         for other, values in when.items() if isinstance(when, dict) else ():
-            yield name, other, values
+            if isinstance(values, list) and all(isinstance(v, str | int | float) for v in values):
+                yield name, other, values
 
 
 def _space_fault(space: dict[str, Any]) -> str | None:
@@ -302,6 +333,8 @@ def _path_faults(path: str) -> list[str]:
 
 
 def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator[Found]:
+    judged = study or _sound_study(document)
+    known: dict[tuple[str, str], list[Found]] = {}
     environments: dict[str, str] = {}  # the first method of each, the main one left out
     for where, entry in _listed(document, "methods"):
         named = isinstance(entry, dict)
@@ -310,11 +343,12 @@ def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator
             yield where, f"{quoted(entry)} is not taken: give a name or a mapping (name: …, settings: …)"
         if not isinstance(name, str):
             continue
-        if name not in names():
-            choices = f"{did_you_mean(name, names())}: choose {', '.join(names())}"
-            yield (*where, "name") if named else where, f"{quoted(name)} is no method{choices}"
+        try:
+            spec = find(name)
+        except StudyError as error:
+            yield (*where, "name") if named else where, str(error).removesuffix(".")
             continue
-        environment = find(name).environment
+        environment = spec.environment
         if environment != MAIN:
             environments.setdefault(environment, name)
             other, first = next(iter(environments.items()))
@@ -322,18 +356,30 @@ def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator
                 yield where, f"{name} needs the environment {environment}, {first} needs {other}: give each a study of its own"
         settings = entry.get("settings", {}) if named else {}
         if isinstance(settings, dict):
-            yield from _check_method(study or _sound_study(document), where, find(name), settings)
+            key = name, repr(settings)  # what stands there often, under many labels, is judged once
+            if key not in known:
+                known[key] = _method_faults(judged, spec, settings)
+            yield from (((*where, *place), message) for place, message in known[key])
 
 
-def _check_method(study: Study | None, where: Place, spec: MethodSpec, settings: dict[str, Any]) -> Iterator[Found]:
+@contextmanager
+def _importable_from(folder: Path) -> Iterator[None]:
+    """The user's own modules are found beside the study file and in the current folder, as they are in a run."""
+    before = list(sys.path)
+    sys.path[:0] = [str(folder.absolute()), str(Path.cwd())]
+    try:
+        yield
+    finally:
+        sys.path[:] = before
+
+
+def _method_faults(study: Study | None, spec: MethodSpec, settings: dict[str, Any]) -> list[Found]:
     model = spec.settings_model()
     try:
         valid = model.model_validate(settings, strict=True)
     except ValidationError as error:
-        yield from (((*where, "settings", *place), message) for _, (place, message) in faults_of(error, settings, model))
-        return
-    if study is not None:
-        yield from ((where, message) for message in spec.refusals(study, valid))
+        return [(("settings", *place), message) for _, (place, message) in faults_of(error, settings, model)]
+    return [] if study is None else [((), message) for message in spec.refusals(study, valid)]
 
 
 def _sound_study(document: Mapping[str, Any]) -> Study | None:
@@ -353,6 +399,7 @@ def _sound_study(document: Mapping[str, Any]) -> Study | None:
 _SERVER = re.compile(r"https?://[^/?#]+.*", re.DOTALL)
 _S3_PLACE = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/.*)?", re.DOTALL)
 _S3_FILE = re.compile(r"s3://[A-Za-z0-9._-]{1,255}/.*[^/]", re.DOTALL)
+_FOLDER = re.compile(r".{1,1000}")
 _S3_CREDENTIALS = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
 
 
@@ -364,16 +411,22 @@ def _check_places(document: Mapping[str, Any]) -> Iterator[Found]:
         variables = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD"
         yield from ((("tracking", "uri"), message) for message in _uri_faults(uri, _SERVER, wanted, variables))
     artifacts = document.get("artifacts")
-    if isinstance(artifacts, str) and ("://" in artifacts or not artifacts):
-        wanted = "give a folder or s3://bucket/prefix"
-        yield from ((("artifacts",), message) for message in _uri_faults(artifacts, _S3_PLACE, wanted, _S3_CREDENTIALS))
+    if isinstance(artifacts, str):
+        wanted, pattern = "give a folder or s3://bucket/prefix", _S3_PLACE if "://" in artifacts else _FOLDER
+        yield from ((("artifacts",), message) for message in _uri_faults(artifacts, pattern, wanted, _S3_CREDENTIALS))
+    experiment = tracking.get("experiment") if isinstance(tracking, dict) else None
+    if isinstance(experiment, str) and not experiment.isprintable():
+        yield (
+            ("tracking", "experiment"),
+            f"{quoted(experiment)} is not taken: give a name on one line, without control characters",
+        )
 
 
 def _uri_faults(uri: str, pattern: re.Pattern[str], wanted: str, variables: str) -> list[str]:
     """What is wrong with a URI; what may be a secret in it is not repeated."""
     if "@" in re.split(r"[/?#]", uri.partition("://")[2])[0]:
         return [f"credentials do not belong into a study: set {variables} in the environment"]
-    if not pattern.fullmatch(uri):
+    if not pattern.fullmatch(uri) or not uri.isprintable() or len(uri) > MAX_URI:
         return [f"{quoted(re.split('[?#]', uri)[0])} is not taken: {wanted}"]
     return []
 
@@ -392,11 +445,13 @@ def schema() -> dict[str, Any]:
     found = TypeAdapter(Study).json_schema()
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["title"] = "Tuneoff study"
+    shipped = [*SHORT, *REGISTRY]
     dataset, method = found["$defs"]["Dataset"], found["$defs"]["MethodChoice"]
     dataset["required"], method["required"] = [], ["name"]
-    method["properties"]["name"]["enum"] = names()
+    method["properties"]["name"] |= {"anyOf": [{"enum": shipped}, {"pattern": OWN_METHOD}]}
     for section, model in (("datasets", "Dataset"), ("methods", "MethodChoice")):
         whole = {"$ref": f"#/$defs/{model}"}
-        choices: dict[str, Any] = {"type": "string"} if section == "datasets" else {"enum": names()}
-        found["properties"][section]["items"] = {"anyOf": [choices, whole]}
+        choices: dict[str, Any] = {"type": "string"} if section == "datasets" else {"enum": shipped}
+        more = [{"type": "string", "pattern": OWN_METHOD}] if section == "methods" else []
+        found["properties"][section]["items"] = {"anyOf": [choices, *more, whole]}
     return found

@@ -15,7 +15,7 @@ from .faults import Fault, Place, field_name, quoted
 
 MAX_BYTES = 1_000_000
 MAX_DEPTH = 30
-MAX_VALUES = 100_000
+MAX_VALUES = 20_000
 
 
 @dataclass
@@ -112,7 +112,7 @@ class _Reader:
     def _count(self, event: Any) -> None:
         self._values += 1
         if self._values > MAX_VALUES:
-            raise _Stop(_line(event), f"the file has more than {MAX_VALUES:,} values")
+            raise _Stop(_line(event), f"the file has more than {MAX_VALUES:,} values, and a study file has at most that many")
         if event.anchor and not self._anchored:
             self._anchored = True
             self._fault((), event, "YAML anchors and aliases (& and *) are not taken: write the values out")

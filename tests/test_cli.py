@@ -19,6 +19,7 @@ import pytest
 from made import made_store, made_study
 from tuneoff import __version__
 from tuneoff.cli import cli, main
+from tuneoff.components.core import layout
 from tuneoff.components.core.stored import StudyResult, read_study
 from tuneoff.components.core.study import Study
 from tuneoff.components.tuner.registry import REGISTRY
@@ -113,6 +114,8 @@ def test_help_and_version(tuneoff: Tuneoff) -> None:
         ("validate small.yaml --jsn", "--jsn"),
         ("step prepare small.yaml", "'prepare' is not one of 'data_prep', 'tuner', 'evaluator', 'reporter'."),
         ("ui none", "Directory 'none' does not exist."),
+        ("export out", "Missing option '--to'. Choose from:"),
+        ("export out --to excel", "'excel' is not one of 'optuna', 'deepcave', 'csv'."),
     ],
 )
 def test_wrong_usage_is_exit_code_2(tuneoff: Tuneoff, arguments: str, sentence: str) -> None:
@@ -176,6 +179,7 @@ def test_a_missing_file_is_one_sentence(tuneoff: Tuneoff, tmp_path: Path, comman
         ),
         ("compile small.yaml -o small.yaml/pipeline.yaml", "small.yaml: File exists."),
         ("run small.yaml --out small.yaml", "{}/small.yaml: File exists."),
+        ("export empty --to csv", "{}/empty holds no study: study.json is missing. Give the folder that `tuneoff run` wrote."),
         ("report empty", "{}/empty holds no study: study.json is missing. Give the folder that `tuneoff run` wrote."),
         ("sync empty", "{}/empty holds no study: study.json is missing. Give the folder that `tuneoff run` wrote."),
         ("report none", "{}/none holds no study: study.json is missing. Give the folder that `tuneoff run` wrote."),
@@ -287,7 +291,9 @@ def ran(monkeypatch: pytest.MonkeyPatch) -> Callable[[Study], None]:
 
     def prepare(study: Study) -> None:
         def run(plan: Study, out: Path, *others: Any, **more: Any) -> StudyResult:
-            return read_study(made_store(out, study))
+            store = made_store(out, study)
+            store.write(f"{layout.REPORT}report.html", b"<html></html>")
+            return read_study(store)
 
         monkeypatch.setattr("tuneoff.pipelines.local.run", run)
 
@@ -316,6 +322,7 @@ def test_a_failed_cell_is_a_sentence_and_exit_code_1(tuneoff: Tuneoff, ran: Any)
         "store": "once-more",
         "report": "once-more/report/report.html",
         "failed": [sentence],
+        "stopped": False,
     }
 
 
@@ -326,8 +333,8 @@ def test_a_folder_of_another_study_is_left_alone(tuneoff: Tuneoff, tmp_path: Pat
     assert answer.code == 2
     (sentence,) = answer.mistakes
     assert sentence == (
-        f'{tmp_path}/out holds another study: name was "made" and is "small"; budget.trials was 8 and is 3;'
-        " budget.epochs_per_trial was 9 and is 1. Give another --out, or the study file that it was begun with:"
+        f'{tmp_path}/out holds another study: name was "made" and is "small"; budget.trials was 8 and is 4;'
+        " budget.epochs_per_trial was 9 and is 10. Give another --out, or the study file that it was begun with:"
         " more budget, seeds, methods and data sets extend it."
     )
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")} == before

@@ -17,6 +17,7 @@ import pytest
 import yaml
 from pydantic import BaseModel
 
+import tuneoff
 from small import small_npz
 from tuneoff.cli import main
 from tuneoff.components.core import layout
@@ -31,10 +32,12 @@ RUN = "tuneoff run studies/quickstart.yaml"
 NOT_RUN = {
     "make run": "sets up an environment of its own; the study is the shared run",
     "make test": "is what runs this",
+    "make bench": "takes most of an hour: tests/test_benchmarks.py",
     ".venv/bin/tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/pipelines/test_ui.py",
     "tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/pipelines/test_ui.py",
     "tuneoff plan studies/quickstart.yaml": "trains for a minute: tests/pipelines/test_plan.py",
     "tuneoff run studies/own-model.yaml": "takes minutes; the shared run trains its model in its space",
+    "optuna-dashboard sqlite:///quickstart-optuna.db": "serves until Ctrl-C: tests/pipelines/test_export.py",
     "tuneoff run bars.yaml": "as long as the shared run, whose data is like it",
 }
 """Commands of the pages that are not run here, and why; one that no page has any more is a fault of this list."""
@@ -182,6 +185,23 @@ def test_the_index_names_every_page() -> None:
     assert named == {page.name for page in DOCS.glob("*.md")} - {"index.md"}
 
 
+# Data frames explained
+
+
+def columns_of(frame: str) -> list[str]:
+    """The columns that the page about Python explains of a frame."""
+    text = (DOCS / "notebook.md").read_text(encoding="utf-8")
+    (_, *rows) = next(t for t in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE) if f"columns of `{frame}`" in t).splitlines()
+    return [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
+
+
+def test_the_page_about_python_explains_every_column_and_no_other(workplace: Path) -> None:
+    found = tuneoff.load(workplace / "runs" / "quickstart")
+    for frame in ("trials", "curves", "status"):
+        columns = {re.sub(r"^hp\..*", "hp.NAME", name) for name in getattr(found, frame).columns}
+        assert sorted(columns) == sorted(columns_of(frame)), frame
+
+
 # What is written where
 
 
@@ -234,7 +254,8 @@ def held_models(annotation: Any) -> Iterator[type[BaseModel]]:
 
 def test_the_study_page_names_every_field() -> None:
     text = (DOCS / "study.md").read_text(encoding="utf-8")
-    code = " ".join(re.findall(r"`[^`]+`|^```yaml.*?^```$", text, re.MULTILINE | re.DOTALL))
+    fences = r"^```\w*\n.*?^```$"
+    code = " ".join(re.findall(rf"{fences}|`[^`]+`", text, re.MULTILINE | re.DOTALL))
     named = set(re.findall(r"[a-z_]+", code))
     wanted = {*fields(Study), *(f for kind in (Categorical, Int, Float) for f in fields(kind))} - {"root"}
     assert wanted - named == set()

@@ -1,4 +1,4 @@
-"""One exception type per audience."""
+"""One exception type per audience, and what foreign texts become before they are told."""
 
 
 class StudyError(Exception):
@@ -19,3 +19,8 @@ class RecordError(Exception):
 
 class ReplayError(Exception):
     """A method, built anew, did not repeat what its record says; names the trial and the field."""
+
+
+def plain(text: str) -> str:
+    """A foreign text, such as an exception's, with all but printable characters, line ends and tabs written as Python escapes."""
+    return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)

@@ -37,6 +37,11 @@ def failure(step: str, dataset: str, label: str = "all") -> str:
     return f"failures/{dataset}/{label}/{step}.json"
 
 
+def delivered(dataset: str, label: str) -> str:
+    """How much of a cell the tracking server is known to have."""
+    return f"delivered/{dataset}/{label}.json"
+
+
 def tensorboard_run(dataset: str, label: str, seed: int, trial: int) -> str:
     """The event file of one trial; one log folder a data set."""
     return f"{TENSORBOARD}{dataset}/{label}-seed{seed}-trial{trial:04d}/events.out.tfevents.0.tuneoff"

@@ -96,10 +96,12 @@ class Outcome:
     reason: str | None = None
     device: str = ""
     peak_memory_bytes: int | None = None
+    trainings: int = 1  # models trained side by side: the folds of a cross-validation
 
     @property
     def trained_epochs(self) -> int:
-        return len(self.curve)
+        """Epochs that the budget is charged: those of every model."""
+        return len(self.curve) * self.trainings
 
 
 @dataclass(frozen=True)
@@ -114,7 +116,7 @@ class Trial:
 
     @property
     def asked_epochs(self) -> int:
-        """Epochs that the proposal wants trained here, resumed ones not counted again."""
+        """Epochs that the proposal wants trained here of each model, resumed ones not counted again."""
         return self.proposal.target_epoch - self.first_epoch
 
 

@@ -23,12 +23,16 @@ import os
 import socket
 import time
 from collections.abc import Iterable, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
+
+from pydantic_core import from_json
 
 from . import layout
 from .errors import RecordError
 from .problem import Epoch, Inherit, Limits, Outcome, Proposal, Spent, Status, Trial
+from .space import Config
 from .storage import Journal, Store
 
 SCHEMA = 1
@@ -36,13 +40,16 @@ Event = Mapping[str, Any]
 
 
 class Writer:
-    """The one writer of a search's record. Every event is on disk when `append` returns.
+    """The one writer of a search's record. Every event is on disk when `append` returns; `append_soon` lets one be on its way.
 
-    Opening raises RecordError where another process writes, or where the log is damaged otherwise than at its torn end.
+    Events reach the disk in their order, and what cannot be written is raised by the next call. Opening raises RecordError where
+    another process writes, or where the log is damaged otherwise than at its torn end.
     """
 
     def __init__(self, journal: Journal) -> None:
         self._journal = journal
+        self._on_its_way: Future[None] | None = None
+        self._hand = ThreadPoolExecutor(1, thread_name_prefix="record")  # starts no thread before it is used
         self.events: list[Event] = parse(journal.lines())
         self.attempt = 1 + sum(e["event"] == "opened" for e in self.events)
 
@@ -58,13 +65,34 @@ class Writer:
 
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event; returns it as recorded."""
-        entry = {"seq": len(self.events), "event": event, "attempt": self.attempt, "time": round(time.time(), 3), **fields}
-        self._journal.append(json.dumps(entry, allow_nan=False, separators=(",", ":")).encode())
+        self._wait()
+        entry = self._entry(event, fields)
+        self._journal.append(_line(entry))
         self.events.append(entry)
         return entry
 
+    def append_soon(self, event: str, **fields: Any) -> None:
+        """Write one event while the caller goes on."""
+        self._wait()
+        entry = self._entry(event, fields)
+        self._on_its_way = self._hand.submit(self._journal.append, _line(entry))
+        self.events.append(entry)
+
+    def _entry(self, event: str, fields: dict[str, Any]) -> dict[str, Any]:
+        return {"seq": len(self.events), "event": event, "attempt": self.attempt, "time": round(time.time(), 3), **fields}
+
+    def _wait(self) -> None:
+        if self._on_its_way is not None:
+            self._on_its_way.result()
+            self._on_its_way = None
+
     def close(self) -> None:
+        self._hand.shutdown()
         self._journal.close()
+
+
+def _line(entry: dict[str, Any]) -> bytes:
+    return json.dumps(entry, allow_nan=False, separators=(",", ":")).encode()
 
 
 def parse(lines: Iterable[bytes]) -> list[Event]:
@@ -72,7 +100,7 @@ def parse(lines: Iterable[bytes]) -> list[Event]:
     events: list[Event] = []
     for number, line in enumerate(lines):
         try:
-            event = json.loads(line)
+            event = from_json(line)  # a third of json.loads's time, and the same numbers
             sound = isinstance(event, dict) and event["seq"] == number and isinstance(event["event"], str)
         except (ValueError, KeyError):
             sound = False
@@ -154,37 +182,78 @@ def read_search(store: Store, dataset: str, label: str, seed: int) -> SearchReco
 
 def replay(events: Iterable[Event], dataset: str, label: str, seed: int) -> SearchRecord:
     """The state of a search after these events."""
-    search = SearchRecord(dataset, label, seed)
-    trials: dict[int, TrialRecord] = {}
-    for number, event in enumerate(events):
+    course = Replay(dataset, label, seed)
+    course.follow(events)
+    return course.search
+
+
+class Replay:
+    """A search as its events have led it so far; it follows those to come without going through the others again."""
+
+    def __init__(self, dataset: str, label: str, seed: int) -> None:
+        self._search = SearchRecord(dataset, label, seed)
+        self._trials: dict[int, TrialRecord] = {}
+        self._curves: dict[int, list[Epoch]] = {}
+        """Of trials without an outcome: a list grows where a tuple would be copied with each epoch."""
+        self._news = False
+        self.followed = 0
+        """How many events that were."""
+
+    @property
+    def search(self) -> SearchRecord:
+        """The search's state; the same object as long as nothing has happened."""
+        if self._news:
+            for trial in self._curves:
+                self._settle(trial)
+            self._search = replace(self._search, trials=tuple(self._trials[i] for i in sorted(self._trials)))
+            self._news = False
+        return self._search
+
+    def follow(self, events: Iterable[Event]) -> None:
+        """Go on through these events, which come next."""
+        for event in events:
+            self._follow(event)
+            self.followed += 1
+            self._news = True
+
+    def _follow(self, event: Event) -> None:
         match event["event"]:
-            case "opened":
-                search = replace(search, header=event, attempts=search.attempts + 1, ended=None)
-            case "asked":
-                trials[event["trial"]] = _asked(number, event, trials)
-                search = replace(search, method_seconds=search.method_seconds + event["seconds"], ended=None)
-            case "started":
-                trial = trials[event["trial"]]
-                trials[event["trial"]] = replace(trial, started_at=event["time"], attempts=trial.attempts + 1)
-            case "died":
-                trial = trials[event["trial"]]
-                trials[event["trial"]] = replace(trial, deaths=(*trial.deaths, event["how"]))
-            case "cut":
-                trial = trials[event["trial"]]
-                trials[event["trial"]] = replace(trial, attempts=trial.attempts - 1)
             case "epoch":
-                trial = trials[event["trial"]]
-                trials[event["trial"]] = replace(trial, curve=(*trial.curve, epoch_of(event)))
+                self._curves[event["trial"]].append(epoch_of(event))
+            case "opened":
+                self._search = replace(self._search, header=event, attempts=self._search.attempts + 1, ended=None)
+            case "asked":
+                self._asked(event)
+            case "started":
+                trial = self._trials[event["trial"]]
+                self._trials[event["trial"]] = replace(trial, started_at=event["time"], attempts=trial.attempts + 1)
+            case "died":
+                trial = self._trials[event["trial"]]
+                self._trials[event["trial"]] = replace(trial, deaths=(*trial.deaths, event["how"]))
+            case "cut":
+                trial = self._trials[event["trial"]]
+                self._trials[event["trial"]] = replace(trial, attempts=trial.attempts - 1)
             case "told":
-                trials[event["trial"]] = _told(number, event, trials[event["trial"]])
+                self._settle(event["trial"])
+                del self._curves[event["trial"]]
+                self._trials[event["trial"]] = _told(self.followed, event, self._trials[event["trial"]])
             case "ended":
-                search = replace(search, ended=event, method_seconds=search.method_seconds + event["seconds"])
-    return replace(search, trials=tuple(trials[i] for i in sorted(trials)))
+                seconds = self._search.method_seconds + event["seconds"]
+                self._search = replace(self._search, ended=event, method_seconds=seconds)
 
+    def _asked(self, event: Event) -> None:
+        number, proposal = event["trial"], proposal_of(event)
+        if proposal.parent in self._curves:
+            self._settle(proposal.parent)
+        trial = lineage(number, proposal, self._trials)
+        self._trials[number] = TrialRecord(trial, (), event["time"], asked_as=self.followed, ask_seconds=event["seconds"])
+        self._curves[number] = []
+        self._search = replace(self._search, method_seconds=self._search.method_seconds + event["seconds"], ended=None)
 
-def _asked(number: int, event: Event, trials: Mapping[int, TrialRecord]) -> TrialRecord:
-    trial = lineage(event["trial"], proposal_of(event), trials)
-    return TrialRecord(trial, (), event["time"], asked_as=number, ask_seconds=event["seconds"])
+    def _settle(self, trial: int) -> None:
+        """Bring a running trial's record level with its curve."""
+        if len(self._curves[trial]) > len(self._trials[trial].curve):
+            self._trials[trial] = replace(self._trials[trial], curve=tuple(self._curves[trial]))
 
 
 def lineage(trial_id: int, proposal: Proposal, trials: Mapping[int, TrialRecord]) -> Trial:
@@ -197,6 +266,28 @@ def lineage(trial_id: int, proposal: Proposal, trials: Mapping[int, TrialRecord]
     return Trial(trial_id, parent.trial.config_id, proposal, parent.trial.first_epoch + len(parent.curve))
 
 
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training under one configuration, up to and with this epoch."""
+
+    config: Config
+    last_epoch: int
+
+
+def stages(trial: Trial, trials: Mapping[int, TrialRecord]) -> tuple[Stage, ...]:
+    """Under which configurations the trial's weights were trained, the first one first: one, unless it changed on the way."""
+    line = [trial.id]
+    while (parent := trials[line[-1]].trial.proposal.parent) is not None:
+        line.append(parent)
+    found: list[Stage] = []
+    for known in (trials[number] for number in reversed(line)):
+        config = known.trial.proposal.config
+        if found and found[-1].config == config:
+            found.pop()
+        found.append(Stage(config, known.trial.first_epoch + len(known.curve)))
+    return tuple(found)
+
+
 def _told(number: int, event: Event, record: TrialRecord) -> TrialRecord:
     outcome = Outcome(
         status=Status(event["status"]),
@@ -206,6 +297,7 @@ def _told(number: int, event: Event, record: TrialRecord) -> TrialRecord:
         reason=event["reason"],
         device=event["device"],
         peak_memory_bytes=event["peak_memory_bytes"],
+        trainings=event.get("trainings", 1),
     )
     return replace(record, trial=replace(record.trial, outcome=outcome), told_at=event["time"], told_as=number)
 
@@ -243,6 +335,7 @@ def outcome_fields(outcome: Outcome) -> dict[str, Any]:
         "status": outcome.status.value,
         "loss": outcome.loss,
         "trained_epochs": outcome.trained_epochs,
+        "trainings": outcome.trainings,
         "seconds": round(outcome.seconds, 4),
         "reason": outcome.reason,
         "device": outcome.device,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
@@ -15,7 +15,7 @@ Config = Mapping[str, Value]
 """A configuration: one value for each active hyperparameter and nothing else."""
 
 _Scalar = Annotated[str | bool | int | float, Field(union_mode="smart")]
-_NAME = r"^[A-Za-z][A-Za-z0-9_]{0,62}$"
+_NAME = r"[A-Za-z][A-Za-z0-9_]{0,62}"
 
 
 class Model(BaseModel):
@@ -25,7 +25,7 @@ class Model(BaseModel):
 
 
 class _Conditional(Model):
-    when: dict[str, list[_Scalar]] | None = Field(
+    when: dict[str, Annotated[list[_Scalar], Field(max_length=1000)]] | None = Field(
         default=None,
         description="Active only where each of these other parameters is active and has one of these values.",
     )
@@ -41,6 +41,8 @@ class Categorical(_Conditional):
     def _distinct(self) -> Categorical:
         if len({(type(v), v) for v in self.values}) < len(self.values):
             raise ValueError("values must be distinct")
+        if odd := next((v for v in self.values if isinstance(v, str) and not v.isprintable()), None):
+            raise ValueError(f"the value {odd!r} is not taken: texts are one line without control characters")
         return self
 
     def contains(self, value: object) -> bool:
@@ -53,6 +55,10 @@ class Categorical(_Conditional):
     def levels(self) -> list[Value]:
         """The values that a grid takes."""
         return list(self.values)
+
+    def grid_size(self) -> int:
+        """How many values a grid takes."""
+        return len(self.values)
 
     def nearest(self, value: Any) -> Value:
         """The value itself as one of `values`; a framework's own scalar type is turned into ours."""
@@ -75,6 +81,10 @@ class _Range(_Conditional):
             raise ValueError(f"low must be smaller than high, and {self.low:g} is not smaller than {self.high:g}")
         if self.log and self.low <= 0:
             raise ValueError(f"a log scale needs low > 0, and low is {self.low:g}")
+        if not math.isfinite(self.high / self.low if self.log else self.high - self.low):
+            raise ValueError(
+                f"a range from {self.low:g} to {self.high:g} is too wide to be counted in: bring low and high nearer"
+            )
         step = getattr(self, "step", None)
         if step is not None and self.log:
             raise ValueError("log and step exclude each other: leave one of them out")
@@ -112,6 +122,13 @@ class Int(_Range):
             return list(range(self.low, self.high + 1, self.step))
         return None
 
+    def grid_size(self) -> int | None:
+        """How many values `levels` has, without making those of a step."""
+        if self.grid_points is None and self.step is not None:
+            return (self.high - self.low) // self.step + 1
+        levels = self.levels()
+        return None if levels is None else len(levels)
+
     def nearest(self, value: Any) -> int:
         step = self.step or 1
         steps = round((float(value) - self.low) / step)
@@ -141,6 +158,13 @@ class Float(_Range):
         if self.step is not None:
             return [self._at(i) for i in range(self.steps + 1)]
         return None
+
+    def grid_size(self) -> int | None:
+        """How many values `levels` has, without making those of a step."""
+        if self.grid_points is None and self.step is not None:
+            return self.steps + 1
+        levels = self.levels()
+        return None if levels is None else len(levels)
 
     def _at(self, index: int) -> float:
         assert self.step is not None
@@ -173,16 +197,20 @@ class Space(RootModel[dict[str, Parameter]]):
         return self
 
     def _check(self, name: str, parameter: Categorical | Int | Float) -> None:
-        if not re.match(_NAME, name):
+        if not re.fullmatch(_NAME, name):
             raise ValueError(f"the parameter name {name!r} must be a letter followed by letters, digits or _ (at most 63)")
         for other, values in (parameter.when or {}).items():
-            if other not in self.root:
-                raise ValueError(f"{name}.when names {other!r}, which is none of the space's parameters: {', '.join(self.root)}")
-            if other == name:
-                raise ValueError(f"{name}.when names {name!r} itself")
-            for value in values:
-                if not self.root[other].contains(value):
-                    raise ValueError(f"{name}.when asks for {other} = {value!r}, which {other} never takes")
+            self.check_condition(name, other, values)
+
+    def check_condition(self, name: str, other: str, values: list[Value]) -> None:
+        """ValueError where the parameter `name` cannot be made to depend on these values of `other`."""
+        if other not in self.root:
+            raise ValueError(f"{name}.when names {other!r}, which is none of the space's parameters: {', '.join(self.root)}")
+        if other == name:
+            raise ValueError(f"{name}.when names {name!r} itself")
+        for value in values:
+            if not self.root[other].contains(value):
+                raise ValueError(f"{name}.when asks for {other} = {value!r}, which {other} never takes")
 
     def __iter__(self) -> Iterator[str]:  # type: ignore[override]
         return iter(self.root)
@@ -232,15 +260,21 @@ class Space(RootModel[dict[str, Parameter]]):
         """The values that a grid takes of each parameter; a ValueError names a range that says neither step nor grid_points."""
         levels: dict[str, list[Value]] = {}
         for name, parameter in self.root.items():
-            values = parameter.levels()
-            if values is None:
-                raise ValueError(f"{name} is a range without step or grid_points")
-            levels[name] = values
+            levels[name] = _known(name, parameter.levels())
         return levels
 
     def grid_size(self) -> int:
         """How many combinations the full product has, inactive parameters counted."""
-        return math.prod(len(v) for v in self.grid_levels().values())
+        return math.prod(_known(name, parameter.grid_size()) for name, parameter in self.root.items())
+
+
+_T = TypeVar("_T")
+
+
+def _known(name: str, of_a_grid: _T | None) -> _T:
+    if of_a_grid is None:
+        raise ValueError(f"{name} is a range without step or grid_points")
+    return of_a_grid
 
 
 def _plain(value: Any) -> Any:

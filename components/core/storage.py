@@ -9,6 +9,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
@@ -313,7 +314,9 @@ class S3Store:
         return S3Journal(self, name)
 
     def journal_lines(self, name: str) -> list[bytes]:
-        return [self.read(n) for n in self.names(name + "/")]
+        names = self.names(name + "/")
+        with ThreadPoolExecutor(READERS) as pool:
+            return list(pool.map(self.read, names))
 
     def journals(self, prefix: str) -> list[str]:
         return sorted({n.rpartition("/")[0] for n in self.names(prefix) if n.rpartition("/")[0].endswith(".jsonl")})
@@ -360,6 +363,8 @@ class S3Store:
         return StudyError(f"The store {self.uri} cannot be used ({kind}: {said}): {remedy}.")
 
 
+READERS = 16
+"""Objects of a journal that are read at the same time: each is small, and what takes time is the way there."""
 OUTAGE_PATIENCE_SECONDS = 120.0
 """How long a call is made again where the store has answered before: a search survives a store that is away for a moment."""
 FIRST_PATIENCE_SECONDS = 5.0
@@ -439,7 +444,8 @@ def _s3_client() -> Any:
     except ImportError:
         raise StudyError("s3:// needs boto3: pip install 'tuneoff[s3]'.") from None
     # The library's own retries are few: it has a quota of them, which a store that fails half of the calls uses up.
-    config = Config(retries={"total_max_attempts": 2, "mode": "standard"}, connect_timeout=5, read_timeout=20)
+    retries = {"total_max_attempts": 2, "mode": "standard"}
+    config = Config(retries=retries, connect_timeout=5, read_timeout=20, max_pool_connections=READERS)
     try:
         return boto3.session.Session().client("s3", config=config)
     except (BotoCoreError, ValueError) as error:

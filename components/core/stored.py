@@ -6,13 +6,13 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from . import layout
 from .changes import changes
-from .errors import CellFailed, RecordError, ReplayError, StudyError
+from .errors import CellFailed, RecordError, ReplayError, StudyError, plain
 from .prepared import Prepared
 from .record import SearchRecord, read_search
 from .space import Model
@@ -39,6 +39,13 @@ class Retraining(Model):
     seconds: float
 
 
+class Period(Model):
+    """Epochs of a retraining under one configuration, up to and with `last_epoch`."""
+
+    config: dict[str, Any]
+    last_epoch: int
+
+
 class Evaluation(Model):
     """What the evaluator found of a cell: its incumbent over all seeds, trained anew and scored on the test images once."""
 
@@ -47,6 +54,7 @@ class Evaluation(Model):
     seed: int  # the search that found the incumbent
     trial: int
     config: dict[str, Any]
+    schedule: list[Period] = []  # where the configuration was changed while the incumbent trained: all of them, in turn
     epochs: int
     validation: dict[str, float]  # the trial's metrics at the epoch that counted, as the search saw them
     retrainings: list[Retraining] = Field(min_length=1)
@@ -64,6 +72,14 @@ class Failure(Model):
     time: float
 
 
+class Delivered(Model):
+    """How many of a cell's ended trials the tracking server was known to have when something was last sent to it."""
+
+    trials: int = Field(ge=0)
+    trouble: str | None  # why no more than these, where the server could not be used
+    time: float
+
+
 @dataclass(frozen=True)
 class CellResult:
     """All that the store knows of one cell; nothing is None only because something else is missing."""
@@ -72,6 +88,12 @@ class CellResult:
     searches: tuple[SearchRecord, ...]  # one per seed of the study, empty ones included
     evaluation: Evaluation | None
     failures: tuple[Failure, ...]
+    delivered: Delivered | None = None  # None where nothing was ever sent
+
+    @property
+    def backlog(self) -> int:
+        """How many ended trials the tracking server is not known to have."""
+        return max(0, sum(len(s.told) for s in self.searches) - (self.delivered.trials if self.delivered else 0))
 
 
 @dataclass(frozen=True)
@@ -155,7 +177,7 @@ def read_study(store: Store) -> StudyResult:
         created_at=holder.created_at,
         study=study,
         cells=tuple(read_cell(store, study, cell) for cell in study.cells),
-        prepared={d.name: p for d in study.datasets if (p := _read_prepared(store, d.name))},
+        prepared={d.name: p for d in study.datasets if (p := read_prepared(store, d.name))},
         stopping=requested(store),
     )
 
@@ -169,21 +191,40 @@ def read_cell(store: Store, study: Study, cell: Cell) -> CellResult:
         except RecordError as error:
             searches.append(SearchRecord(cell.dataset, cell.method.label, seed))
             damaged.append(Failure(step="record", reason=f"seed {seed}: {error}", time=0.0))
-    return CellResult(cell, tuple(searches), read_evaluation(store, cell), (*read_failures(store, cell), *damaged))
+    failures = (*read_failures(store, cell), *damaged)
+    return CellResult(cell, tuple(searches), read_evaluation(store, cell), failures, read_delivered(store, cell))
 
 
 def read_evaluation(store: Store, cell: Cell) -> Evaluation | None:
-    """The cell's evaluation; None where there is none yet."""
-    try:
-        return Evaluation.model_validate_json(store.read(layout.evaluation(cell.dataset, cell.method.label) + "evaluation.json"))
-    except FileNotFoundError:
-        return None
+    """The cell's evaluation; None where there is none yet, or a damaged one, which is made anew."""
+    return _read(store, layout.evaluation(cell.dataset, cell.method.label) + "evaluation.json", Evaluation)
+
+
+def read_delivered(store: Store, cell: Cell) -> Delivered | None:
+    """What the tracking server was last known to have of the cell; None where nobody noted it, or the note is damaged."""
+    return _read(store, layout.delivered(cell.dataset, cell.method.label), Delivered)
+
+
+def write_delivered(store: Store, cell: Cell, delivered: Delivered) -> None:
+    """Note what the tracking server has of the cell, for whoever looks at the store alone."""
+    store.write(layout.delivered(cell.dataset, cell.method.label), delivered.model_dump_json().encode())
 
 
 def read_failures(store: Store, cell: Cell) -> list[Failure]:
     """Why the cell has no (whole) result: failures of its data set's preparation and of its own steps."""
     folders = [f"failures/{cell.dataset}/{label}/" for label in ("all", cell.method.label)]
-    return [Failure.model_validate_json(store.read(name)) for folder in folders for name in store.names(folder)]
+    return [failure for folder in folders for name in store.names(folder) if (failure := _read_failure(store, name))]
+
+
+def _read_failure(store: Store, name: str) -> Failure | None:
+    """The note; None where its step has succeeded meanwhile. A damaged one still says that something failed."""
+    try:
+        return Failure.model_validate_json(store.read(name))
+    except FileNotFoundError:
+        return None
+    except ValidationError:
+        step = name.rpartition("/")[2].removesuffix(".json")
+        return Failure(step=step, reason=f"{name}, which says why, is damaged", time=0.0)
 
 
 def write_failure(store: Store, name: str, step: str, error: BaseException) -> None:
@@ -194,15 +235,24 @@ def write_failure(store: Store, name: str, step: str, error: BaseException) -> N
     detail = "" if known else "".join(traceback.format_exception(error))[-4000:]
     reason = str(error) or type(error).__name__
     reason = reason if known else f"{type(error).__name__}: {reason}"
-    note = Failure(step=step, reason=reason, detail=detail, time=time.time()).model_dump_json(indent=1).encode()
+    note = Failure(step=step, reason=plain(reason), detail=plain(detail), time=time.time()).model_dump_json(indent=1).encode()
     try:
         store.write(name, note)
     except (OSError, StudyError) as second:  # the store itself may be what failed: the step shall end with its own reason
         print(f"{name} could not be written: {second}", file=sys.stderr, flush=True)
 
 
-def _read_prepared(store: Store, dataset: str) -> Prepared | None:
+def read_prepared(store: Store, dataset: str) -> Prepared | None:
+    """What was prepared of a data set; None where there is nothing yet, or a damaged file, which is made anew."""
+    return _read(store, layout.prepared(dataset) + "dataset.json", Prepared)
+
+
+Kept = TypeVar("Kept", bound=BaseModel)
+
+
+def _read(store: Store, name: str, kind: type[Kept]) -> Kept | None:
+    """The file's contents; None where it is missing or damaged: all but the record and the study can be made again."""
     try:
-        return Prepared.model_validate_json(store.read(layout.prepared(dataset) + "dataset.json"))
-    except FileNotFoundError:
+        return kind.model_validate_json(store.read(name))
+    except (FileNotFoundError, ValidationError):
         return None

@@ -19,7 +19,7 @@ Positive = Annotated[int, Field(ge=1)]
 
 def _name_of(path: str) -> str:
     stem = path.rsplit("/", 1)[-1].removesuffix(".npz").lower()
-    return re.sub(r"[^a-z0-9_.-]+", "-", stem).strip("_.-")[:40] or "data"
+    return re.sub(r"[^a-z0-9_.-]+", "-", stem).strip("_.-")[:40].rstrip("_.-") or "data"
 
 
 class Subset(Model):
@@ -67,10 +67,16 @@ class Split(Model):
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
+def _label_of(method: str) -> str:
+    """The name itself; the class's name in lower case with hyphens for module:Class."""
+    class_name = method.partition(":")[2]
+    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", class_name).lower().strip("_")[:40] if class_name else method
+
+
 class MethodChoice(Model):
     """A method of the registry, its settings, and the label under which it stands in the tables."""
 
-    name: str
+    name: str = Field(description="A method that `tuneoff methods` lists, or module:Class of your own.")
     label: Name
     settings: dict[str, Any] = Field(default_factory=dict)
 
@@ -81,7 +87,7 @@ class MethodChoice(Model):
         if isinstance(data, str):
             data = {"name": data}
         if isinstance(data, dict) and "label" not in data and isinstance(data.get("name"), str):
-            return {**data, "label": data["name"]}
+            return {**data, "label": _label_of(data["name"])}
         return data
 
 
@@ -153,8 +159,8 @@ class Evaluation(Model):
 
 
 Step = Literal["data_prep", "tuner", "evaluator", "reporter"]
-Cores = Annotated[str, Field(pattern=r"^\d+(\.\d+)?$|^\d+m$")]
-Amount = Annotated[str, Field(pattern=r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|K|M|G|T)?$")]
+Cores = Annotated[str, Field(pattern=r"^[0-9]{1,4}(\.[0-9]{1,3})?$|^[0-9]{1,7}m$")]
+Amount = Annotated[str, Field(pattern=r"^[0-9]{1,15}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|K|M|G|T)?$")]
 Gpus = Annotated[int, Field(ge=0, le=64)]
 Retries = Annotated[int, Field(ge=0, le=10)]
 
@@ -177,11 +183,11 @@ class Resources(Model):
     cpu: Cores | None = None
     memory: Amount | None = None
     gpu: Gpus = Field(default=0, description="GPUs of each step that trains: tuner and evaluator.")
-    gpu_type: str = "nvidia.com/gpu"
+    gpu_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,98}[A-Za-z0-9]$")] = "nvidia.com/gpu"
     workers: Annotated[int, Field(ge=1, le=256)] | None = Field(
         default=None, description="Searches (seeds) of a tuner step that run side by side; by default what the cores allow."
     )
-    hang_seconds: Annotated[float, Field(ge=60)] = Field(
+    hang_seconds: Annotated[float, Field(ge=60, le=1_000_000)] = Field(
         default=3600.0, description="A worker that says nothing for so long hangs: it is killed, and its trial tried again."
     )
     retries: Retries = 1
@@ -235,6 +241,11 @@ class Study(Model):
             doubled = sorted({str(n) for n in names if names.count(n) > 1})  # type: ignore[arg-type]
             if doubled:
                 raise ValueError(f"{what} must be distinct, and {', '.join(doubled)} stands there more than once")
+        if self.budget.epochs is not None and self.budget.epochs < self.full_epochs:
+            raise ValueError(
+                f"budget.epochs = {self.budget.epochs} does not pay for one full training of {self.trainings} folds ×"
+                f" epochs_per_trial = {self.full_epochs}"
+            )
         return self
 
     @property
@@ -251,6 +262,16 @@ class Study(Model):
             if (cell.dataset, cell.method.label) == (dataset, label):
                 return cell
         raise ValueError(f"{dataset}/{label} is no cell of the study; its cells are {', '.join(c.name for c in self.cells)}")
+
+    @property
+    def trainings(self) -> int:
+        """Models that a trial trains: one, or one a fold."""
+        return self.split.folds or 1
+
+    @property
+    def full_epochs(self) -> int:
+        """What a full training of a configuration costs the budget."""
+        return self.budget.epochs_per_trial * self.trainings
 
     @property
     def experiment(self) -> str:

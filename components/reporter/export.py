@@ -1,4 +1,4 @@
-"""Trials and curves as tables for other programs: CSV and Parquet."""
+"""Trials and their epochs as tables for other programs: data frames, CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ from typing import Any
 import pandas as pd
 
 from ..core.space import Categorical, Float, Int, Space
-from .numbers import TrialRow
+from ..core.stored import StudyResult
+from .numbers import METRICS, TrialRow
 
 _WHOLE = "Int64"
 _COLUMNS: dict[str, str] = {
@@ -57,12 +58,29 @@ def trials_frame(rows: Sequence[TrialRow], space: Space) -> pd.DataFrame:
     return pd.DataFrame(fields)
 
 
+def epochs_frame(result: StudyResult) -> pd.DataFrame:
+    """One row an epoch that was trained, by cell, seed, trial and epoch; a metric that is no finite number is missing."""
+    trained = [(s, t, e) for cell in result.cells for s in cell.searches for t in s.trials for e in t.curve]
+    metrics = dict.fromkeys([*METRICS, *(name for _, _, e in trained for name in e.metrics)])
+    return pd.DataFrame(
+        {
+            "dataset": _series([s.dataset for s, _, _ in trained], "str"),
+            "method": _series([s.method for s, _, _ in trained], "str"),
+            "seed": _series([s.seed for s, _, _ in trained], _WHOLE),
+            "trial": _series([t.trial.id for _, t, _ in trained], _WHOLE),
+            "epoch": _series([e.number for _, _, e in trained], _WHOLE),
+            **{name: _series([e.metrics.get(name) for _, _, e in trained], "float64") for name in metrics},
+            "seconds": _series([e.seconds for _, _, e in trained], "float64"),
+        }
+    )
+
+
 def csv(frame: pd.DataFrame) -> bytes:
     """The table as CSV (UTF-8). Texts that a spreadsheet would run as a formula are given an apostrophe; numbers stay numbers."""
     safe = frame.copy()
     for name in safe.columns:
         if pd.api.types.is_string_dtype(safe[name].dtype):
-            safe[name] = safe[name].map(_guarded, na_action="ignore")
+            safe[name] = safe[name].map(guarded, na_action="ignore")
     return safe.to_csv(index=False, lineterminator="\n").encode()
 
 
@@ -94,5 +112,7 @@ def _text(value: Any) -> str | None:
     return value if value is None or isinstance(value, str) else json.dumps(value)
 
 
-def _guarded(text: str) -> str:
-    return "'" + text if text.startswith(_FORMULA) else text
+def guarded(text: str) -> str:
+    """The text, with an apostrophe before it where a spreadsheet would run it as a formula."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")  # a bare CR is not quoted, and would begin a row
+    return "'" + lines if text.startswith(_FORMULA) else lines

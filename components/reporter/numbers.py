@@ -40,7 +40,7 @@ class TrialRow(Model):
     first_epoch: int  # epochs that the parent had trained
     target_epoch: int
     epochs: int  # epochs reached, the parent's included
-    trained_epochs: int  # epochs trained in this trial
+    trained_epochs: int  # epochs trained in this trial, of every fold's model
     objective: float | None  # the study's metric, in its own direction
     counted_epoch: int | None  # the epoch whose metrics are given
     accuracy: float | None
@@ -92,7 +92,7 @@ def trial_row(search: SearchRecord, record: TrialRecord, goal: Goal) -> TrialRow
         first_epoch=trial.first_epoch,
         target_epoch=trial.proposal.target_epoch,
         epochs=trial.first_epoch + len(record.curve),
-        trained_epochs=len(record.curve),
+        trained_epochs=outcome.trained_epochs if outcome else len(record.curve),
         objective=None if loss is None else goal.sign * loss,
         counted_epoch=epoch.number if epoch else None,
         **metrics,

@@ -10,11 +10,13 @@ class Budget:
     """Trials are configurations started, epochs are epochs trained, seconds are of training and of the method itself.
 
     A trial reserves its epochs when it starts and gives back what it did not use. Nothing is truncated: a trial that does
-    not fit is refused whole, and the seconds only decide whether another trial starts.
+    not fit is refused whole, and the seconds only decide whether another trial starts. With cross-validation a trial trains
+    k models, and each of their epochs counts.
     """
 
-    def __init__(self, limits: Limits) -> None:
+    def __init__(self, limits: Limits, trainings: int = 1) -> None:
         self.limits = limits
+        self.trainings = trainings
         self._trials = 0
         self._epochs = 0
         self._seconds = 0.0
@@ -37,8 +39,9 @@ class Budget:
             return f"all {limits.trials} trials of the budget are used"
         if limits.epochs is not None:
             free = limits.epochs - self._epochs - sum(self._reserved.values())
-            if trial.asked_epochs > free:
-                return f"the next trial wants {trial.asked_epochs} epochs, and {free} of {limits.epochs} are left"
+            wanted = self._epochs_of(trial)
+            if wanted > free:
+                return f"the next trial wants {wanted} epochs, and {free} of {limits.epochs} are left"
         if limits.seconds is not None and self.spent.seconds >= limits.seconds:
             return f"all {limits.seconds:g} seconds of the budget are used"
         return None
@@ -46,7 +49,10 @@ class Budget:
     def start(self, trial: Trial) -> None:
         """Count a trial that starts, and reserve its epochs."""
         self._trials += trial.proposal.parent is None
-        self._reserved[trial.id] = trial.asked_epochs
+        self._reserved[trial.id] = self._epochs_of(trial)
+
+    def _epochs_of(self, trial: Trial) -> int:
+        return trial.asked_epochs * self.trainings
 
     def charge(self, trial: Trial, outcome: Outcome) -> None:
         """Count what a trial used, and free what it did not."""

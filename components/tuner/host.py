@@ -14,6 +14,9 @@ from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId, Wait
 from .processes import Child, ChildDied
 from .registry import find
 
+ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
+"""What a method's process needs to be the same each time, and to leave the cores and the GPU to the training."""
+
 
 class MethodFailed(Exception):
     """The method itself raised, or its process died: the search cannot go on. The message is the method's own."""
@@ -25,8 +28,7 @@ class HostedMethod:
     def __init__(self, name: str, settings: Mapping[str, Any], problem: Problem, log: Path) -> None:
         self._name = name
         self.seconds = 0.0
-        environment = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
-        self._child = Child(f"{__name__}:serve", environment, log)
+        self._child = Child(f"{__name__}:serve", ENVIRONMENT, log)
         self._call("build", name, dict(settings), problem)
 
     def ask(self) -> Proposal | Wait | Done:
@@ -63,7 +65,7 @@ def serve(pipe: Connection) -> None:
         began = time.perf_counter()
         try:
             if verb == "build":
-                method = _build(*arguments)
+                method = build(*arguments)
                 answer = None
             else:
                 answer = getattr(method, verb)(*arguments)
@@ -74,7 +76,8 @@ def serve(pipe: Connection) -> None:
         pipe.send(reply)
 
 
-def _build(name: str, settings: dict[str, Any], problem: Problem) -> Any:
+def build(name: str, settings: dict[str, Any], problem: Problem) -> Any:
+    """The method in this process, after the global random states are seeded."""
     import numpy as np
 
     random.seed(problem.seed)

@@ -9,7 +9,7 @@ from contextlib import closing
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Protocol
 
-from ..core.errors import ReplayError
+from ..core.errors import ReplayError, plain
 from ..core.problem import (
     Checkpoint,
     Done,
@@ -269,7 +269,7 @@ class Search:
         goes_on = epoch.number < trial.proposal.target_epoch and _not_finite(epoch, self.goal.metric) is None
         if goes_on and self.spec.stop_rule:
             goes_on = self.method.goes_on(trial.id, epoch)
-        self.record.append("epoch", trial=trial.id, goes_on=goes_on, **epoch_fields(epoch))
+        self.record.append_soon("epoch", trial=trial.id, goes_on=goes_on, **epoch_fields(epoch))  # the next one trains meanwhile
         self._note(trial.id, epoch, goes_on)
         return goes_on
 
@@ -285,9 +285,10 @@ class Search:
             curve,
             loss_of(self.goal, curve) if scored else None,
             round(seconds, 4),
-            reason,
+            None if reason is None else plain(reason),
             self.objective.device,
             self.objective.peak_memory_bytes,
+            self.budget.trainings,
         )
 
     def _end(self, trial: Trial, outcome: Outcome) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
+
 from ..core.errors import StudyError
+from .own import is_own, own_method, registered
 from .spec import FailedRule, MethodSpec
 
 REGISTRY: dict[str, MethodSpec] = {
@@ -22,6 +25,19 @@ REGISTRY: dict[str, MethodSpec] = {
             check="grid:check",
             failed=FailedRule.UNTOLD,
             beats_random=False,
+        ),
+        MethodSpec(
+            name="sklearn-random",
+            target="grid:Random",
+            settings="grid:RandomSettings",
+            summary="Independent draws: scikit-learn's ParameterSampler. Without repeats where no parameter is a range.",
+            source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
+            when="As a baseline: what RandomizedSearchCV draws.",
+            framework="scikit-learn",
+            package="sklearn",
+            extra="grid",
+            failed=FailedRule.UNTOLD,
+            parallel=True,
         ),
         MethodSpec(
             name="sklearn-halving",
@@ -48,6 +64,7 @@ REGISTRY: dict[str, MethodSpec] = {
             framework="keras-tuner",
             package="keras_tuner",
             extra="keras-tuner",
+            parallel=True,
         ),
         MethodSpec(
             name="keras-tuner-hyperband",
@@ -61,6 +78,33 @@ REGISTRY: dict[str, MethodSpec] = {
             extra="keras-tuner",
             fidelity=True,
             warm_start=True,
+            parallel=True,
+        ),
+        MethodSpec(
+            name="keras-tuner-bayes",
+            target="keras_tuner:Bayes",
+            settings="keras_tuner:BayesSettings",
+            summary="A Gaussian process and a lower confidence bound: KerasTuner's BayesianOptimization oracle.",
+            source="Snoek, Larochelle and Adams, Practical Bayesian optimization, NeurIPS 25, 2012",
+            when="To see what KerasTuner's users get; it is slow beside the other Gaussian processes.",
+            parallel=True,
+            framework="keras-tuner",
+            package="keras_tuner",
+            extra="keras-tuner",
+        ),
+        MethodSpec(
+            name="keras-tuner-grid",
+            target="keras_tuner:Grid",
+            settings="keras_tuner:GridSettings",
+            summary="All combinations of the space's levels, the last parameter changing first: KerasTuner's GridSearch oracle.",
+            source="KerasTuner, keras_tuner.oracles.GridSearchOracle",
+            when="To compare with KerasTuner's own grid; the order is fixed, and a part of it stays in its first corner.",
+            check="keras_tuner:check_grid",
+            parallel=True,
+            beats_random=False,
+            framework="keras-tuner",
+            package="keras_tuner",
+            extra="keras-tuner",
         ),
         # scikit-optimize
         MethodSpec(
@@ -74,6 +118,33 @@ REGISTRY: dict[str, MethodSpec] = {
             package="skopt",
             extra="skopt",
             failed=FailedRule.PENALTY,
+            parallel=True,
+        ),
+        MethodSpec(
+            name="skopt-forest",
+            target="skopt:Forest",
+            settings="skopt:ForestSettings",
+            summary="Extra trees (or a random forest) and expected improvement: scikit-optimize's forest_minimize.",
+            source="Hutter, Hoos and Leyton-Brown, Sequential model-based optimization (SMAC), LION 5, 2011",
+            when="Many categories, and more trials than a Gaussian process can take.",
+            framework="scikit-optimize",
+            package="skopt",
+            extra="skopt",
+            failed=FailedRule.PENALTY,
+            parallel=True,
+        ),
+        MethodSpec(
+            name="skopt-gbrt",
+            target="skopt:BoostedTrees",
+            settings="skopt:BayesSettings",
+            summary="Boosted quantile trees and expected improvement: scikit-optimize's gbrt_minimize.",
+            source="scikit-optimize, skopt.gbrt_minimize",
+            when="As skopt-forest, where the losses are noisy: it models quantiles, not a mean.",
+            framework="scikit-optimize",
+            package="skopt",
+            extra="skopt",
+            failed=FailedRule.PENALTY,
+            parallel=True,
         ),
         # hyperopt
         MethodSpec(
@@ -191,6 +262,20 @@ REGISTRY: dict[str, MethodSpec] = {
             parallel=True,
         ),
         # cmaes
+        MethodSpec(
+            name="catcma",
+            target="cmaes:CatCma",
+            settings="cmaes:CatCmaSettings",
+            summary="An evolution strategy over categories, whole and real numbers at once: cmaes' CatCMAwM.",
+            source="Hamano et al., CatCMA with margin, GECCO 2025",
+            when="Hundreds of trials in a mixed space, a generation of them side by side.",
+            framework="cmaes",
+            package="cmaes",
+            extra="cmaes",
+            check="cmaes:check",
+            parallel=True,
+            beats_random=False,
+        ),
         # SMAC3
         MethodSpec(
             name="smac-bb",
@@ -276,8 +361,114 @@ REGISTRY: dict[str, MethodSpec] = {
             parallel=True,
         ),
         # Nevergrad
+        MethodSpec(
+            name="nevergrad-ngopt",
+            target="nevergrad:Nevergrad",
+            settings="nevergrad:NevergradSettings",
+            summary="Nevergrad's NGOpt, which chooses an algorithm by space and budget; or one of five others by name.",
+            source="Bennet et al., Nevergrad: black-box optimization platform, SIGEVOlution 14, 2021",
+            when="There are hundreds of trials, and no model of the space is wanted.",
+            framework="nevergrad",
+            package="nevergrad",
+            extra="nevergrad",
+            failed=FailedRule.PENALTY,
+            parallel=True,
+            beats_random=False,
+        ),
         # FLAML
+        MethodSpec(
+            name="flaml-cfo",
+            target="flaml_tune:Cfo",
+            settings="flaml_tune:FlamlSettings",
+            summary="A local search that starts again where it gets stuck: FLAML's CFO.",
+            source="Wu, Wang and Huang, Frugal optimization for cost-related hyperparameters, AAAI 35, 2021",
+            when="A cheap configuration is known to start from, and the way from there is smooth.",
+            framework="flaml",
+            package="flaml",
+            extra="flaml",
+            check="flaml_tune:check",
+            parallel=True,
+            beats_random=False,
+        ),
+        MethodSpec(
+            name="flaml-blendsearch",
+            target="flaml_tune:Blend",
+            settings="flaml_tune:FlamlSettings",
+            summary="Local searches that a global one (Optuna's TPE) starts: FLAML's BlendSearch.",
+            source="Wang, Wu, Huang and Saied, Economical hyperparameter optimization with blended search strategy, ICLR 2021",
+            when="As flaml-cfo, where the space has several good regions.",
+            framework="flaml",
+            package="flaml",
+            extra="flaml",
+            check="flaml_tune:check",
+            parallel=True,
+            beats_random=False,
+        ),
         # Ray Tune
+        MethodSpec(
+            name="ray-random",
+            target="ray_tune:Random",
+            settings="ray_tune:RandomSettings",
+            summary="Independent draws: Ray Tune's BasicVariantGenerator, run by Ray.",
+            source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
+            when="As the baseline of Ray Tune's other methods: it shows what running under Ray costs.",
+            framework="ray",
+            package="ray",
+            extra="ray",
+            beats_random=False,
+        ),
+        MethodSpec(
+            name="ray-asha",
+            target="ray_tune:Asha",
+            settings="ray_tune:AshaSettings",
+            summary="Random draws of which the worse are stopped at rungs: Ray Tune's ASHAScheduler, run by Ray.",
+            source="Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020",
+            when="Bad configurations show early; with one trial at a time it never waits for a rung to fill.",
+            framework="ray",
+            package="ray",
+            extra="ray",
+            check="ray_tune:check_asha",
+            stop_rule=True,
+        ),
+        MethodSpec(
+            name="ray-hyperband",
+            target="ray_tune:Hyperband",
+            settings="ray_tune:HyperbandSettings",
+            summary="Successive halving over several brackets, paused and continued: Ray Tune's HyperBandScheduler, run by Ray.",
+            source="Li et al., Hyperband, JMLR 18, 2018",
+            when="As keras-tuner-hyperband, where continued trials should keep their optimizer's state.",
+            framework="ray",
+            package="ray",
+            extra="ray",
+            fidelity=True,
+            warm_start=True,
+        ),
+        MethodSpec(
+            name="ray-pbt",
+            target="ray_tune:Pbt",
+            settings="ray_tune:PbtSettings",
+            summary="A population whose worst copy the best one's weights and change: Ray Tune's PopulationBasedTraining.",
+            source="Jaderberg et al., Population based training of neural networks, arXiv:1711.09846, 2017",
+            when="A schedule of learning rate or dropout is worth more than one good value.",
+            framework="ray",
+            package="ray",
+            extra="ray",
+            check="ray_tune:check_pbt",
+            fidelity=True,
+            warm_start=True,
+            mutates=True,
+        ),
+        MethodSpec(
+            name="ray-bayesopt",
+            target="ray_tune:BayesOpt",
+            settings="ray_tune:BayesSettings",
+            summary="A Gaussian process over real numbers and an upper confidence bound: Ray Tune's BayesOptSearch, run by Ray.",
+            source="Nogueira, bayesian-optimization, 2014; Srinivas et al., Gaussian process optimization, ICML 2010",
+            when="Most parameters are real numbers; categories and steps are rounded from a stretch of them.",
+            framework="ray",
+            package="ray",
+            extra="ray",
+        ),
         # Systems that train models of their own
         # In environments of their own
         MethodSpec(
@@ -334,7 +525,7 @@ REGISTRY: dict[str, MethodSpec] = {
             target="neps:PriorBand",
             settings="neps:PriorBandSettings",
             summary="Hyperband that also draws around the user's own values and around the best trial: NePS's PriorBand.",
-            source="Mallik et al., PriorBand: practical hyperparameter optimization in the age of deep learning, NeurIPS 2023",
+            source="Mallik et al., PriorBand: practical HPO in the age of deep learning, NeurIPS 36, 2023",
             when="You have an idea of good values, and early epochs tell good from bad.",
             framework="neural-pipeline-search",
             package="neps",
@@ -349,7 +540,7 @@ REGISTRY: dict[str, MethodSpec] = {
             target="neps:FreezeThaw",
             settings="neps:FreezeThawSettings",
             summary="One epoch at a time for whichever learning curve promises most, by a pre-trained model of curves: ifBO.",
-            source="Rakotoarison et al., In-context freeze-thaw Bayesian optimization, ICML 41, 2024",
+            source="Rakotoarison et al., In-context freeze-thaw Bayesian optimization for HPO, ICML 41, 2024",
             when="The budget is epochs, and the machine may download ifBO's model once.",
             framework="neural-pipeline-search",
             package="neps",
@@ -379,14 +570,30 @@ SHORT = {"grid": "sklearn-grid", "random": "keras-tuner-random", "bayes": "skopt
 """Short names of the paper's four methods."""
 
 
+LONGEST = 60
+"""So much of an unknown name is quoted."""
+
+
 def names() -> list[str]:
-    """All names that a study file may give a method, the short ones first."""
-    return [*SHORT, *REGISTRY]
+    """All names that a study file may give a method, the short ones first; beside them, module:Class."""
+    return [*SHORT, *REGISTRY, *registered()]
 
 
 def find(name: str) -> MethodSpec:
-    """The registry line of a method; StudyError with those that there are where there is none."""
+    """What is known of a method: a registry line, an entry point's class, or module:Class. StudyError where there is none."""
     full = SHORT.get(name, name)
     if full in REGISTRY:
         return REGISTRY[full]
-    raise StudyError(f"{name!r} is no method: choose one of {', '.join(names())}.")
+    if is_own(name):
+        return own_method(name, name)
+    if name in registered():
+        return own_method(name, registered()[name])
+    raise StudyError(f"{unknown(name)}.")
+
+
+def unknown(name: str) -> str:
+    """A clause for a name that is none, with those that are near."""
+    shown = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    near = get_close_matches(shown.lower(), names(), 3, 0.6)
+    hint = f" (did you mean {' or '.join(near)}?)" if near else ""
+    return f"{shown!r} is no method{hint}: `tuneoff methods` lists them, and module:Class names one of your own"

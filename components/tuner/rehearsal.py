@@ -248,7 +248,7 @@ def rehearse(study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs:
         ready = time.monotonic()
         record = Writer(FileJournal(Path(scratch, "events.jsonl")))
         try:
-            actor, purse = _Actor(costs, pace), Budget(budget.limits)
+            actor, purse = _Actor(costs, pace), Budget(budget.limits, study.trainings)
 
             def stopping() -> bool:
                 late = time.monotonic() - ready > patience_seconds

@@ -6,12 +6,14 @@ import importlib
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
+from operator import attrgetter
 from typing import Any, cast
 
 from pydantic import BaseModel
 
 from ..core.extras import importable
 from ..core.problem import Method, Problem
+from ..core.space import Categorical, Space
 from ..core.study import Study
 
 MAIN = "main"
@@ -36,7 +38,7 @@ class Determinism(StrEnum):
 
 @dataclass(frozen=True)
 class MethodSpec:
-    """A registry line. `target`, `settings` and `check` are "module:name" within methods/, imported when used."""
+    """A registry line. `target`, `settings` and `check` are "module:name" within `home`, imported when used."""
 
     name: str
     target: str
@@ -49,8 +51,10 @@ class MethodSpec:
     extra: str  # pip install 'tuneoff[extra]'
     check: str | None = None  # (study, settings) -> sentences why this method cannot do this study
     environment: str = MAIN  # the virtual environment that holds it, where its framework does not go with all others
+    home: str = ".methods"  # the package of target, settings and check; "" for a user's own module
     fidelity: bool = False  # asks for less than the full epochs
     warm_start: bool = False  # continues trials: their weights are kept
+    mutates: bool = False  # a trial that continues another may have another configuration
     stop_rule: bool = False  # is asked after every epoch whether training goes on
     conditional: bool = True  # knows conditional spaces
     log: bool = True
@@ -84,17 +88,28 @@ class MethodSpec:
 
     def settings_model(self) -> type[BaseModel]:
         """The pydantic model of the method's settings."""
-        return cast(type[BaseModel], _named(self.settings))
+        return cast(type[BaseModel], self._named(self.settings))
 
     def refusals(self, study: Study, settings: BaseModel) -> list[str]:
         """Sentences that say why the method cannot do this study; empty where it can."""
-        return list(_named(self.check)(study, settings)) if self.check else []
+        own = list(self._named(self.check)(study, settings)) if self.check else []
+        return own or self._unknown(study.space)
+
+    def _unknown(self, space: Space) -> list[str]:
+        """What the space has that the method's spec does not know."""
+        ranges = {name: p for name, p in space.items() if not isinstance(p, Categorical)}
+        found = {
+            "conditional parameters (when)": [] if self.conditional else [name for name, p in space.items() if p.when],
+            "logarithmic scales (log)": [] if self.log else [name for name, p in ranges.items() if p.log],
+            "steps (step)": [] if self.step else [name for name, p in ranges.items() if p.step is not None],
+        }
+        return [f"{self.name} knows no {what}, and {', '.join(named)} would need them." for what, named in found.items() if named]
 
     def build(self, problem: Problem, settings: dict[str, Any]) -> Method:
         """The method, ready to be asked; imports its framework."""
-        return cast(Method, _named(self.target)(problem, self.settings_model().model_validate(settings)))
+        return cast(Method, self._named(self.target)(problem, self.settings_model().model_validate(settings)))
 
-
-def _named(target: str) -> Any:
-    module, _, name = target.partition(":")
-    return getattr(importlib.import_module(f".methods.{module}", __package__), name)
+    def _named(self, target: str) -> Any:
+        module, _, path = target.partition(":")
+        found = importlib.import_module(f"{self.home}.{module}", __package__) if self.home else importlib.import_module(module)
+        return attrgetter(path)(found)

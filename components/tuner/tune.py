@@ -17,7 +17,7 @@ from ..core.errors import CellFailed
 from ..core.machine import cores
 from ..core.prepared import Prepared
 from ..core.problem import Problem
-from ..core.record import SearchRecord, Writer, ended_under, read_search, replay
+from ..core.record import Replay, SearchRecord, Writer, ended_under, read_search
 from ..core.stopping import Stopped
 from ..core.storage import Store, cannot_write
 from ..core.stored import claim, write_failure
@@ -92,16 +92,25 @@ class _Searches:
         self._local = threading.local()
         self._open_workers: list[Worker] = []
         self._writers: dict[int, Writer] = {}
+        self._courses: dict[int, Replay] = {}  # of those that write
+        self._before: dict[int, SearchRecord] = {}  # of those whose turn has not come
+        self._looking = threading.Lock()
         self._scratch = Path(tempfile.mkdtemp(prefix="tuneoff-"))
 
     def records(self) -> list[SearchRecord]:
-        return [self._record(seed) for seed in self._study.seeds]
+        with self._looking:
+            return [self._record(seed) for seed in self._study.seeds]
 
     def _record(self, seed: int) -> SearchRecord:
+        """The search as it stands; tracking asks every few seconds, so that what was read once is not read again."""
         dataset, label = self._cell.dataset, self._cell.method.label
         if seed in self._writers:
-            return replay(tuple(self._writers[seed].events), dataset, label, seed)
-        return read_search(self._store, dataset, label, seed)
+            course = self._courses.setdefault(seed, Replay(dataset, label, seed))
+            course.follow(self._writers[seed].events[course.followed :])
+            return course.search
+        if seed not in self._before:
+            self._before[seed] = read_search(self._store, dataset, label, seed)
+        return self._before[seed]
 
     def run(self) -> None:
         try:
@@ -133,7 +142,7 @@ class _Searches:
             try:
                 worker.serve_search(seed)
                 checkpoints = self._checkpoints(seed, folder) if self._spec.warm_start else NoCheckpoints()
-                budget = Budget(self._study.budget.limits)
+                budget = Budget(self._study.budget.limits, self._study.trainings)
                 goal = self._study.objective
                 Search(self._spec, method, worker, record, budget, goal, checkpoints, self._stopping).run()
             finally:

@@ -17,10 +17,12 @@ VERSIONED = ("tuneoff", "tensorflow", "tensorflow-cpu", "keras", "numpy", "kfp",
 
 
 def versions_of(study: Study, spec: MethodSpec) -> dict[str, str]:
-    """Versions by distribution, and a digest of the module of the user's own model; imports nothing."""
-    found = {"python": platform.python_version(), **versions(*VERSIONED, spec.framework)}
-    source = _source(study.model.partition(":")[0]) if ":" in study.model else None
-    return found if source is None else {**found, f"model {study.model}": hashlib.sha256(source.read_bytes()).hexdigest()[:12]}
+    """Versions by distribution, and digests of the modules of the user's own model and method; imports nothing."""
+    own = {f"model {study.model}": study.model} if ":" in study.model else {}
+    own |= {} if spec.home else {f"method {spec.name}": spec.target}
+    sources = {what: source for what, target in own.items() if (source := _source(target.partition(":")[0]))}
+    digests = {what: hashlib.sha256(source.read_bytes()).hexdigest()[:12] for what, source in sources.items()}
+    return {"python": platform.python_version(), **versions(*VERSIONED, spec.framework), **digests}
 
 
 def _source(module: str) -> Path | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from typing import NoReturn
@@ -31,6 +32,8 @@ for _command in (*running.COMMANDS, *looking.COMMANDS, *knowing.COMMANDS):
 def main() -> NoReturn:
     """Run the command; a user's mistake is one sentence and exit code 2, never a traceback."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow talks about the processor wherever it is imported
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show, such as a file name that is no text
     from .components.core.errors import CellFailed, RecordError, ReplayError, StudyError
     from .components.core.stopping import Stopped
 
@@ -57,7 +60,9 @@ def main() -> NoReturn:
 
 
 def _fail(message: str, code: int) -> NoReturn:
-    for line in message.splitlines():
+    from .components.core.errors import plain
+
+    for line in plain(message).splitlines():
         click.echo(f"tuneoff: {line}", err=True)
     sys.exit(code)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+import threading
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ from made import made_store, made_study
 from toy import essence, run_toy
 from tuneoff.components.core import layout
 from tuneoff.components.core.errors import RecordError, StudyError
-from tuneoff.components.core.record import Writer, parse, read_search, replay
+from tuneoff.components.core.problem import Epoch, Proposal
+from tuneoff.components.core.record import Replay, Stage, TrialRecord, Writer, lineage, parse, read_search, replay, stages
 from tuneoff.components.core.storage import FileJournal, FolderStore, whole_lines
 from tuneoff.components.core.stored import claim, read_study
 
@@ -100,6 +102,63 @@ def test_a_second_writer_is_kept_out_while_readers_are_not(tmp_path: Path) -> No
     second.close()
 
 
+class Slow:
+    """A journal whose writes wait until they are let go, and fail where it is told to."""
+
+    def __init__(self) -> None:
+        self.written: list[bytes] = []
+        self.free = threading.Event()
+        self.fails = False
+
+    def lines(self) -> list[bytes]:
+        return []
+
+    def append(self, line: bytes) -> None:
+        assert self.free.wait(10)
+        if self.fails:
+            raise RecordError("the disk is full")
+        self.written.append(line)
+
+    def close(self) -> None:
+        pass
+
+
+def test_an_event_may_be_on_its_way_while_the_search_goes_on_and_none_overtakes_it() -> None:
+    journal = Slow()
+    writer = Writer(journal)
+    writer.append_soon("epoch", trial=0)
+    assert journal.written == [], "the caller goes on before it is written"
+    journal.free.set()
+    writer.append("told", trial=0)
+    assert [e["event"] for e in parse(journal.written)] == ["epoch", "told"]
+    writer.close()
+
+
+def test_an_event_that_could_not_be_written_is_the_next_ones_fault_and_nothing_follows_it() -> None:
+    journal = Slow()
+    journal.fails = True
+    journal.free.set()
+    writer = Writer(journal)
+    writer.append_soon("epoch", trial=0)
+    for _ in range(2):
+        with pytest.raises(RecordError, match="the disk is full"):
+            writer.append("told", trial=0)
+    journal.fails = False
+    with pytest.raises(RecordError, match="the disk is full"):
+        writer.append_soon("epoch", trial=0)
+    assert journal.written == []
+    writer.close()
+
+
+def test_a_search_led_on_event_by_event_is_the_one_that_was_read_at_once(undisturbed: bytes) -> None:
+    events = parse(undisturbed.splitlines())
+    course = Replay("mnist", "random", 0)
+    for number, event in enumerate(events, start=1):
+        course.follow([event])
+        assert course.search == replay(events[:number], "mnist", "random", 0)
+        assert course.search is course.search, "nothing has happened since"
+
+
 def test_reading_derives_status_lineage_and_spending(tmp_path: Path) -> None:
     store = made_store(tmp_path)
     search = read_search(store, "mnist", "hyperband", 0)
@@ -150,3 +209,16 @@ def test_no_search_is_no_error(tmp_path: Path) -> None:
     assert all(not s.trials for c in read_study(store).cells for s in c.searches)
     assert replay([], "mnist", "grid", 0).incumbent is None
     assert layout.events("mnist", "grid", 0) == "record/mnist/grid/seed-0.jsonl"
+
+
+def test_the_stages_of_a_trial_are_the_configurations_that_its_weights_were_trained_under() -> None:
+    """Trial 1 goes on as trial 0 was; trial 2 goes on with another dropout; trial 3 stems from trial 1."""
+    trials: dict[int, TrialRecord] = {}
+    proposals = [({"d": 0.1}, 2, None), ({"d": 0.1}, 4, 0), ({"d": 0.3}, 6, 1), ({"d": 0.2}, 6, 1)]
+    for number, (config, target, parent) in enumerate(proposals):
+        trial = lineage(number, Proposal(config, target, parent), trials)
+        curve = tuple(Epoch(n, {}, 0.1) for n in range(trial.first_epoch + 1, target + 1))
+        trials[number] = TrialRecord(trial, curve, 0.0)
+    assert stages(trials[1].trial, trials) == (Stage({"d": 0.1}, 4),)
+    assert stages(trials[2].trial, trials) == (Stage({"d": 0.1}, 4), Stage({"d": 0.3}, 6))
+    assert stages(trials[3].trial, trials) == (Stage({"d": 0.1}, 4), Stage({"d": 0.2}, 6))

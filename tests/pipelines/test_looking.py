@@ -67,11 +67,35 @@ def test_best_is_the_best_by_the_objective(place: Path) -> None:
     assert "learning_rate" in say("best", str(place), "--top", "2")
 
 
+@pytest.mark.parametrize("command", ["trials", "best"])
+def test_table_json_and_csv_show_the_same_trials_of_the_same_cell(place: Path, command: str) -> None:
+    options = [command, str(place), "--dataset", "fashion_mnist", "--method", "bayes", "--top", "2"]
+    found = json.loads(say(*options, "--format", "json"))
+    assert [(r["dataset"], r["method"]) for r in found] == [("fashion_mnist", "bayes")] * 2
+    assert found[0]["objective"] >= found[1]["objective"]
+    table = list(csv.DictReader(io.StringIO(say(*options, "--format", "csv"))))
+    assert [(int(r["seed"]), int(r["trial"]), float(r["objective"])) for r in table] == [
+        (r["seed"], r["trial"], r["objective"]) for r in found
+    ]
+    head, *lines = say(*options, "--format", "table").splitlines()
+    assert head.split()[:4] == ["dataset", "method", "seed", "trial"]
+    assert [line.split()[:4] for line in lines] == [["fashion_mnist", "bayes", str(r["seed"]), str(r["trial"])] for r in found]
+
+
+@pytest.mark.parametrize("command", ["trials", "best"])
+def test_top_counts_for_each_method_and_data_set(place: Path, command: str) -> None:
+    found = json.loads(say(command, str(place), "--format", "json", "--top", "3"))
+    assert len(found) == 8 * 3
+    assert found == json.loads(say("best", str(place), "--format", "json", "--top", "3"))
+    refused = CliRunner().invoke(cli, [command, str(place), "--top", "0"])
+    assert refused.exit_code == 2
+    assert "0 is not in the range x>=1" in refused.output
+
+
 def test_a_cell_that_the_study_does_not_have_is_named(place: Path) -> None:
     with pytest.raises(StudyError, match=r"--method 'tpe' is not in the study: choose grid, random, bayes, hyperband\."):
         chosen(read_study(_store(place)), None, "tpe")
 
 
 def _store(place: Path) -> FolderStore:
-
     return FolderStore(place)

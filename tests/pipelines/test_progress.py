@@ -90,7 +90,8 @@ def test_a_cell_that_has_not_begun_is_waiting(tmp_path: Path) -> None:
     store, study = FolderStore(tmp_path), one_cell()
     claim(store, study)
     cell = progress_of(read_study(store), "mnist/random")
-    assert cell == CellProgress("mnist/random", 0.0, 0, 0, 0, None, None, "waiting")
+    left = {"trials": 8, "epochs": None, "seconds": None}
+    assert cell == CellProgress("mnist/random", 0.0, 0, 0, 0, None, None, "waiting", left, 0, None)
 
 
 def test_a_cell_that_searches_shows_its_share_and_when_it_will_be_done(tmp_path: Path) -> None:
@@ -142,7 +143,7 @@ def test_a_data_set_that_cannot_be_prepared_fails_each_of_its_cells(tmp_path: Pa
 
 # Lines
 
-CELL = CellProgress("mnist/bayes", 0.4236, 17, 0, 153, 0.98765, 3723.4, "searching")
+CELL = CellProgress("mnist/bayes", 0.4236, 17, 0, 153, 0.98765, 3723.4, "searching", {"trials": 23}, 0, None)
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
-import os
-import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,9 +10,7 @@ from typing import Any
 import jsonschema
 import numpy as np
 import pytest
-import yaml
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from examples import FULL, LIBRARY_WORDING, MINIMAL
 from pydantic import BaseModel
 
 from tuneoff.components.core.errors import StudyError
@@ -27,58 +21,6 @@ from tuneoff.pipelines.studyfile import MAX_FAULTS, check_file, read_study, sche
 from tuneoff.pipelines.yamlfile import parse
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
-FUZZ = int(os.environ.get("TUNEOFF_FUZZ", "200"))
-
-MINIMAL = """\
-name: small
-datasets: [mnist]
-methods: [random]
-budget: {trials: 4}
-"""
-
-FULL = """\
-name: full
-datasets:
-  - mnist
-  - {name: fashion_mnist, subset: {train: 100, validation: 50, test: 60}, image_size: 14}
-  - name: mine
-    path: mine.npz
-  - s3://bucket/data/theirs.npz
-methods:
-  - random
-  - name: grid
-    label: shuffled-grid
-    settings: {order: shuffled}
-  - {name: bayes, settings: {acq_func: LCB, n_initial_points: 5, kappa: 2}}
-  - {name: hyperband, settings: {factor: 3, hyperband_iterations: 1}}
-budget:
-  trials: 20
-  epochs: 120
-  seconds: 3600
-  trial_seconds: 600
-  epochs_per_trial: 9
-seeds: [0, 1, 2]
-model: mymodel:build
-space:
-  optimizer: {type: categorical, values: [SGD, Adam, on, 16, 0.5, true]}
-  momentum: {type: float, low: 0.0, high: 0.9, step: 0.1, when: {optimizer: [SGD, true, 16]}}
-  learning_rate: {type: float, low: 1e-4, high: 1e-1, log: true, grid_points: 4}
-  filters: {type: int, low: 16, high: 64, step: 16}
-  neurons: {type: int, low: 8, high: 64, log: true, grid_points: 3, when: {filters: [16, 32]}}
-  nesterov: {type: categorical, values: [yes, no], when: {momentum: [0.9]}}
-objective: {metric: val_loss, direction: min, epoch: last}
-split: {validation: 0.25, test: 0.1, folds: 5, seed: 3}
-training: {batch_size: 64, precision: bfloat16}
-evaluation: {seeds: 2}
-resources: {cpu: "2", memory: 8Gi, gpu: 1, gpu_type: amd.com/gpu, workers: 2, retries: 2, hang_seconds: 600, cache: false,
-  steps: {tuner: {cpu: "1", memory: 1Gi, gpu: 0, retries: 0}}}
-tracking: {uri: "https://mlflow.example.org", experiment: mine}
-artifacts: s3://bucket/runs/full
-"""
-
-LIBRARY_WORDING = re.compile(
-    r"pydantic|Input should|Field required|Extra inputs|[Vv]alue.error|(?<!gpu)_type\b|_parsing|For further|errors\.|Traceback"
-)
 
 
 @pytest.fixture(scope="module")
@@ -550,121 +492,8 @@ def test_the_schema_rejects_what_is_misspelt(old: str, new: str) -> None:
         jsonschema.validate(parse(FULL.replace(old, new)).value, schema())
 
 
-# Whatever is in the file
-
-_ODD: list[Any] = [
-    None,
-    True,
-    0,
-    -1,
-    3,
-    2.5,
-    1e308,
-    math.nan,
-    math.inf,
-    2**62,
-    "",
-    "text",
-    "a/b.npz",
-    "s3://x",
-    "x" * 2000,
-    "\0\n",
-]
-_ODD += ["\x1b[31m", [], [[]], ["random"], {}, {"a": 1}, {"name": "grid"}, {"type": "int", "low": 1, "high": 2}, "2024-01-01"]
-
-
-def _places(value: Any, where: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
-    yield where
-    children = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
-    for key, child in children:
-        yield from _places(child, (*where, key))
-
-
-def _replaced(value: Any, where: tuple[Any, ...], new: Any) -> Any:
-    if not where:
-        return new
-    copy = value.copy()
-    copy[where[0]] = _replaced(value[where[0]], where[1:], new)
-    return copy
-
-
-def _check_any(text: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
-        file = Path(folder, "study.yaml")
-        file.write_text(text, encoding="utf-8", newline="")
-        try:
-            study = read_study(file)
-        except StudyError as error:
-            for sentence in str(error).split("\n"):
-                assert sentence.startswith(str(file))
-                assert sentence.isprintable()
-                assert len(sentence) < 1000
-                assert not LIBRARY_WORDING.search(sentence), sentence
-        else:
-            assert Study.model_validate_json(study.model_dump_json()) == study
-            warnings(study)
-
-
-SELF_CONTAINED = FULL.replace("mine.npz", "s3://bucket/mine.npz").replace("mymodel:build", "paper-cnn")
-FULL_DATA = parse(SELF_CONTAINED).value
-PLACES = list(_places(FULL_DATA))[1:]
-_KEYS = st.sampled_from(
-    [
-        *FULL_DATA,
-        "a",
-        "low",
-        "high",
-        "step",
-        "type",
-        "values",
-        "when",
-        "float",
-        "int",
-        "log",
-        "subset",
-        "path",
-        "label",
-        "x y",
-        "\n",
-    ]
-)
-
-
-def _dumped(document: Any) -> str:
-    text: str = yaml.dump(document, Dumper=getattr(yaml, "CSafeDumper", yaml.SafeDumper), allow_unicode=True, sort_keys=False)
-    return text
-
-
-@settings(deadline=None, max_examples=FUZZ, suppress_health_check=[HealthCheck.too_slow])
-@given(st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(_ODD)), min_size=1, max_size=4))
-def test_whatever_values_it_holds_the_answer_is_a_study_or_faults(changes: list[tuple[tuple[Any, ...], Any]]) -> None:
-    document = FULL_DATA
-    for where, new in changes:
-        try:
-            document = _replaced(document, where, new)
-        except (KeyError, IndexError, TypeError, AttributeError):
-            continue  # an earlier change removed the place
-    _check_any(_dumped(document))
-
-
-@settings(deadline=None, max_examples=FUZZ, suppress_health_check=[HealthCheck.too_slow])
-@given(
-    st.recursive(st.sampled_from(_ODD), lambda s: st.lists(s, max_size=4) | st.dictionaries(_KEYS, s, max_size=5), max_leaves=20)
-)
-def test_whatever_shape_it_has_the_answer_is_a_study_or_faults(document: Any) -> None:
-    _check_any(_dumped({**FULL_DATA, **document} if isinstance(document, dict) else document))
-
-
-@settings(deadline=None, max_examples=FUZZ, suppress_health_check=[HealthCheck.too_slow])
-@given(st.data())
-def test_whatever_text_it_is_the_answer_is_a_study_or_faults(data: st.DataObject) -> None:
-    text = data.draw(st.sampled_from([MINIMAL, SELF_CONTAINED]))
-    for _ in range(data.draw(st.integers(1, 4))):
-        begin = data.draw(st.integers(0, len(text)))
-        end = data.draw(st.integers(begin, min(len(text), begin + 30)))
-        new = data.draw(
-            st.sampled_from(["", "\n", "  ", ": ", "- ", "[", "}", "&a ", "*a", "!x ", "'", "\t", "#", "? ", "--- ", "|\n"])
-            | st.text(max_size=5)
-        )
-        text = text[:begin] + new + text[end:]
-    _check_any(text)
+def test_an_epoch_budget_pays_for_every_fold(beside: Path) -> None:
+    text = MINIMAL.replace("{trials: 4}", "{epochs: 25, epochs_per_trial: 10}") + "split: {folds: 3}\n"
+    training = "one training of 3 folds × epochs_per_trial = 30 epochs"
+    assert said(beside, text) == [f"study.yaml:4: budget.epochs: 25 is not taken: it does not pay for {training}"]
+    assert said(beside, text.replace("25", "30")) == []

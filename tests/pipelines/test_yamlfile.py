@@ -102,7 +102,7 @@ def test_every_field_has_its_line() -> None:
         ("a: " + "[" * 100 + "]" * 100, 1, "nested more than 30 levels deep"),
         ("[" * 400_000, 1, "nested more than 30 levels deep"),
         ("".join(" " * i + "a:\n" for i in range(100)), 31, "nested more than 30 levels deep"),
-        ("a: [" + "1," * 100_001 + "]", 1, "more than 100,000 values"),
+        ("a: [" + "1," * 20_001 + "]", 1, "more than 20,000 values, and a study file has at most that many"),
     ],
 )
 def test_what_is_not_taken_is_one_fault_with_its_line(text: str, line: int | None, message: str) -> None:
@@ -124,11 +124,11 @@ def test_reading_goes_on_after_a_fault() -> None:
 
 
 def test_a_million_aliases_are_refused_before_they_cost_anything() -> None:
-    bomb = "a: &a [x, x]\nb: [" + "*a," * 330_000 + "]"
+    bomb = "a: &a [x, x]\nb: [" + "*a," * 1_000_000 + "]"
     began = time.process_time()
     (fault,) = parse(bomb).faults
-    assert "more than 100,000 values" in fault.message
-    assert time.process_time() - began < 5
+    assert "more than 20,000 values" in fault.message
+    assert time.process_time() - began < 2
 
 
 @pytest.mark.parametrize(

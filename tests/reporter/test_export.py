@@ -39,6 +39,17 @@ def cells(table):
     return next(reader.DictReader(io.StringIO(csv(table).decode())))
 
 
+@pytest.mark.parametrize("reason", ["\t=1+1", "\r=1+1", "\n=1+1"])
+def test_a_reason_that_hides_a_formula_behind_white_space_is_guarded(reason):
+    assert cells(frame(made(status=Status.FAILED, reason=reason, config=config())))["reason"] == "'" + reason.replace("\r", "\n")
+
+
+def test_a_carriage_return_begins_no_row():
+    table = frame(made(status=Status.FAILED, reason="no\r=1+1", config=config()))
+    (row,) = reader.DictReader(io.StringIO(csv(table).decode()))
+    assert row["reason"] == "no\n=1+1"
+
+
 @pytest.mark.parametrize("text", ["=1+1", "-1", "@x", "+y"])
 def test_a_text_that_a_spreadsheet_would_run_is_guarded(text):
     assert cells(frame(made(0.5, config=config(text=text))))["hp.text"] == "'" + text

@@ -15,6 +15,7 @@ from tuneoff.components.core.problem import Epoch, Limits, Proposal, Status, Tri
 from tuneoff.components.core.record import parse, replay
 from tuneoff.components.core.storage import whole_lines
 from tuneoff.components.core.study import Goal
+from tuneoff.components.tuner.budget import Budget
 from tuneoff.components.tuner.loop import MAX_DEATHS, MAX_KILLS, loss_of
 from tuneoff.components.tuner.registry import FailedRule
 
@@ -240,4 +241,14 @@ def test_a_proposal_that_continues_nobody_is_refused(tmp_path: Path) -> None:
     search, record = toy_search(tmp_path / "log", method=Orphan())
     with pytest.raises(Exception, match="trial 0 continues trial 5, which does not exist"):
         search.run()
+    record.close()
+
+
+def test_with_cross_validation_every_folds_epochs_count(tmp_path: Path) -> None:
+    search, record = toy_search(tmp_path / "log", method=Plain(epochs=3), limits=Limits(epochs=20))
+    search.budget = Budget(Limits(epochs=20), trainings=3)
+    assert search.run() == "the next trial wants 9 epochs, and 2 of 20 are left"
+    assert [(e["trained_epochs"], e["trainings"]) for e in of(record.events, "told")] == [(9, 3), (9, 3)]
+    assert of(record.events, "ended")[0]["left"]["epochs"] == 2
+    assert replay(record.events, "", "", 0).spent.epochs == 18
     record.close()

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 import threading
 import time
 from collections.abc import Callable
 from types import TracebackType
 
+from ..errors import StudyError
+from ..storage import cannot_write
 from .mlflow_runs import without_password
 
 FIRST_PAUSE_SECONDS = 1.0
@@ -96,16 +99,38 @@ class Delivery:
 
 def attempt(send: Callable[[], object], report: Callable[[str], None] = _to_stderr) -> bool:
     """Send something once; where that fails, say so in one line and leave it to `tuneoff sync`. Returns whether it was sent."""
+    return _said(_error_of(send), report)
+
+
+def attempt_within(seconds: float, send: Callable[[], object], report: Callable[[str], None] = _to_stderr) -> bool:
+    """The same for what others wait for: a server that is slower goes on alone, and counts as one that cannot be used."""
+    found: list[str | None] = []
+    thread = threading.Thread(target=lambda: found.append(_error_of(send)), name="tracking", daemon=True)
+    thread.start()
+    thread.join(seconds)
+    return _said(found[0] if found else f"no answer within {seconds:g} s", report)
+
+
+def _error_of(send: Callable[[], object]) -> str | None:
     try:
         send()
     except Exception as error:  # noqa: BLE001 - no fault of a server may end a step whose result is on record
-        report(f"Tracking: the server cannot be used ({brief(error)}); the record has everything, and `tuneoff sync` sends it.")
-        return False
-    return True
+        return brief(error)
+    return None
+
+
+def _said(error: str | None, report: Callable[[str], None]) -> bool:
+    if error is not None:
+        report(f"Tracking: the server cannot be used ({error}); the record has everything, and `tuneoff sync` sends it.")
+    return error is None
 
 
 def brief(error: BaseException) -> str:
-    """An error on one short line, without passwords."""
+    """An error on one short line, without passwords; what is worded for people already, as it is."""
+    if isinstance(error, StudyError):
+        return without_password(str(error).strip().rstrip("."))
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
+        return cannot_write(error)
     first = next((line for line in str(error).splitlines() if line.strip()), "")
     text = f"{type(error).__name__}: {without_password(first.strip())}" if first else type(error).__name__
     return text if len(text) <= 200 else text[:199] + "…"

@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import fcntl
 import logging
 import math
 import os
 import re
-import sqlite3
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from .. import layout
 from ..errors import StudyError
 from ..study import Study
 from .facts import Point
+from .mlflow_database import database_of, writable_alone
+from .mlflow_retrying import Retrying
 
 PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
@@ -77,40 +76,11 @@ def connect(uri: str) -> Any:
     for name in ("mlflow.store.db.utils", "mlflow.utils.environment", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is raised, and told in one line by whoever called
     if not uri.startswith("sqlite:"):
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
-    file = database_of(uri)
-    _check_writable(file)
-    with _alone_in(file.parent):
+        return Retrying(MlflowClient(tracking_uri=uri, registry_uri=uri))
+    with writable_alone(database_of(uri)):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)
     return client
-
-
-def database_of(uri: str) -> Path:
-    """The file of a sqlite:/// URI."""
-    return Path(unquote(uri.removeprefix("sqlite:///"))).absolute()
-
-
-def _check_writable(file: Path) -> None:
-    """StudyError where the SQLite file cannot be written: MLflow would try for minutes."""
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        with closing(sqlite3.connect(file, timeout=30)) as database:
-            database.execute("BEGIN IMMEDIATE")
-    except (OSError, sqlite3.Error) as error:
-        raise StudyError(
-            f"MLflow's database {file} cannot be written ({error}): give a folder that can, or a tracking.uri."
-        ) from error
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(handle)
 
 
 @dataclass

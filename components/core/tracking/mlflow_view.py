@@ -15,13 +15,13 @@ from pathlib import Path
 from typing import Any
 
 from .. import layout
-from ..prepared import Prepared
 from ..problem import Status
 from ..record import SearchRecord, TrialRecord
 from ..storage import Store
-from ..stored import Evaluation, StudyResult
+from ..stored import Evaluation, StudyResult, read_prepared
 from ..study import Cell, Study
 from .facts import begun, ended, search_key, trial_key, trial_name
+from .mlflow_database import database_fault, database_of
 from .mlflow_entries import (
     best_curve,
     data_input,
@@ -37,7 +37,7 @@ from .mlflow_entries import (
     trial_tags,
 )
 from .mlflow_pages import saved_views
-from .mlflow_runs import NOTE, PARENT, STATE, Run, Runs, connect, database_of
+from .mlflow_runs import NOTE, PARENT, STATE, Run, Runs, connect
 from .notes import search_note, study_note
 
 
@@ -123,8 +123,10 @@ class MlflowView:
     def _asking_anew_after_errors(self) -> Iterator[None]:
         try:
             yield
-        except BaseException:
+        except BaseException as error:
             self.forget()
+            if (fault := database_fault(self._uri, error)) is not None:
+                raise fault from error
             raise
 
     def _open(self) -> Runs:
@@ -238,9 +240,8 @@ class MlflowView:
     def _log_data(self, runs: Runs, run: Run, dataset: str) -> None:
         if run.has_data:
             return
-        try:
-            prepared = Prepared.model_validate_json(self._store.read(layout.prepared(dataset) + "dataset.json"))
-        except FileNotFoundError:
+        prepared = read_prepared(self._store, dataset)
+        if prepared is None:
             return
         self.client.log_inputs(run.id, datasets=[data_input(prepared)])
         run.has_data = True

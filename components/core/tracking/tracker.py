@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
+from ..errors import StudyError
 from ..record import SearchRecord
 from ..storage import Store
-from ..stored import CellResult, StudyResult, read_evaluation, read_study
+from ..stored import CellResult, Delivered, StudyResult, read_delivered, read_evaluation, read_study, write_delivered
 from ..study import Cell, Study
 from . import tensorboard_view
-from .facts import trial_key
+from .delivery import brief
+from .facts import search_key, trial_key
 from .mlflow_runs import tracking_uri
 from .mlflow_view import MlflowView
 
@@ -51,6 +55,9 @@ class Tracker:
         self._mlflow = MlflowView(store, study, study_id, uri)
         self._files: dict[str, set[str]] = {}
         self._ended: set[str] = set()
+        self._noted: dict[str, Delivered | None] = {}
+        self._level: dict[str, SearchRecord] = {}
+        """What was sent of each search, to see without comparing that nothing has happened since."""
 
     @property
     def waiting(self) -> int:
@@ -66,7 +73,13 @@ class Tracker:
 
         TensorBoard's files are written first, so that they do not wait for a server. `reasons` say why the cell failed.
         """
-        return self._deliver(cell, tuple(searches), tuple(reasons)).trials
+        found, why = tuple(searches), tuple(reasons)
+        if not why and all(self._level.get(search_key(self._study_id, s)) is s for s in found):
+            return 0
+        self._level.clear()  # should sending fail, nobody knows what is there
+        sent = self._deliver_noted(cell, found, why).trials
+        self._level = {search_key(self._study_id, s): s for s in found}
+        return sent
 
     def deliver_evaluation(self, cell: Cell) -> bool:
         """Send the cell's evaluation, where the store has one; returns whether the server lacked anything of it."""
@@ -83,12 +96,37 @@ class Tracker:
 
     def sync_cell(self, cell: CellResult) -> Counts:
         """Bring a cell level: trials, event files and evaluation."""
-        counts = self._deliver(cell.cell, cell.searches, tuple(f.reason for f in cell.failures))
+        counts = self._deliver_noted(cell.cell, cell.searches, tuple(f.reason for f in cell.failures))
         return counts + Counts(evaluations=int(self.deliver_evaluation(cell.cell)))
 
     def missing(self, result: StudyResult) -> int:
         """How many ended trials of the record are not whole on the server."""
         return self._mlflow.missing(result)
+
+    def _deliver_noted(self, cell: Cell, searches: tuple[SearchRecord, ...], reasons: tuple[str, ...]) -> Counts:
+        trouble: str | None = None
+        try:
+            return self._deliver(cell, searches, reasons)
+        except Exception as error:
+            trouble = brief(error)
+            raise
+        finally:
+            self._note(cell, searches, trouble)
+
+    def _note(self, cell: Cell, searches: tuple[SearchRecord, ...], trouble: str | None) -> None:
+        """Leave in the store what the server has, where that has changed: for `tuneoff status`, which asks no server."""
+        keys = (trial_key(self._study_id, search, t.trial.id) for search in searches for t in search.told)
+        trials = sum(key in self._mlflow.delivered for key in keys)
+        with suppress(OSError, StudyError):  # the view of a view may be late
+            if cell.name not in self._noted:
+                self._noted[cell.name] = read_delivered(self._store, cell)
+            before = self._noted[cell.name]
+            if trouble and not trials and before:
+                trials = before.trials  # a server that has not answered yet has what it had
+            if before is None or (before.trials, before.trouble) != (trials, trouble):
+                now = Delivered(trials=trials, trouble=trouble, time=time.time())
+                write_delivered(self._store, cell, now)
+                self._noted[cell.name] = now
 
     def _deliver(self, cell: Cell, searches: tuple[SearchRecord, ...], reasons: tuple[str, ...]) -> Counts:
         for search in searches:

@@ -1,15 +1,19 @@
-"""Grid search over scikit-learn's ParameterGrid."""
+"""scikit-learn's ParameterGrid and ParameterSampler: grid search and random search."""
 
 from __future__ import annotations
 
 import json
-from typing import Literal
+import math
+import sys
+from typing import Any, Literal
 
 from ...core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
 from ...core.space import Model
 from ...core.study import Study
+from ..coding import Axes, Axis
 
 MAX_POINTS = 10_000_000
+MAX_DRAWS = 100_000
 
 
 class GridSettings(Model):
@@ -18,13 +22,19 @@ class GridSettings(Model):
     order: Literal["sklearn", "shuffled"] = "sklearn"
 
 
+class RandomSettings(Model):
+    """ParameterSampler has nothing to set but the seed, which the study gives."""
+
+
 def check(study: Study, settings: GridSettings) -> list[str]:
     """A grid needs levels for every range, and a size that can be counted through."""
-    loose = [name for name, parameter in study.space.items() if parameter.levels() is None]
+    loose = [name for name, parameter in study.space.items() if parameter.grid_size() is None]
     if loose:
         return [f"grid needs step or grid_points on every range of the space, and {', '.join(loose)} has neither."]
-    if study.space.grid_size() > MAX_POINTS:
-        return [f"the space's grid has {study.space.grid_size():,} points, and grid takes at most {MAX_POINTS:,}."]
+    points = study.space.grid_size()
+    if points > MAX_POINTS:
+        many = f"{points:,}" if points < 10**15 else "more than 10^15"
+        return [f"the space's grid has {many} points, and grid takes at most {MAX_POINTS:,}."]
     return []
 
 
@@ -56,3 +66,49 @@ class Grid:
 
     def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
+
+
+class Random:
+    """ParameterSampler's draws. As in scikit-learn, there are no repeats only where every parameter is a list: a category or
+    steps. It knows no conditions: inactive parameters are drawn too and removed, so that such lists may seem to repeat."""
+
+    def __init__(self, problem: Problem, settings: RandomSettings) -> None:
+        from scipy import stats
+        from sklearn.model_selection import ParameterSampler
+
+        self._axes = Axes(problem.space)
+        self._max_epochs = problem.max_epochs
+        places = {axis.name: _draws(axis) for axis in self._axes.list}
+        draws = sys.maxsize
+        if all(isinstance(p, list) for p in places.values()):
+            points = math.prod(len(p) for p in places.values())
+            # How many draws are wanted changes which ones lists give: never the budget, so that a study may be extended.
+            draws = min(points, MAX_DRAWS)
+            if points > sys.maxsize:  # scikit-learn cannot count them; no repeat will ever be seen
+                places = {name: stats.randint(0, len(p)) for name, p in places.items()}
+        self._sampler = iter(ParameterSampler(places, draws, random_state=problem.seed))
+
+    def ask(self) -> Proposal | Done:
+        places = next(self._sampler, None)
+        if places is None:
+            return Done("all points of the space have been drawn")
+        return Proposal(self._axes.config(places), self._max_epochs)
+
+    def tell(self, trial: Trial) -> None:
+        pass
+
+    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+        return True
+
+
+def _draws(axis: Axis) -> Any:
+    """What scikit-learn draws a place from: a list, or a distribution of SciPy; whole numbers of a log range are rounded."""
+    from scipy import stats
+
+    if axis.kind == "choice" or (axis.kind == "int" and axis.parameter.step is not None):  # type: ignore[union-attr]
+        return axis.places
+    if axis.kind == "float":
+        return stats.loguniform(axis.low, axis.high) if axis.log else stats.uniform(axis.low, axis.high - axis.low)
+    if axis.log:  # half a number more on either side, so that the ends get their whole share
+        return stats.loguniform(axis.low - 0.5, axis.high + 0.5)
+    return stats.randint(int(axis.low), int(axis.high) + 1)

@@ -1,4 +1,4 @@
-"""KerasTuner's oracles, driven without its tuner: random search and Hyperband."""
+"""KerasTuner's oracles, driven without its tuner: random search, grid, Bayesian optimisation and Hyperband."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 from pydantic import Field
 
 from ...core.problem import Done, Epoch, Inherit, Problem, Proposal, Trial, TrialId, Wait
-from ...core.space import Categorical, Float, Int, Model, Space
+from ...core.space import Categorical, Float, Int, Model, Space, Value
+from ...core.study import Study
 
 
 class RandomSettings(Model):
@@ -23,18 +24,42 @@ class HyperbandSettings(Model):
     hyperband_iterations: int | None = Field(default=None, ge=1, description="Rounds of all brackets; null: as many as fit.")
 
 
+class BayesSettings(Model):
+    """KerasTuner's own settings, with its defaults."""
+
+    num_initial_points: int | None = Field(
+        default=None, ge=1, le=10_000, description="Random configurations before the model decides; null: 3 for each parameter."
+    )
+    alpha: float = Field(default=1e-4, gt=0, description="The noise that the model takes the objective to have.")
+    beta: float = Field(default=2.6, ge=0, description="How much it explores.")
+
+
+class GridSettings(Model):
+    """GridSearch has nothing to set: the levels are the space's."""
+
+
+def check_grid(study: Study, settings: GridSettings) -> list[str]:
+    """KerasTuner would take ten values of its own choice of a range without levels, and that is another grid than others try."""
+    loose = [name for name, parameter in study.space.items() if parameter.levels() is None]
+    if not loose:
+        return []
+    return [f"keras-tuner-grid needs step or grid_points on every range of the space, and {', '.join(loose)} has neither."]
+
+
 class _Oracle:
     """One KerasTuner oracle behind ask and tell. KerasTuner's own budget and failure limits are off: ours count."""
 
     def __init__(self, oracle: Any, problem: Problem) -> None:
         oracle._set_project_dir(str(problem.folder), "keras_tuner")
+        oracle.verbose = 0
         self._oracle = oracle
         self._problem = problem
         self._ours: dict[str, TrialId] = {}
         self._theirs: list[str] = []
 
     def ask(self) -> Proposal | Wait | Done:
-        trial = self._oracle.create_trial("tuner0")
+        # To an oracle a tuner has one trial at a time: who asks while one is in flight is another tuner.
+        trial = self._oracle.create_trial(f"tuner{len(self._theirs)}")
         if trial.status == "STOPPED":
             return Done("KerasTuner's oracle has no new configuration")
         if trial.status == "IDLE":
@@ -68,6 +93,31 @@ class Random(_Oracle):
         from keras_tuner import oracles
 
         super().__init__(oracles.RandomSearchOracle(max_trials=None, **_common(problem)), problem)
+
+
+class Bayes(_Oracle):
+    """keras_tuner.oracles.BayesianOptimizationOracle."""
+
+    def __init__(self, problem: Problem, settings: BayesSettings) -> None:
+        from keras_tuner import oracles
+
+        options = {**_common(problem), **settings.model_dump()}
+        super().__init__(oracles.BayesianOptimizationOracle(max_trials=None, **options), problem)
+
+
+class Grid(_Oracle):
+    """keras_tuner.oracles.GridSearchOracle over the levels of the space."""
+
+    def __init__(self, problem: Problem, settings: GridSettings) -> None:
+        from keras_tuner import oracles
+
+        self._levels = problem.space.grid_levels()
+        options = {**_common(problem), "hyperparameters": _encode_levels(problem.space, self._levels)}
+        super().__init__(oracles.GridSearchOracle(max_trials=None, **options), problem)
+
+    def _proposal(self, values: dict[str, Any]) -> Proposal:
+        config = {name: levels[values[name]] for name, levels in self._levels.items() if name in values}
+        return Proposal(self._problem.space.activate(config), self._problem.max_epochs)
 
 
 class Hyperband(_Oracle):
@@ -134,6 +184,19 @@ def _encode(space: Space) -> Any:
                     hps.Int(name, parameter.low, parameter.high, parameter.step, "log" if parameter.log else "linear")
                 case Float():
                     hps.Float(name, parameter.low, parameter.high, parameter.step, "log" if parameter.log else "linear")
+    return hps
+
+
+def _encode_levels(space: Space, levels: dict[str, list[Value]]) -> Any:
+    """The grid as KerasTuner's HyperParameters: every parameter is a choice of its levels' places."""
+    import keras_tuner
+
+    hps = keras_tuner.HyperParameters()
+    for name in space.order():
+        with ExitStack() as scopes:
+            for other, values in (space[name].when or {}).items():
+                scopes.enter_context(hps.conditional_scope(other, [levels[other].index(v) for v in values if v in levels[other]]))
+            hps.Choice(name, list(range(len(levels[name]))), ordered=False)
     return hps
 
 

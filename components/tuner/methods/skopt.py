@@ -1,4 +1,4 @@
-"""scikit-optimize's Optimizer: Bayesian optimisation with a Gaussian process."""
+"""scikit-optimize's Optimizer: Bayesian optimisation with a Gaussian process, a forest or boosted trees."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Literal
 from pydantic import Field
 
 from ...core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
-from ...core.space import Model
+from ...core.space import Config, Model
 from ..coding import Axes, Axis
 
 
@@ -21,17 +21,25 @@ class BayesSettings(Model):
     kappa: float = Field(default=1.96, ge=0, description="How much LCB explores.")
 
 
-class Bayes:
-    """One point at a time. skopt knows no conditions: an inactive parameter is told at its lowest level."""
+class ForestSettings(BayesSettings):
+    """BayesSettings' arguments, and the kind of forest."""
 
-    def __init__(self, problem: Problem, settings: BayesSettings) -> None:
+    base_estimator: Literal["ET", "RF"] = Field(default="ET", description="Extra trees or a random forest.")
+
+
+class _Optimizer:
+    """One skopt.Optimizer. skopt knows no conditions: an inactive parameter is told at its lowest level."""
+
+    def __init__(self, problem: Problem, settings: BayesSettings, base_estimator: Any) -> None:
         from skopt import Optimizer
 
         self._axes = Axes(problem.space)
-        self._max_epochs = problem.max_epochs
+        self._problem = problem
+        self._open: dict[TrialId, list[Any]] = {}
+        self._asks = 0
         self._optimizer = Optimizer(
             [_dimension(axis) for axis in self._axes.list],
-            base_estimator="GP",
+            base_estimator=base_estimator,
             acq_func=settings.acq_func,
             acq_func_kwargs={"xi": settings.xi, "kappa": settings.kappa},
             n_initial_points=settings.n_initial_points,
@@ -40,15 +48,76 @@ class Bayes:
         )
 
     def ask(self) -> Proposal | Done:
-        point = dict(zip((axis.name for axis in self._axes.list), self._optimizer.ask(), strict=True))
-        return Proposal(self._axes.config(point), self._max_epochs)
+        point = self._ask()
+        config = self._axes.config(dict(zip((axis.name for axis in self._axes.list), point, strict=True)))
+        self._open[self._asks] = self._told(config)
+        self._asks += 1
+        return Proposal(config, self._problem.max_epochs)
+
+    def _ask(self) -> list[Any]:
+        """skopt's next point: with trials in flight that of a copy to which their best is lied, as skopt's own batches are made.
+
+        A trial that failed before there was a loss is never told. Only until the first loss does it count as open, so that
+        a fixed sequence of initial points goes on.
+        """
+        while self._optimizer.yi and len(self._open) >= self._problem.in_flight:
+            self._open.pop(min(self._open))
+        if not self._open:
+            return list(self._optimizer.ask())
+        copy = self._optimizer.copy(random_state=self._optimizer.rng.randint(2**31 - 1))
+        lie = min(self._optimizer.yi, default=0.0)
+        copy.tell(list(self._open.values()), [lie] * len(self._open))
+        return list(copy.ask())
 
     def tell(self, trial: Trial) -> None:
         assert trial.outcome is not None
-        self._optimizer.tell(list(self._axes.places(trial.proposal.config).values()), trial.outcome.loss)
+        self._open.pop(trial.id, None)
+        self._optimizer.tell(self._told(trial.proposal.config), trial.outcome.loss)
+
+    def _told(self, config: Config) -> list[Any]:
+        return list(self._axes.places(config).values())
 
     def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
+
+
+class Bayes(_Optimizer):
+    """A Gaussian process, as skopt.gp_minimize has it."""
+
+    def __init__(self, problem: Problem, settings: BayesSettings) -> None:
+        super().__init__(problem, settings, "GP")
+
+
+class Forest(_Optimizer):
+    """A forest, as skopt.forest_minimize has it."""
+
+    def __init__(self, problem: Problem, settings: ForestSettings) -> None:
+        super().__init__(problem, settings, settings.base_estimator)
+
+
+class BoostedTrees(_Optimizer):
+    """Gradient-boosted quantile trees, as skopt.gbrt_minimize has them."""
+
+    def __init__(self, problem: Problem, settings: BayesSettings) -> None:
+        super().__init__(problem, settings, _quantile_trees(problem.seed))
+
+
+def _quantile_trees(seed: int) -> Any:
+    """skopt's "GBRT" estimator, made to work with scikit-learn 1.7 and numpy 2.4, which scikit-optimize 0.10.2 does not know."""
+    import numpy as np
+    from skopt.learning import gbrt
+
+    class Trees(gbrt.GradientBoostingQuantileRegressor):  # type: ignore[misc]
+        def __sklearn_tags__(self) -> Any:
+            # skopt's class has its bases in an order in which scikit-learn no longer sees a regressor.
+            tags = super().__sklearn_tags__()
+            tags.estimator_type = "regressor"
+            return tags
+
+    if not hasattr(np, "in1d"):  # skopt's predict calls it; numpy 2.4 knows it as isin alone
+        np.in1d = np.isin  # type: ignore[attr-defined]
+    trees = gbrt.GradientBoostingRegressor(n_estimators=30, loss="quantile")
+    return Trees(base_estimator=trees, random_state=seed)
 
 
 def _dimension(axis: Axis) -> Any:

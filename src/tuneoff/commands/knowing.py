@@ -3,32 +3,44 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from .common import BAD_INPUT, CELL_FAILED, extent, json_option, study_argument
 
+if TYPE_CHECKING:
+    from ..components.tuner.contract.suite import Pace, Result
+    from ..components.tuner.spec import MethodSpec
+
 
 @click.command()
 @json_option
 def methods(as_json: bool) -> None:
-    """List the search methods."""
-    from ..components.tuner.registry import REGISTRY
+    """List the search methods, those of installed packages' entry points (group tuneoff.methods) last."""
+    from ..components.tuner.own import registered
+    from ..components.tuner.registry import REGISTRY, find
 
+    specs = [*REGISTRY.values(), *(find(name) for name in registered())]
     if as_json:
-        click.echo(json.dumps([_method(spec) for spec in REGISTRY.values()], indent=1))
+        click.echo(json.dumps([_method(spec) for spec in specs], indent=1))
         return
-    width = max(len(name) for name in REGISTRY)
-    for spec in REGISTRY.values():
-        state = f"{spec.framework} {spec.version}" if spec.installed else f"not installed: {spec.remedy}"
-        click.echo(f"{spec.name:<{width}}  {spec.summary} [{state}]")
+    width = max(len(spec.name) for spec in specs)
+    for spec in specs:
+        click.echo(f"{spec.name:<{width}}  {spec.summary} [{_state(spec)}]")
 
 
-def _method(spec: Any) -> dict[str, Any]:
+def _state(spec: MethodSpec) -> str:
+    if not spec.home:
+        return spec.target
+    return f"{spec.framework} {spec.version}" if spec.installed else f"not installed: {spec.remedy}"
+
+
+def _method(spec: MethodSpec) -> dict[str, Any]:
     return {
         "name": spec.name,
         "summary": spec.summary,
@@ -44,6 +56,65 @@ def _method(spec: Any) -> dict[str, Any]:
         "conditional": spec.conditional,
         "settings": spec.settings_model().model_json_schema().get("properties", {}),
     }
+
+
+@click.command("check-method")
+@click.argument("name")
+@click.option("--settings", default="{}", help="The method's settings, as JSON.")
+@click.option("--quick", is_flag=True, help="Fewer draws, seeds and kills, and no training: about ten seconds.")
+@json_option
+def check_method(name: str, settings: str, quick: bool, as_json: bool) -> None:
+    """Put the search method NAME, or module:Class of your own, to every check of the contract that its spec asks for.
+
+    Exit code 1 where one fails. Slow methods take minutes: a suggestion's own seconds are said first.
+    """
+    from ..components.tuner.contract.subject import FULL, QUICK
+    from ..components.tuner.contract.suite import Result, Verdict
+    from ..components.tuner.contract.suite import check_method as checked
+    from ..components.tuner.registry import find
+
+    sys.path.insert(0, str(Path.cwd()))
+    spec = find(name)
+    found = []
+    for entry in checked(spec, _settings_of(spec, settings), QUICK if quick else FULL, whole=not quick, path=_path()):
+        found.append(entry)
+        if not as_json:
+            click.echo(_checked_line(entry))
+    results = [entry for entry in found if isinstance(entry, Result)]
+    failed = sum(result.verdict is Verdict.FAILED for result in results)
+    if as_json:
+        click.echo(json.dumps({"method": name, "checks": [asdict(entry) for entry in found]}, indent=1))
+    else:
+        click.echo(f"{name}: {len(results) - failed} of {len(results)} checks passed or fail as is known of it.")
+    sys.exit(CELL_FAILED if failed else 0)
+
+
+def _path() -> str:
+    """Where child processes find the user's own modules."""
+    return os.pathsep.join([str(Path.cwd()), *(p for p in [os.environ.get("PYTHONPATH")] if p)])
+
+
+def _settings_of(spec: MethodSpec, text: str) -> dict[str, Any]:
+    from pydantic import ValidationError
+
+    from ..components.core.errors import StudyError
+
+    try:
+        settings = json.loads(text)
+        spec.settings_model().model_validate(settings, strict=True)
+    except (ValueError, ValidationError) as error:
+        first = str(error).splitlines()
+        raise StudyError(f"--settings: {' '.join(line.strip() for line in first[:3])}.") from None
+    return dict(settings)
+
+
+def _checked_line(entry: Result | Pace) -> str:
+    from ..components.tuner.contract.suite import Pace
+
+    if isinstance(entry, Pace):
+        return f"{entry.seconds:.4f} s a suggestion (the last of {entry.suggestions})"
+    said = f": {entry.said}" if entry.said else ""
+    return f"{entry.verdict:<13} {entry.seconds:7.2f} s  {entry.check.replace('_', ' ')}{said}"
 
 
 @click.command()
@@ -229,5 +300,5 @@ def completion(shell: str) -> None:
     click.echo(kind(root, {}, "tuneoff", "_TUNEOFF_COMPLETE").source())
 
 
-COMMANDS: tuple[click.Command, ...] = (init, validate, plan, doctor, schema, methods, datasets, data, completion)
+COMMANDS: tuple[click.Command, ...] = (init, validate, plan, doctor, schema, methods, check_method, datasets, data, completion)
 """The commands of `tuneoff`, by what they are for. Each imports what it needs when it is called."""

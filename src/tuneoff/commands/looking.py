@@ -23,13 +23,14 @@ if TYPE_CHECKING:
 @click.option("--watch", "watching", is_flag=True, help="Show it again and again until the study has ended.")
 @json_option
 def status(place: str, watching: bool, as_json: bool) -> None:
-    """Show where each cell of DIR (an output folder or s3:// URI) stands. Reads the record only, also while it runs."""
+    """Show where each cell of DIR (an output folder or s3:// URI) stands: trials, best, what is left, what tracking lacks.
+
+    Reads only, and asks no server: also while it runs."""
     from rich.console import Console
 
     from ..components.core.storage import open_store
     from ..components.core.stored import read_study
-    from ..pipelines.looking import cells, status_json, watch
-    from ..pipelines.progress import table
+    from ..pipelines.looking import cells, overview, status_json, watch
 
     store = open_store(place)
     if as_json:
@@ -37,7 +38,7 @@ def status(place: str, watching: bool, as_json: bool) -> None:
     elif watching:
         watch(lambda: read_study(store), Console(highlight=False))
     else:
-        Console(highlight=False).print(table(cells(read_study(store))))
+        Console(highlight=False).print(overview(cells(read_study(store))))
 
 
 def trial_options(command: Callable[..., None]) -> Callable[..., None]:
@@ -54,14 +55,16 @@ def trial_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @trial_options
-def trials(place: str, dataset: str | None, method: str | None, form: str) -> None:
+@click.option("--top", type=click.IntRange(min=1), help="Only so many of each method and data set, the best first.")
+def trials(place: str, dataset: str | None, method: str | None, form: str, top: int | None) -> None:
     """List the trials of DIR (an output folder or s3:// URI) in the order in which they were asked."""
     from ..components.core.storage import open_store
     from ..components.core.stored import read_study
-    from ..pipelines.looking import chosen
+    from ..pipelines.looking import best, chosen
 
     result = read_study(open_store(place))
-    _print_trials(result, chosen(result, dataset, method), form)
+    rows = chosen(result, dataset, method)
+    _print_trials(result, rows if top is None else best(result, rows, top), form)
 
 
 @click.command()
@@ -91,6 +94,27 @@ def _print_trials(result: StudyResult, rows: list[TrialRow], form: str) -> None:
         from ..pipelines.looking import trials_table
 
         Console(highlight=False, width=None if sys.stdout.isatty() else 240).print(trials_table(result, rows))
+
+
+@click.command()
+@place_argument
+@click.option("--to", "kind", type=click.Choice(["optuna", "deepcave", "csv"]), required=True, help="For which program.")
+@click.option("--out", type=click.Path(path_type=Path), help="What to write; by default NAME-optuna.db, NAME-deepcave, NAME-csv.")
+def export(place: str, kind: str, out: Path | None) -> None:
+    """Write the record of DIR (an output folder or s3:// URI) as another program reads it, and print where.
+
+    optuna: a SQLite storage with a study per search, for `optuna-dashboard sqlite:///FILE` and Optuna's plots. deepcave: a folder
+    with a run per search, for DeepCAVE. csv: a folder with trials.csv and curves.csv, a row a trial and a row an epoch.
+    """
+    from ..components.core.storage import open_store
+    from ..components.core.stored import read_study
+    from ..pipelines.export import default_target
+    from ..pipelines.export import export as write
+
+    result = read_study(open_store(place))
+    target = out or default_target(result, kind)
+    write(result, kind, target)
+    click.echo(str(target))
 
 
 @click.command()
@@ -145,4 +169,4 @@ def ui(folder: Path, mlflow_port: int, tensorboard_port: int) -> None:
     serve(folder, mlflow_port, tensorboard_port, click.echo)
 
 
-COMMANDS: tuple[click.Command, ...] = (status, trials, best, report, sync, ui)
+COMMANDS: tuple[click.Command, ...] = (status, trials, best, export, report, sync, ui)

@@ -1,0 +1,1 @@
+"""What is fast, measured: each goal beside what this machine needs for it."""

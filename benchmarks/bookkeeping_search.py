@@ -1,0 +1,61 @@
+"""One search of the tuner step, and what was not training in it: python -m benchmarks.bookkeeping_search FOLDER JSON."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from tuneoff.components.core import layout
+from tuneoff.components.core.record import Event, parse
+from tuneoff.components.core.storage import open_store
+from tuneoff.components.core.stored import claim
+from tuneoff.components.core.study import Study
+from tuneoff.components.core.tracking import Tracker
+from tuneoff.components.core.tracking.mlflow_runs import tracking_uri
+from tuneoff.components.tuner.tune import tune
+
+
+def main(folder: Path, store: str, trials: int, epochs: int) -> None:
+    """Search, and print a trial's seconds, those between trials, and this process's own seconds of a processor a trial."""
+    dataset = json.loads((folder / "dataset.json").read_text())["name"]
+    plan = Study.model_validate(
+        {
+            "name": "benchmark",
+            "datasets": [dataset],
+            "methods": ["grid"],
+            "space": {"learning_rate": {"type": "float", "low": 0.0001, "high": 0.01, "grid_points": 100}},
+            "budget": {"trials": trials, "epochs_per_trial": epochs},
+        }
+    )
+    with tempfile.TemporaryDirectory() as place:
+        target, uri = open_store(store or place), tracking_uri(plan, place)
+        Tracker(target, plan, claim(target, plan), uri).prepare()  # once a study, and no trial's cost
+        cpu = time.process_time()
+        tune(plan, plan.cells[0], folder, target, uri)
+        cpu = time.process_time() - cpu
+        events = parse(target.journal_lines(layout.events(dataset, "grid", plan.seeds[0])))
+    trained, between = shares(events)
+    print(json.dumps({"trial_seconds": trained / trials, "between_seconds": between / (trials - 1), "own_seconds": cpu / trials}))
+
+
+def shares(events: Sequence[Event]) -> tuple[float, float]:
+    """Seconds of all training, as the worker took them; and those from the first trial's ask to the last's that were neither
+    training nor the method's own.
+    """
+    asks = [e for e in events if e["event"] == "asked"]
+    trained = {e["trial"]: 0.0 for e in asks}
+    for event in events:
+        if event["event"] == "epoch":
+            trained[event["trial"]] += event["seconds"]
+    before_last = sum(trained.values()) - trained[asks[-1]["trial"]]
+    own: Any = sum(e["seconds"] for e in asks[1:])
+    return sum(trained.values()), asks[-1]["time"] - asks[0]["time"] - before_last - own
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]), **json.loads(sys.argv[2]))

@@ -1,0 +1,147 @@
+"""How long it takes to lead a method back through the record of a long search, beside the method's own time."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneoff.components.core.problem import Checkpoint, Epoch, Limits, Problem, Trial
+from tuneoff.components.core.record import Writer
+from tuneoff.components.core.space import PAPER_SPACE
+from tuneoff.components.core.storage import FolderStore, Journal
+from tuneoff.components.core.study import Goal
+from tuneoff.components.tuner.budget import Budget
+from tuneoff.components.tuner.checkpoints import NoCheckpoints
+from tuneoff.components.tuner.host import HostedMethod
+from tuneoff.components.tuner.loop import Search
+from tuneoff.components.tuner.registry import find
+
+from .lines import Line
+
+GOAL_SECONDS = 5.0
+RECORD = "record/made/method/seed-1.jsonl"
+
+
+@dataclass(frozen=True)
+class Size:
+    """Trials of the search, epochs of each, and the methods that are resumed."""
+
+    trials: int
+    epochs: int = 10
+    methods: tuple[str, ...] = ("random", "grid")
+
+
+FULL = Size(1000)
+QUICK = Size(40, methods=("grid",))
+
+
+class Memory:
+    """A journal that is kept in memory, to make a long record quickly."""
+
+    def __init__(self) -> None:
+        self._lines: list[bytes] = []
+
+    def lines(self) -> list[bytes]:
+        return list(self._lines)
+
+    def append(self, line: bytes) -> None:
+        self._lines.append(line)
+
+    def close(self) -> None:
+        pass
+
+
+class Instant:
+    """An objective that trains nothing: its figures are a formula."""
+
+    device = "none"
+    peak_memory_bytes = None
+
+    def __call__(self, trial: Trial, checkpoint: Checkpoint | None) -> Generator[Epoch, None, None]:
+        for number in range(trial.first_epoch + 1, trial.proposal.target_epoch + 1):
+            accuracy = (trial.id * 37 % 101) / 101 * (1 - 0.5 / number)
+            found = {"loss": 1 - accuracy, "accuracy": accuracy, "val_loss": 1 - accuracy, "val_accuracy": accuracy}
+            yield Epoch(number, found, 0.5)
+
+
+class Stopwatch:
+    """A method between the loop and its process: adds up the time that its verbs take there, up to its first new ask."""
+
+    def __init__(self, method: HostedMethod, known: int) -> None:
+        self._method = method
+        self._known = known
+        self._asks = 0
+        self.own_seconds = 0.0
+        self.replayed_at: float | None = None
+        self.seconds = 0.0
+
+    def ask(self) -> Any:
+        if self._asks == self._known:
+            self.replayed_at = time.monotonic()
+        self._asks += 1
+        return self._timed(self._method.ask())
+
+    def tell(self, trial: Trial) -> None:
+        self._method.tell(trial)
+        self._timed(None)
+
+    def goes_on(self, trial: int, epoch: Epoch) -> bool:
+        return bool(self._timed(self._method.goes_on(trial, epoch)))
+
+    def continuable(self) -> Any:
+        return self._timed(self._method.continuable())
+
+    def _timed(self, answer: Any) -> Any:
+        self.seconds = self._method.seconds
+        if self.replayed_at is None:
+            self.own_seconds += self.seconds
+        return answer
+
+
+def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
+    """Make each method's record with an objective that costs nothing, then go on from it with a budget of one trial more."""
+    found = []
+    for method in size.methods:
+        with tempfile.TemporaryDirectory() as place:
+            lines = _made(method, size, Path(place, "first"))
+            note(f"resume: {method}'s record has {len(lines)} events")
+            store = FolderStore(Path(place, "store"))
+            store.write(RECORD, b"".join(line + b"\n" for line in lines))
+            found.append(_resumed(method, size, store, Path(place, "second")))
+    return found
+
+
+def _made(method: str, size: Size, folder: Path) -> list[bytes]:
+    journal = Memory()
+    _search(method, size, size.trials, lambda: journal, folder)
+    return journal.lines()
+
+
+def _resumed(method: str, size: Size, store: FolderStore, folder: Path) -> Line:
+    watch, began = _search(method, size, size.trials + 1, lambda: store.journal(RECORD), folder)
+    assert watch.replayed_at is not None, "the search went on with a new trial"
+    seconds = watch.replayed_at - began - watch.own_seconds
+    name = f"resume {method} with {size.trials} trials"
+    return Line(name, seconds, "s", GOAL_SECONDS, note=f"beside {watch.own_seconds:.1f} s of its own")
+
+
+def _search(method: str, size: Size, trials: int, journal: Callable[[], Journal], folder: Path) -> tuple[Stopwatch, float]:
+    """Search to the end of the budget from where the journal stands; returns the watch, and when the journal was opened."""
+    (folder / "method").mkdir(parents=True)
+    hosted = HostedMethod(method, {}, Problem(PAPER_SPACE, size.epochs, 1, folder / "method", trials), folder / "method.log")
+    try:
+        began = time.monotonic()
+        record = Writer(journal())
+        known = sum(event["event"] == "asked" for event in record.events)
+        record.open(study_id="made")
+        watch = Stopwatch(hosted, known)
+        budget = Budget(Limits(trials=trials))
+        Search(find(method), watch, Instant(), record, budget, Goal(), NoCheckpoints()).run()
+        record.close()
+        return watch, began
+    finally:
+        hosted.close()

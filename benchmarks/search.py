@@ -1,0 +1,135 @@
+"""Trials per minute: a cell's tuner step beside the same search written directly in KerasTuner and in scikit-optimize."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneoff.components.core.study import Dataset, Split
+from tuneoff.components.data_prep.prepare import prepare
+
+from .lines import Line
+
+CORES = 2
+GOALS = {"float32": 1.5, "bfloat16": 2.0}
+RIVALS = {"random": ("KerasTuner", "keras_tuner_search"), "bayes": ("scikit-optimize", "skopt_search")}
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much is searched: trials per seed, epochs per trial, images."""
+
+    train: int
+    validation: int
+    image_size: int | None
+    trials: int
+    epochs: int
+    repeats: int
+    batch_size: int = 32
+    seeds: tuple[int, ...] = (1, 2)
+
+
+FULL = Size(train=5000, validation=1250, image_size=14, trials=12, epochs=4, repeats=1)
+QUICK = Size(train=500, validation=100, image_size=14, trials=2, epochs=1, repeats=1)
+
+
+@dataclass(frozen=True)
+class Course:
+    """One search program from its start to its end."""
+
+    seconds: float
+    cpu_seconds: float  # of the program and all its children
+    configs: tuple[tuple[Mapping[str, Any], ...], ...]  # one tuple a seed
+
+    @property
+    def trials_per_minute(self) -> float:
+        return 60 * sum(map(len, self.configs)) / self.seconds
+
+
+def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
+    """Each program on the same two cores and data, one after the other, as often as the size says; the medians compared."""
+    with tempfile.TemporaryDirectory() as place:
+        subset = {"train": size.train, "validation": size.validation, "test": 100}
+        data = {"name": "fashion_mnist", "subset": subset, "image_size": size.image_size}
+        prepare(Dataset.model_validate(data), Split(), Path(place), note)
+        found = [_compared(method, size, Path(place), note) for method in RIVALS]
+    return [line for lines in found for line in lines]
+
+
+def _compared(method: str, size: Size, data: Path, note: Callable[[str], None]) -> list[Line]:
+    rival, module = RIVALS[method]
+    common = {name: value for name, value in asdict(size).items() if name in ("trials", "epochs", "batch_size", "seeds")}
+    programs: dict[str, tuple[str, dict[str, Any]]] = {
+        rival: (module, common),
+        **{p: ("tuneoff_search", {**common, "method": method, "precision": p}) for p in GOALS},
+    }
+    courses: dict[str, list[Course]] = {name: [] for name in programs}
+    for _ in range(size.repeats):
+        for name, (program, arguments) in programs.items():
+            course = run(program, data, arguments)
+            courses[name].append(course)
+            note(f"{method}, {name}: {course.seconds:.1f} s, {course.cpu_seconds:.1f} s of processors")
+    base = courses.pop(rival)
+    return [
+        _told(f"{rival} alone", base),
+        *(
+            line
+            for name, ours in courses.items()
+            for line in (_told(f"tuneoff {method}, {name}", ours), _ratio(method, name, rival, ours, base))
+        ),
+    ]
+
+
+def _told(name: str, courses: list[Course]) -> Line:
+    cpu = statistics.median(c.cpu_seconds for c in courses)
+    rate = statistics.median(c.trials_per_minute for c in courses)
+    return Line(name, rate, "trials/min", note=f"{cpu:.0f} s of processors for {sum(map(len, courses[0].configs))} trials")
+
+
+def _ratio(method: str, precision: str, rival: str, ours: list[Course], base: list[Course]) -> Line:
+    ratio = statistics.median(o.trials_per_minute / b.trials_per_minute for o, b in zip(ours, base, strict=True))
+    same, of = equal(ours[0], base[0])
+    return Line(
+        f"{method} beside {rival}, {precision}",
+        ratio,
+        "times",
+        GOALS[precision],
+        ">=",
+        f"{same} of {of} configurations are equal",
+    )
+
+
+def equal(one: Course, other: Course) -> tuple[int, int]:
+    """How many configurations of two programs are equal, place by place, and of how many."""
+    pairs = [pair for a, b in zip(one.configs, other.configs, strict=True) for pair in zip(a, b, strict=True)]
+    return sum(dict(a) == dict(b) for a, b in pairs), len(pairs)
+
+
+def run(module: str, data: Path, arguments: Mapping[str, Any]) -> Course:
+    """Run a search program on CORES cores; RuntimeError with its last words where it fails."""
+    allowed = sorted(os.sched_getaffinity(0))[:CORES]
+    before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-m", f"benchmarks.{module}", str(data), json.dumps(arguments)],
+        cwd=Path(__file__).parents[1],
+        env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "2"},
+        capture_output=True,
+        text=True,
+        check=False,
+        preexec_fn=lambda: os.sched_setaffinity(0, allowed),
+    )
+    seconds, after = time.monotonic() - began, resource.getrusage(resource.RUSAGE_CHILDREN)
+    if done.returncode != 0:
+        raise RuntimeError(f"benchmarks.{module} ended with exit code {done.returncode}: {done.stderr[-2000:]}")
+    cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+    return Course(seconds, cpu, tuple(tuple(configs) for configs in json.loads(done.stdout.splitlines()[-1])))

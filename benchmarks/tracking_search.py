@@ -1,0 +1,289 @@
+"""How long MLflow's search takes over thousands of trials, on SQLite and on PostgreSQL, by the store and by a server's REST API.
+
+    python benchmarks/tracking_search.py [--trials 5000] [--json]
+
+The runs are written by Tuneoff's own tracker, from a record made up for the purpose, straight into the SQL store: by REST it
+would take many times as long, and leave the same rows. Disks are not waited for while the store is filled: no search notices.
+PostgreSQL's line is left out, and said to be, where its programs or its driver are not installed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import json
+import os
+import random
+import shutil
+import signal
+import socket
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from tuneoff.components.core import layout
+from tuneoff.components.core.problem import Epoch, Outcome, Proposal, Status
+from tuneoff.components.core.record import SearchRecord, epoch_fields, outcome_fields, proposal_fields, replay
+from tuneoff.components.core.storage import FolderStore
+from tuneoff.components.core.stored import claim
+from tuneoff.components.core.study import Cell, Study
+from tuneoff.components.core.tracking import Tracker
+from tuneoff.components.core.tracking.mlflow_runs import Runs, connect
+
+GOAL_SECONDS = 2.0
+REPEATS = 5
+EPOCHS = 10
+POSTGRESQL = ("initdb", "pg_ctl", "createdb")
+FOLDERS = ("/usr/lib/postgresql/*/bin",)
+
+
+class Missing(Exception):
+    """What a store needs is not installed."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """One search's times on one store."""
+
+    store: str
+    search: str
+    runs: int  # how many came back
+    median_seconds: float
+    slowest_seconds: float
+
+
+def made_study(trials: int) -> Study:
+    """Two data sets, two methods, as many seeds as make so many trials."""
+    seeds = max(1, trials // 1000)
+    return Study.model_validate(
+        {
+            "name": "many",
+            "datasets": ["mnist", "fashion_mnist"],
+            "methods": ["random", "bayes"],
+            "budget": {"trials": trials // (4 * seeds), "epochs_per_trial": EPOCHS},
+            "seeds": list(range(seeds)),
+        }
+    )
+
+
+def made_search(study: Study, cell: Cell, seed: int) -> SearchRecord:
+    """A search of as many trials as the budget has, each trained to its last epoch."""
+    rng = random.Random(f"{cell.name}/{seed}")
+    time_ = 1.7e9
+    events: list[dict[str, Any]] = []
+
+    def note(event: str, **fields: Any) -> None:
+        events.append({"event": event, "time": time_, **fields})
+
+    note("opened", versions={"keras": "3"}, host="host")
+    for trial in range(study.budget.trials or 0):
+        note("asked", trial=trial, seconds=0.01, **proposal_fields(Proposal(_config(study, rng), EPOCHS)))
+        note("started", trial=trial)
+        peak = rng.uniform(0.5, 0.95)
+        curve = tuple(Epoch(n, _metrics(peak * (1 - 0.5 / n)), 1.0) for n in range(1, EPOCHS + 1))
+        for epoch in curve:
+            note("epoch", trial=trial, goes_on=epoch.number < EPOCHS, **epoch_fields(epoch))
+        time_ += 12.0
+        loss = -curve[-1].metrics["val_accuracy"]
+        note("told", trial=trial, **outcome_fields(Outcome(Status.COMPLETED, curve, loss, 11.0, None, "cpu", 10**9)))
+    return replay(events, cell.dataset, cell.method.label, seed)
+
+
+def _config(study: Study, rng: random.Random) -> dict[str, Any]:
+    drawn = {
+        name: rng.choice(p.values) if p.type == "categorical" else rng.uniform(p.low, p.high) for name, p in study.space.items()
+    }
+    return study.space.activate(drawn)
+
+
+def _metrics(accuracy: float) -> dict[str, float]:
+    return {"accuracy": accuracy, "val_accuracy": accuracy - 0.02, "loss": 1 - accuracy, "val_loss": 1.02 - accuracy}
+
+
+def fill(uri: str, study: Study, folder: Path) -> str:
+    """Write the study's trials as the tracker does; returns the study's id."""
+    store = FolderStore(folder / "store")
+    study_id = claim(store, study)
+    tracker = Tracker(store, study, study_id, uri)
+    for cell in study.cells:
+        tracker.deliver(cell, [made_search(study, cell, seed) for seed in study.seeds])
+        print(f"  filled {cell.name}", file=sys.stderr, flush=True)
+    return study_id
+
+
+def searches(uri: str, study: Study, study_id: str) -> dict[str, Callable[[], int]]:
+    """Searches by name, each returning how many runs it got."""
+    client = connect(uri)
+    experiment = client.get_experiment_by_name(study.experiment).experiment_id
+
+    def page(condition: str, size: int = 100) -> int:
+        return len(client.search_runs([experiment], condition, max_results=size, order_by=["metrics.`objective` DESC"]))
+
+    def everything() -> int:
+        count, token = 0, None
+        while True:
+            found = client.search_runs(
+                [experiment], kind, max_results=1000, order_by=["metrics.`objective` DESC"], page_token=token
+            )
+            count, token = count + len(found), found.token
+            if not token:
+                return count
+
+    def learn() -> int:
+        runs = Runs(client, experiment, study_id)
+        runs.learn(dataset="mnist", method="bayes")
+        return len(runs._known)
+
+    kind = "tags.`tuneoff.kind` = 'trial'"
+    cell = f"{kind} and tags.`tuneoff.dataset` = 'mnist' and tags.`tuneoff.method` = 'bayes'"
+    return {
+        "the page's view of trials, best first, 100 rows": lambda: page(kind),
+        "one cell's trials, best first, 100 rows": lambda: page(cell),
+        "one cell's best trial": lambda: page(cell, 1),
+        "all of a cell's runs, as the tracker asks": learn,
+        "all trials, best first": everything,
+    }
+
+
+def timed(store: str, found: dict[str, Callable[[], int]]) -> list[Line]:
+    """Each search a few times, after once for nothing."""
+    lines = []
+    for name, search in found.items():
+        count, times = search(), []
+        for _ in range(REPEATS):
+            begun = time.perf_counter()
+            search()
+            times.append(time.perf_counter() - begun)
+        lines.append(Line(store, name, count, round(statistics.median(times), 3), round(max(times), 3)))
+    return lines
+
+
+@contextmanager
+def sqlite(folder: Path) -> Iterator[str]:
+    """A new SQLite file's URI; its writes are not waited for."""
+    from sqlalchemy import event
+    from sqlalchemy.engine import Engine
+
+    def hurry(connection: Any, record: Any) -> None:
+        connection.execute("PRAGMA synchronous = OFF")
+
+    event.listen(Engine, "connect", hurry)
+    try:
+        yield f"sqlite:///{folder / layout.MLFLOW_DATABASE}"
+    finally:
+        event.remove(Engine, "connect", hurry)
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[str]:
+    """A new PostgreSQL server's database on loopback; Missing where it cannot be had."""
+    programs = {name: _program(name) for name in POSTGRESQL}
+    if absent := [name for name, path in programs.items() if path is None]:
+        raise Missing(f"{', '.join(absent)} not found: install PostgreSQL (Debian's package postgresql)")
+    if importlib.util.find_spec("psycopg2") is None:
+        raise Missing("psycopg2 not found: pip install psycopg2-binary")
+    data, port = folder / "postgresql", free_port()
+    data.mkdir()
+    as_user: dict[str, Any] = {"stdout": subprocess.DEVNULL, "check": True, "cwd": "/"}
+    if os.geteuid() == 0:  # the server refuses to run as root
+        as_user["user"] = "postgres"
+        shutil.chown(data, "postgres")
+        folder.chmod(0o755)
+    subprocess.run([programs["initdb"], "-D", data, "-A", "trust", "-U", "postgres"], **as_user)
+    options = f"-p {port} -h 127.0.0.1 -k {data} -c fsync=off -c synchronous_commit=off"
+    subprocess.run([programs["pg_ctl"], "-D", data, "-w", "-l", data / "log", "-o", options, "start"], **as_user)
+    try:
+        subprocess.run([programs["createdb"], "-h", "127.0.0.1", "-p", str(port), "-U", "postgres", "mlflow"], **as_user)
+        yield f"postgresql+psycopg2://postgres@127.0.0.1:{port}/mlflow"
+    finally:
+        subprocess.run([programs["pg_ctl"], "-D", data, "-m", "immediate", "stop"], **as_user)
+
+
+def _program(name: str) -> str | None:
+    places = [str(place) for pattern in FOLDERS for place in sorted(Path("/").glob(pattern[1:]))]
+    return shutil.which(name) or shutil.which(name, path=os.pathsep.join(places))
+
+
+@contextmanager
+def served(uri: str, folder: Path) -> Iterator[str]:
+    """An MLflow server on loopback before the store; its URI."""
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+    command += ["--backend-store-uri", uri, "--artifacts-destination", str(folder / "artifacts")]
+    quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+    with open(folder / "server.log", "w") as log:
+        process = subprocess.Popen(command, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True)
+    try:
+        _wait_for(f"http://127.0.0.1:{port}/health")
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(20)
+
+
+def _wait_for(url: str, patience_seconds: float = 120.0) -> None:
+    deadline = time.monotonic() + patience_seconds
+    while True:
+        try:
+            urllib.request.urlopen(url, timeout=2).close()
+            return
+        except OSError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.3)
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return int(listener.getsockname()[1])
+
+
+STORES = {"SQLite": sqlite, "PostgreSQL": postgresql}
+
+
+def measured(name: str, trials: int) -> list[Line]:
+    """All searches on one kind of store, by the store and by a server before it; Missing where there is no such store here."""
+    study = made_study(trials)
+    with tempfile.TemporaryDirectory(prefix="tuneoff-bench-") as place:
+        folder = Path(place)
+        with STORES[name](folder) as uri:
+            begun = time.perf_counter()
+            study_id = fill(uri, study, folder)
+            print(f"{name}: {trials} trials written in {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
+            lines = timed(name, searches(uri, study, study_id))
+            with served(uri, folder) as address:
+                return lines + timed(f"{name}, by REST", searches(address, study, study_id))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--trials", type=int, default=5000, help="how many trials the store holds (default %(default)s)")
+    parser.add_argument("--store", choices=STORES, action="append", help="only this kind of store")
+    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
+    chosen = parser.parse_args()
+    lines: list[Line] = []
+    for name in chosen.store or STORES:
+        try:
+            lines += measured(name, chosen.trials)
+        except Missing as error:
+            print(f"{name}: left out: {error}.", file=sys.stderr, flush=True)
+    if chosen.json:
+        print(json.dumps([asdict(line) for line in lines], indent=1))
+        return
+    print(f"{'store':<22}{'search':<50}{'runs':>6}{'median s':>10}{'slowest s':>10}")
+    for line in lines:
+        over = "" if line.median_seconds < GOAL_SECONDS else f"  over {GOAL_SECONDS:g} s"
+        print(f"{line.store:<22}{line.search:<50}{line.runs:>6}{line.median_seconds:>10.3f}{line.slowest_seconds:>10.3f}{over}")
+
+
+if __name__ == "__main__":
+    main()

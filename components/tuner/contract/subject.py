@@ -1,0 +1,153 @@
+"""A method under test: built again and again in this process, led through searches whose record is kept in memory."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Set
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+from ...core.problem import Done, Epoch, Limits, Problem, Proposal, Trial, TrialId, Wait
+from ...core.record import Event, Writer, proposal_of
+from ...core.space import Space
+from ...core.study import Goal
+from ..budget import Budget
+from ..checkpoints import NoCheckpoints
+from ..host import HostedMethod, build
+from ..loop import Search, TimedMethod
+from ..spec import MethodSpec
+from .bowl import Bowl
+
+MAX_EPOCHS = 9
+ONE_A_PROCESS = ("ray",)
+"""Frameworks that one process can start only once: each of their methods gets its own, as in a search."""
+
+
+@dataclass(frozen=True)
+class Size:
+    """How much the checks ask of a method. False alarms are those of a method that keeps its promise."""
+
+    asks: int  # in searches that look at proposals
+    seeds_drawn: int  # first proposals of so many seeds are looked at together …
+    draws: int  # … so many of each
+    seeds: int  # of the comparison with random search
+    trials: int  # of each of its searches
+    cuts: int  # kills of a search, spread over its events
+
+
+FULL = Size(asks=40, seeds_drawn=125, draws=8, seeds=20, trials=40, cuts=10_000)
+QUICK = Size(asks=16, seeds_drawn=50, draws=5, seeds=20, trials=20, cuts=24)
+SLOW = Size(asks=12, seeds_drawn=25, draws=8, seeds=8, trials=14, cuts=3)
+SLOW_SECONDS = 0.1
+"""A method whose suggestions take longer is slow: outside of a full check it is asked less."""
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A method with its settings, and how much is asked of it."""
+
+    spec: MethodSpec
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    size: Size = QUICK
+
+    @contextmanager
+    def method(
+        self, folder: Path, space: Space, seed: int = 0, max_epochs: int = MAX_EPOCHS, **limits: Any
+    ) -> Iterator[TimedMethod]:
+        """The method, built for a problem; its framework's files lie in a folder of its own below `folder`."""
+        own = Path(tempfile.mkdtemp(dir=folder))
+        problem = Problem(space, max_epochs, seed, own, **limits)
+        if self.spec.framework in ONE_A_PROCESS:
+            hosted = HostedMethod(self.spec.name, self.settings, problem, folder / "method.log")
+            try:
+                yield hosted
+            finally:
+                hosted.close()
+        else:
+            yield Instance(build(self.spec.name, dict(self.settings), problem))
+
+    def search(
+        self,
+        folder: Path,
+        space: Space,
+        limits: Limits,
+        seed: int = 0,
+        max_epochs: int = MAX_EPOCHS,
+        objective: Any = None,
+        checkpoints: Any = None,
+        lines: list[bytes] | None = None,
+    ) -> Kept:
+        """A whole search with a toy objective, from where the record's `lines` stand; returns its record."""
+        record = Kept(lines or [])
+        writer = Writer(record)
+        writer.open()
+        bounds = {"trials": limits.trials, "epochs": limits.epochs}
+        with self.method(folder, space, seed, max_epochs, **bounds) as method:
+            place, budget = objective or Bowl(space), Budget(limits)
+            Search(self.spec, method, place, writer, budget, Goal(), checkpoints or NoCheckpoints()).run()
+        record.events = list(writer.events)
+        return record
+
+
+class Instance:
+    """A method in this process; `seconds` is the time that its last verb took."""
+
+    def __init__(self, method: Any) -> None:
+        self._method = method
+        self.seconds = 0.0
+
+    def ask(self) -> Proposal | Wait | Done:
+        return cast(Proposal | Wait | Done, self._timed("ask"))
+
+    def tell(self, trial: Trial) -> None:
+        self._timed("tell", trial)
+
+    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+        return bool(self._timed("goes_on", trial, epoch))
+
+    def continuable(self) -> Set[TrialId]:
+        return cast(Set[TrialId], self._timed("continuable"))
+
+    def _timed(self, verb: str, *arguments: object) -> object:
+        began = time.perf_counter()
+        answer = getattr(self._method, verb)(*arguments)
+        self.seconds = time.perf_counter() - began
+        return answer
+
+
+class Kept:
+    """A search's record in memory; a Journal."""
+
+    def __init__(self, lines: list[bytes]) -> None:
+        self._lines = list(lines)
+        self.events: list[Event] = []
+
+    def lines(self) -> list[bytes]:
+        return list(self._lines)
+
+    def append(self, line: bytes) -> None:
+        self._lines.append(line)
+
+    def close(self) -> None:
+        pass
+
+    def of(self, event: str) -> list[Event]:
+        """The events of this name."""
+        return [e for e in self.events if e["event"] == event]
+
+    @property
+    def proposals(self) -> list[Proposal]:
+        return [proposal_of(e) for e in self.of("asked")]
+
+    @property
+    def losses(self) -> list[float]:
+        return [e["loss"] for e in self.of("told") if e["loss"] is not None]
+
+    @property
+    def essence(self) -> list[dict[str, Any]]:
+        """Events without what a restart may change: sequence numbers, times, attempts, who opened and started."""
+        changing = {"seq", "time", "attempt", "seconds"}
+        return [{k: v for k, v in e.items() if k not in changing} for e in self.events if e["event"] not in ("opened", "started")]

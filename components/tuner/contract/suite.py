@@ -1,0 +1,126 @@
+"""All checks of a method in one process of its own, each with its result; what `tuneoff check-method` runs."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from multiprocessing.connection import Connection
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from ...core.problem import Limits
+from ...core.space import PAPER_SPACE
+from ..host import ENVIRONMENT
+from ..processes import Child, ChildDied
+from ..registry import find
+from ..spec import MethodSpec
+from .checks import Check, checks_of
+from .known import KNOWN
+from .subject import SLOW, SLOW_SECONDS, Size, Subject
+from .training import TRAINING
+
+LAST = 3
+"""A method's pace is the median of so many of its last suggestions."""
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    KNOWN = "known failure"
+
+
+@dataclass(frozen=True)
+class Result:
+    """One check of one method. `said` is what was wrong, or the reason of a known failure."""
+
+    check: str
+    verdict: Verdict
+    seconds: float
+    said: str = ""
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a suggestion takes on the paper's space: the method's own ask and the tells before it."""
+
+    seconds: float
+    suggestions: int  # the last of so many
+
+
+def names_of(spec: MethodSpec) -> list[str]:
+    """The checks that its process runs, in their order."""
+    return [check.name for check in checks_of(spec)]
+
+
+def check_method(
+    spec: MethodSpec, settings: Mapping[str, Any], size: Size, whole: bool, path: str = ""
+) -> Iterator[Result | Pace]:
+    """The method's pace, then each check's result as it comes. `whole` asks slow methods no less, and trains three trials."""
+    checks = [*names_of(spec), *([TRAINING.name] if whole else [])]
+    with tempfile.TemporaryDirectory(prefix="tuneoff-contract-") as folder:
+        child = Child(f"{__name__}:serve", {**ENVIRONMENT, **({"PYTHONPATH": path} if path else {})}, Path(folder, "log"))
+        try:
+            child.send((spec.name, dict(settings), size, whole, Path(folder)))
+            yield from _received(child, checks)
+        finally:
+            child.close()
+
+
+def _received(child: Child, checks: list[str]) -> Iterator[Result | Pace]:
+    left = list(checks)
+    try:
+        yield child.receive()
+        while left:
+            yield child.receive()
+            left.pop(0)
+    except ChildDied as death:
+        yield from (Result(name, Verdict.FAILED, 0.0, f"its process ended {death}") for name in left)
+
+
+def serve(pipe: Connection) -> None:
+    """The process's side."""
+    name, settings, size, whole, folder = pipe.recv()
+    subject = Subject(find(name), settings, size)
+    try:
+        pace = pace_of(subject, folder)
+    except Exception:  # noqa: BLE001 - whatever a framework raises: the checks will say what it is
+        traceback.print_exc()
+        pace = Pace(0.0, 0)
+    pipe.send(pace)
+    if pace.seconds > SLOW_SECONDS and not whole:
+        subject = replace(subject, size=SLOW)
+    for check in [*checks_of(subject.spec), *([TRAINING] if whole else [])]:
+        pipe.send(judged(subject, check, Path(tempfile.mkdtemp(dir=folder))))
+
+
+def judged(subject: Subject, check: Check, folder: Path) -> Result:
+    """Run one check, and hold its end against what is known of the method."""
+    began = time.perf_counter()
+    fault = ""
+    try:
+        check.run(subject, folder)
+    except AssertionError as error:
+        fault = str(error)
+    except Exception as error:  # noqa: BLE001 - whatever a framework raises breaks the promise
+        traceback.print_exc()
+        fault = f"it raised {type(error).__name__}: {error}"
+    seconds = round(time.perf_counter() - began, 2)
+    reason = KNOWN.get((subject.spec.name, check.name))
+    if reason is None:
+        return Result(check.name, Verdict.FAILED if fault else Verdict.PASSED, seconds, fault)
+    if fault:
+        return Result(check.name, Verdict.KNOWN, seconds, reason)
+    return Result(check.name, Verdict.FAILED, seconds, f"known to fail ({reason}), and it passes: strike it off the list")
+
+
+def pace_of(subject: Subject, folder: Path) -> Pace:
+    """Lead the method through a search and look at its own seconds."""
+    asked = subject.search(Path(tempfile.mkdtemp(dir=folder)), PAPER_SPACE, Limits(trials=subject.size.asks)).of("asked")
+    return Pace(median(e["seconds"] for e in asked[-LAST:]), len(asked))

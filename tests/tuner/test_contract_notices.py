@@ -1,0 +1,94 @@
+"""The contract's checks notice what they are for: each broken promise fails the check of that promise."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tuneoff.components.tuner.contract import suite
+from tuneoff.components.tuner.contract.checks import CHECKS, at_most, checks_of, distance_from_uniform
+from tuneoff.components.tuner.contract.subject import QUICK, Subject
+from tuneoff.components.tuner.contract.suite import Pace, Result, Verdict, check_method, judged
+from tuneoff.components.tuner.registry import find
+
+BROKEN = {
+    "Logarithmic": "its_first_draws_come_from_the_whole_space",
+    "Linear": "its_first_draws_come_from_the_whole_space",
+    "Bounded": "its_first_draws_come_from_the_whole_space",
+    "Fixed": "its_first_draws_come_from_the_whole_space",
+    "Losing": "proposes_what_the_papers_space_allows",
+    "Outside": "proposes_what_the_papers_space_allows",
+    "Inactive": "proposes_active_parameters_alone",
+    "Extravagant": "proposes_what_the_papers_space_allows",
+    "Seedless": "the_same_seed_proposes_the_same_in_another_process",
+    "Falsy": "the_same_seed_proposes_the_same_in_another_process",
+    "Mislabelled": "the_same_seed_proposes_the_same_in_another_process",
+    "Deaf": "another_seed_proposes_others",
+    "Lazy": "an_epoch_budget_is_kept_to_the_epoch",
+    "Wavering": "done_is_final_and_it_never_waits_for_nothing",
+    "Waiting": "done_is_final_and_it_never_waits_for_nothing",
+    "Fragile": "survives_first_trials_that_fail",
+    "Forgetful": "a_killed_search_goes_on_as_if_it_had_not_stopped",
+    "Possessive": "continues_only_trials_whose_weights_are_kept",
+    "Serial": "may_be_asked_four_times_before_it_is_told_in_another_order",
+    "Confused": "may_be_asked_four_times_before_it_is_told_in_another_order",
+    "Perverse": "is_no_worse_than_random_search",
+}
+
+
+@pytest.fixture(autouse=True)
+def beside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Child processes find broken_methods, as this one does."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+
+
+def judge(name: str, check: str, folder: Path) -> Result:
+    return judged(Subject(find(f"broken_methods:{name}")), CHECKS[check], folder)
+
+
+@pytest.mark.parametrize("name", BROKEN)
+def test_a_broken_promise_is_noticed(name: str, tmp_path: Path) -> None:
+    result = judge(name, BROKEN[name], tmp_path)
+    assert result.verdict is Verdict.FAILED
+    assert len(result.said) > 20
+
+
+def test_a_sound_method_passes_every_check() -> None:
+    pace, *results = check_method(find("broken_methods:Sound"), {}, QUICK, whole=False)
+    assert isinstance(pace, Pace)
+    assert 0 <= pace.seconds < 0.1
+    assert [(r.check, r.said) for r in results if isinstance(r, Result) and r.verdict is not Verdict.PASSED] == []
+    assert {r.check for r in results if isinstance(r, Result)} == {c.name for c in checks_of(find("broken_methods:Sound"))}
+
+
+def test_a_method_that_knows_no_conditions_is_asked_to_refuse_them(tmp_path: Path) -> None:
+    checks = {check.name for check in checks_of(find("broken_methods:Unconditional"))}
+    assert "refuses_a_conditional_space" in checks
+    assert "proposes_active_parameters_alone" not in checks
+    assert judge("Unconditional", "refuses_a_conditional_space", tmp_path).verdict is Verdict.PASSED
+    assert judge("Sound", "refuses_a_conditional_space", tmp_path).verdict is Verdict.FAILED
+
+
+def test_a_known_failure_is_no_fault_and_an_unexpected_pass_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    check = "another_seed_proposes_others"
+    for name in ("Deaf", "Sound"):
+        monkeypatch.setattr(suite, "KNOWN", {(f"broken_methods:{name}", check): "it is as it is"})
+        result = judge(name, check, tmp_path)
+        assert result.verdict is (Verdict.KNOWN if name == "Deaf" else Verdict.FAILED)
+        assert "it is as it is" in result.said
+
+
+def test_every_check_has_a_method_that_breaks_it() -> None:
+    by_another_test = {"refuses_a_conditional_space", "refuses_the_ranges_that_it_does_not_know"}
+    alike = {"proposes_what_a_mixed_space_allows", "a_trial_budget_is_used_up"}
+    alike |= {"survives_first_trials_that_diverge", "survives_25_trials_that_all_fail"}
+    assert set(CHECKS) - set(BROKEN.values()) == by_another_test | alike
+
+
+def test_the_sign_test_and_the_distance_are_the_textbooks() -> None:
+    assert at_most(5, 20) == pytest.approx(0.0207, abs=1e-4)
+    assert at_most(0, 8) == pytest.approx(1 / 256)
+    assert distance_from_uniform([0.1, 0.3, 0.5, 0.7, 0.9]) == pytest.approx(0.1)
+    assert distance_from_uniform([0.0] * 10) == 1.0
