@@ -211,6 +211,7 @@ _KINDS = {
 _PATTERNS = {
     r"^[a-z0-9]([a-z0-9_.-]{0,38}[a-z0-9])?$": "a name has 1 to 40 lower-case letters, digits, or _ . - inside",
     r"^(paper-cnn|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$": "give paper-cnn, or module:function for a builder of your own",
+    r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$": "name a method of your own as module:Class",
     r"^\d+(\.\d+)?$|^\d+m$": "give cores such as 2, 0.5 or 500m",
     r"^\d+(\.\d+)?(Ki|Mi|Gi|Ti|K|M|G|T)?$": "give an amount such as 8Gi or 512Mi",
 }
