@@ -187,6 +187,7 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         # methods
         ("  - random", "  - randon", "9: methods[0]: 'randon' is no method (did you mean random?): choose grid, random, bayes"),
         ("  - random", "  - Random Search", "9: methods[0]: 'Random Search' is no method (did you mean random?): choose grid"),
+        ("  - random", "  - ax\n  - priorband", "10: methods[1]: priorband needs the environment neps, ax needs torch"),
         ("  - random", "  - {name: tpe}", "9: methods[0].name: 'tpe' is no method: choose grid, random, bayes, hyperband"),
         ("  - random", "  - [random]", '9: methods[0]: ["random"] is not taken: give a name or a mapping (name: …, settings: …)'),
         ("  - random", "  - {label: x}", "9: methods[0].name: the field is missing (a method of the registry, its settings, and"),
