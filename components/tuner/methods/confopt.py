@@ -12,7 +12,6 @@ from ...core.space import Model
 from ..coding import Axes, Axis
 from ..threads import Door, Threaded
 
-
 UNLIMITED = 10**9
 """The study's budget ends the search; confopt itself fails without a limit."""
 
