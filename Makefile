@@ -49,8 +49,10 @@ test: setup lint ## Check style and types, then run the tests
 
 test-environments: $(ENVIRONMENTS:%=test-in-%) ## Build the other environments and run the contract of their methods in each
 
+IN_ENVIRONMENT = from tuneoff.components.tuner.registry import REGISTRY; \
+	print(*(spec.name for spec in REGISTRY.values() if spec.environment == '$*'))
 test-in-%: .venv-%/.ready
-	TUNEOFF_ENVIRONMENT=$* .venv-$*/bin/python -m pytest tests/tuner/test_contract.py
+	failed=0; for name in $$(.venv-$*/bin/python -c "$(IN_ENVIRONMENT)"); do .venv-$*/bin/tuneoff check-method $$name || failed=1; done; exit $$failed
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .

@@ -188,6 +188,7 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("  - random", "  - randon", "9: methods[0]: 'randon' is no method (did you mean random?): `tuneoff methods` lists them"),
         ("  - random", "  - Random Search", "9: methods[0]: 'Random Search' is no method"),
         ("  - random", "  - {name: tpe}", "9: methods[0].name: 'tpe' is no method"),
+        ("  - random", "  - ax\n  - priorband", "10: methods[1]: priorband needs the environment neps, ax needs torch"),
         ("  - random", "  - [random]", '9: methods[0]: ["random"] is not taken: give a name or a mapping (name: …, settings: …)'),
         ("  - random", "  - {label: x}", "9: methods[0].name: the field is missing (a method of the registry, its settings, and"),
         ("  - random", "  - bayes", "13: methods[2]: 'bayes' stands there twice: give it a label of its own, or leave it out"),
