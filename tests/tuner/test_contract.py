@@ -45,6 +45,8 @@ def item_of_this(item: pytest.Item) -> TypeGuard[Any]:
 @pytest.mark.parametrize(("name", "check"), [(spec.name, check) for spec in CHECKED for check in names_of(spec)])
 def test_it_keeps_its_promise(name: str, check: str, checking: dict[str, Future[dict[str, Result]]]) -> None:
     result = checking[name].result()[check]
+    if result.verdict is Verdict.LEFT:
+        pytest.skip(f"left to make check-methods: {result.said}")
     assert result.verdict is not Verdict.FAILED, result.said
 
 

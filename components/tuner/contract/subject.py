@@ -43,6 +43,16 @@ QUICK = Size(asks=16, seeds_drawn=50, draws=5, seeds=20, trials=20, cuts=24)
 SLOW = Size(asks=12, seeds_drawn=25, draws=8, seeds=8, trials=14, cuts=3)
 SLOW_SECONDS = 0.1
 """A method whose suggestions take longer is slow: outside of a full check it is asked less."""
+DEAR = Size(asks=12, seeds_drawn=25, draws=8, seeds=0, trials=0, cuts=2)
+DEAR_SECONDS = 0.4
+"""One whose suggestions take longer than that is compared with random search in a full check alone."""
+
+
+def size_for(pace_seconds: float, size: Size) -> Size:
+    """How much a quick check asks of a method with this pace."""
+    if pace_seconds > DEAR_SECONDS:
+        return DEAR
+    return SLOW if pace_seconds > SLOW_SECONDS else size
 
 
 @dataclass(frozen=True)
