@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..components.core.record import SearchRecord, ended_under, remaining
+from ..components.core.record import SearchRecord, ended_under, limits_of, remaining
 from ..components.core.stored import CellResult, StudyResult
 from ..components.core.study import Budget
 
@@ -63,7 +63,7 @@ def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
 
 def _left(budget: Budget, cell: CellResult) -> dict[str, float | None]:
     """What the cell's searches may still use; nothing of it is lost where a search ended before it was used up."""
-    each = [remaining(budget.limits, search.spent) for search in cell.searches]
+    each = [remaining(limits_of(search, budget.limits), search.spent) for search in cell.searches]
     return {name: _sum([left[name] for left in each]) for name in ("trials", "epochs", "seconds")}
 
 
@@ -76,10 +76,11 @@ def _share(budget: Budget, search: SearchRecord) -> float:
     """How much of its budget a search has used: of the limit that is nearest."""
     if ended_under(search.ended, budget.limits):
         return 1.0
-    spent, limits = search.spent, budget.limits
+    spent, limits = search.spent, limits_of(search, budget.limits)
     ended = sum(t.trial.proposal.parent is None for t in search.told)
     pairs = ((ended, limits.trials), (spent.epochs, limits.epochs), (spent.seconds, limits.seconds))
-    return min(1.0, max(used / limit for used, limit in pairs if limit))
+    share = max(used / limit for used, limit in pairs if limit)
+    return min(0.99 if search.own_models else 1.0, share)  # a system is at its end when it says so
 
 
 def _state(cell: CellResult, share: float, stopping: bool) -> str:

@@ -17,7 +17,8 @@ from .notes import best_of, failed_trials
 
 def place(search: SearchRecord) -> dict[str, object]:
     """Tags that say which search a run belongs to: flat, because MLflow's filters do not follow parents."""
-    return {"tuneoff.dataset": search.dataset, "tuneoff.method": search.method, "tuneoff.seed": search.seed}
+    where = {"tuneoff.dataset": search.dataset, "tuneoff.method": search.method, "tuneoff.seed": search.seed}
+    return {**where, "tuneoff.own_models": "true"} if search.own_models else where
 
 
 def trial_tags(record: TrialRecord) -> dict[str, object]:
