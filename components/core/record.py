@@ -272,9 +272,10 @@ class Replay:
             else:
                 assert record.trial.outcome is not None
                 lost = replace(record.trial.outcome, loss=None, reason=record.trial.outcome.reason or reason)
-            told = {"told_at": record.told_at or record.asked_at, "told_as": record.told_as or self.followed}
+            told_at, told_as = record.told_at or record.asked_at, record.told_as or self.followed
             record = self._trials[number]
-            self._trials[number] = replace(record, trial=replace(record.trial, outcome=lost), **told)
+            trial = replace(record.trial, outcome=lost)
+            self._trials[number] = replace(record, trial=trial, told_at=told_at, told_as=told_as)
         self._curves.clear()
 
     def _settle(self, trial: int) -> None:

@@ -57,9 +57,14 @@ class SystemSearch:
                 self._write(trial)
         except SystemStopped:
             return STOPPED
-        if self._best is not None:
-            self.keep(self._best[1], self._best[1] - self._first)
+        best = self._best_number
+        if best is not None:
+            self.keep(best, best - self._first)
         return self._end()
+
+    @property
+    def _best_number(self) -> int | None:
+        return None if self._best is None else self._best[1]
 
     def _write(self, trial: SystemTrial) -> None:
         """A trial that has ended, with the times reckoned back from now; what lay between it and the last is the system's own."""

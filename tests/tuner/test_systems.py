@@ -19,10 +19,13 @@ from tuneoff.components.core.record import SearchRecord, ended_under, read_searc
 from tuneoff.components.core.stopping import Stopped
 from tuneoff.components.core.storage import FolderStore
 from tuneoff.components.core.stored import read_study, read_system_model
-from tuneoff.components.core.study import Dataset, MethodChoice, Split, Study
+from tuneoff.components.core.study import Dataset, Goal, MethodChoice, Split, Study
 from tuneoff.components.data_prep.prepare import prepare
 from tuneoff.components.evaluator.evaluate import evaluate
+from tuneoff.components.tuner.host import MethodFailed
 from tuneoff.components.tuner.registry import REGISTRY
+from tuneoff.components.tuner.system import Work
+from tuneoff.components.tuner.system_host import HostedSystem
 from tuneoff.components.tuner.tune import tune
 from tuneoff.pipelines.progress import cell_progress
 
@@ -157,14 +160,17 @@ def test_a_system_that_did_not_end_is_begun_anew_and_what_it_had_recorded_loses_
     assert note.trial == 4
 
 
-def test_a_system_is_stopped_on_request_and_ended_where_it_runs_far_over_its_time(data: Path, tmp_path: Path) -> None:
+def test_a_system_is_stopped_on_request(data: Path, tmp_path: Path) -> None:
     looks = itertools.count()
     with pytest.raises(Stopped):
-        run(study_of({"then": "hang"}), data, tmp_path / "stopped", stopping=lambda: next(looks) > 8)
-    late = study_of({"then": "hang"}, seconds=0.5)
-    late = late.model_copy(update={"resources": late.resources.model_copy(update={"hang_seconds": 2.0})})
-    with pytest.raises(CellFailed, match="had 0.5 s and has not ended 2 s after them"):
-        run(late, data, tmp_path / "late")
+        run(study_of({"then": "hang"}), data, tmp_path, stopping=lambda: next(looks) > 8)
+
+
+def test_a_system_that_runs_far_over_its_time_is_ended(data: Path, tmp_path: Path) -> None:
+    work = Work(data, Goal(), 0.5, 0, 1, tmp_path)
+    system = HostedSystem(nearest.SPEC, {"then": "hang"}, work, tmp_path / "log")
+    with pytest.raises(MethodFailed, match=r"nearest had 0\.5 s and has not ended 2 s after them"):
+        list(system.trials(2.0, lambda: False))
 
 
 def test_validate_says_what_a_system_needs() -> None:
