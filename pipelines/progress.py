@@ -34,6 +34,7 @@ class CellProgress:
     budget_left: dict[str, float | None]  # trials, epochs, seconds over all seeds; None where there is no such limit
     backlog: int  # ended trials that the tracking server is not known to have
     tracking_trouble: str | None  # why, where it could not be used
+    own_models: bool = False  # a system that trains models of its own: its trials and epochs compare with nobody's
 
 
 def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
@@ -58,6 +59,7 @@ def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
         budget_left=_left(study.budget, cell),
         backlog=cell.backlog,
         tracking_trouble=cell.delivered.trouble if cell.delivered else None,
+        own_models=cell.own_models,
     )
 
 
@@ -141,7 +143,7 @@ class Display:
 def table(cells: list[CellProgress]) -> Table:
     """The terminal's view: one row per cell."""
     grid = Table(box=None, pad_edge=False, expand=False)
-    grid.add_column("cell", no_wrap=True, min_width=max((len(c.name) for c in cells), default=0))
+    grid.add_column("cell", no_wrap=True, min_width=max((len(_named(c)) for c in cells), default=0))
     grid.add_column("")
     for title in ("trials", "epochs", "best", "budget left", "time left", "untracked"):
         grid.add_column(title, justify="right")
@@ -149,7 +151,7 @@ def table(cells: list[CellProgress]) -> Table:
     for cell in cells:
         failed = f" ({cell.failed} failed)" if cell.failed else ""
         grid.add_row(
-            Text(cell.name),
+            Text(_named(cell)),
             ProgressBar(total=1, completed=cell.share, width=24),
             f"{cell.trials}{failed}",
             str(cell.epochs),
@@ -178,12 +180,16 @@ def tracking_note(cells: list[CellProgress]) -> str | None:
     return f"{backlog} trials are not known to be in MLflow yet{why}: they are sent as the search goes on, or by `tuneoff sync`."
 
 
+def _named(cell: CellProgress) -> str:
+    return f"{cell.name} (trains its own models)" if cell.own_models else cell.name
+
+
 def line(cell: CellProgress) -> str:
     """The cell as one line of text."""
     failed = f", {cell.failed} failed" if cell.failed else ""
     left = f" · {_clock(cell.seconds_left)} left" if cell.seconds_left is not None else ""
     best = f" · best {_number(cell.best)}" if cell.best is not None else ""
-    return f"{cell.name} {cell.share:4.0%} · {cell.trials} trials{failed} · {cell.epochs} epochs{best}{left} · {cell.state}"
+    return f"{_named(cell)} {cell.share:4.0%} · {cell.trials} trials{failed} · {cell.epochs} epochs{best}{left} · {cell.state}"
 
 
 def _number(value: float | None) -> str:

@@ -50,7 +50,8 @@ class SystemSearch:
             # Read off the events before this process's own `opened`, which is the last.
             before = next(e["event"] for e in reversed(self.record.events) if e["event"] != "opened")
             self.record.append("anew", reason=MORE_TIME if before == "ended" else CUT_OFF)
-        self._began = self._last = time.monotonic()
+        self._began = time.monotonic()
+        self._trained = 0.0
         self._best: tuple[float, int] | None = None
         try:
             for trial in self.system.trials(self.late_seconds, self.stopping):
@@ -67,13 +68,13 @@ class SystemSearch:
         return None if self._best is None else self._best[1]
 
     def _write(self, trial: SystemTrial) -> None:
-        """A trial that has ended, with the times reckoned back from now; what lay between it and the last is the system's own."""
-        own = max(0.0, self._lap() - trial.seconds)
+        """A trial that has ended, its times reckoned back from now."""
+        self._trained += trial.seconds
         number, began = self._number, round(time.time() - trial.seconds, 3)
         self._number += 1
         outcome = self._outcome(trial)
         proposal = Proposal(plain_config(trial.config), max(1, len(trial.curve)))
-        self.record.append("asked", trial=number, time=began, seconds=round(own, 4), **proposal_fields(proposal))
+        self.record.append("asked", trial=number, time=began, seconds=0.0, **proposal_fields(proposal))
         self.record.append("started", trial=number, time=began, worker=self.device)
         for epoch in trial.curve:
             self.record.append("epoch", trial=number, goes_on=epoch is not trial.curve[-1], **epoch_fields(epoch))
@@ -91,14 +92,10 @@ class SystemSearch:
         return replace(outcome, loss=loss_of(self.goal, trial.curve))
 
     def _end(self) -> str:
+        """What the clock had beside the trials is the system's own; some tell of their trials only when they have ended."""
         reason = f"{self.name} ended by itself, after {self._number - self._first} models of its own"
-        seconds = round(self._lap(), 4)
-        left = {"trials": None, "epochs": None, "seconds": round(self.seconds - (self._last - self._began), 3)}
-        self.record.append("ended", reason=reason, seconds=seconds, left=left, limits={"seconds": self.seconds})
+        clock = time.monotonic() - self._began
+        left = {"trials": None, "epochs": None, "seconds": round(self.seconds - clock, 3)}
+        own = round(max(0.0, clock - self._trained), 4)
+        self.record.append("ended", reason=reason, seconds=own, left=left, limits={"seconds": self.seconds})
         return reason
-
-    def _lap(self) -> float:
-        """Seconds since this was last asked."""
-        now = time.monotonic()
-        lap, self._last = now - self._last, now
-        return lap

@@ -91,7 +91,7 @@ def _cell_row(study: Study, cell: CellResult) -> Sequence[object]:
     over = sum(s.ended is not None for s in cell.searches)
     return (
         cell.cell.dataset,
-        cell.cell.method.label,
+        f"{cell.cell.method.label} (trains its own models)" if cell.own_models else cell.cell.method.label,
         "" if best is None else f"{best:.5g}",
         f"{statistics.fmean(test):.4f}" if test else "",
         sum(s.spent.epochs for s in cell.searches),

@@ -31,7 +31,9 @@ class FlamlSettings(Model):
     """FLAML's arguments of these names. It would retrain after its time by default; here only within it."""
 
     estimator_list: list[Learner] | None = Field(
-        default=None, min_length=1, description="By default lgbm, xgboost, xgb_limitdepth and catboost, as installed, rf, extra_tree."
+        default=None,
+        min_length=1,
+        description="By default lgbm, xgboost, xgb_limitdepth and catboost, as installed, rf, extra_tree.",
     )
     retrain_full: Literal["budget", False] = Field(
         default="budget", description="Whether the best is trained anew on training and validation images, where time is left."
@@ -80,7 +82,9 @@ class Flaml:
         (x, y), (x_validation, y_validation) = (_flat(work.data, part) for part in ("train", "validation"))
         place = 0 if work.goal.metric == "val_accuracy" else 1
 
-        def metric(x_val: Any, y_val: Any, estimator: Any, labels: Any, *rest: Any, **named: Any) -> tuple[float, dict[str, float]]:
+        def metric(
+            x_val: Any, y_val: Any, estimator: Any, labels: Any, *rest: Any, **named: Any
+        ) -> tuple[float, dict[str, float]]:
             found = scores(whole_columns(estimator.predict_proba(x_val), estimator.classes_, classes), y_val)
             self._metrics.append({"val_accuracy": found[0], "val_loss": found[1]})
             return (1 - found[0], found[1])[place], {}
@@ -139,4 +143,3 @@ def _whole_lines(log: Path) -> list[dict[str, Any]]:
     text = log.read_text(encoding="utf-8")
     entries = [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
     return [entry for entry in entries if "trial_time" in entry]
-

@@ -49,9 +49,9 @@ class H2o:
     def run(self, work: Work) -> Iterator[SystemTrial]:
         from h2o.automl import H2OAutoML, get_leaderboard
 
+        began = time.monotonic()
         self._server = _server(self._settings.memory_gb, work.threads, work.folder)
         h2o = self._server.__enter__()
-        began = time.monotonic()
         frames = {part: _labelled(h2o, work.data, part) for part in ("train", "validation")}
         automl = H2OAutoML(
             max_runtime_secs=max(1, int(work.seconds - (time.monotonic() - began))),
@@ -109,13 +109,17 @@ def _server(memory_gb: int, threads: int, folder: Path) -> Iterator[Any]:
     jar = H2OLocalServer()._find_jar()
     where = ["-ip", "127.0.0.1", "-web_ip", "127.0.0.1", "-port", str(port), "-name", f"tuneoff-{os.getpid()}-{port}"]
     options = ["-nthreads", str(threads), "-ice_root", str(folder), "-log_dir", str(folder), "-log_level", "ERRR"]
-    command = [java, f"-Xmx{memory_gb}g", "-jar", str(jar), *where, *options, "-allow_unsupported_java"]
+    quiet = ["-Dsys.ai.h2o.telemetry.disabled=true", f"-Djava.io.tmpdir={folder}"]
+    command = [java, f"-Xmx{memory_gb}g", *quiet, "-jar", str(jar), *where, *options, "-allow_unsupported_java"]
     guard = subprocess.Popen([sys.executable, "-c", _GUARD, *command], stdin=subprocess.PIPE)
     try:
         _wait(guard, port)
-        h2o.connect(url=f"http://127.0.0.1:{port}", verbose=False, strict_version_check=False)
+        connection = h2o.connect(url=f"http://127.0.0.1:{port}", verbose=False, strict_version_check=False)
         h2o.no_progress()
-        yield h2o
+        try:
+            yield h2o
+        finally:
+            connection.close()
     finally:
         assert guard.stdin is not None
         guard.stdin.close()
