@@ -14,7 +14,7 @@ TORCH ?=
 CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-environments lint fuzz bench soak plan-check lock golden schema clean
+.PHONY: help setup run test test-environments lint check-methods methods-doc fuzz bench soak plan-check lock golden schema clean
 
 help: ## Print these targets
 	@awk -F':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,8 +49,10 @@ test: setup lint ## Check style and types, then run the tests
 
 test-environments: $(ENVIRONMENTS:%=test-in-%) ## Build the other environments and run the contract of their methods in each
 
+IN_ENVIRONMENT = from tuneoff.components.tuner.registry import REGISTRY; \
+	print(*(spec.name for spec in REGISTRY.values() if spec.environment == '$*'))
 test-in-%: .venv-%/.ready
-	TUNEOFF_ENVIRONMENT=$* .venv-$*/bin/python -m pytest tests/tuner/test_contract.py
+	failed=0; for name in $$(.venv-$*/bin/python -c "$(IN_ENVIRONMENT)"); do .venv-$*/bin/tuneoff check-method $$name || failed=1; done; exit $$failed
 
 lint: setup ## ruff and mypy
 	$(BIN)/ruff check .
@@ -62,6 +64,12 @@ fuzz: setup ## Ten times as many damaged study files as the tests look at
 
 bench: setup ## Measure every speed goal beside KerasTuner's and scikit-optimize's own searches: docs/benchmarks.md
 	$(BIN)/python -m benchmarks
+
+check-methods: setup ## Every check of the contract, in full, over every method that is installed here (an hour)
+	@for method in $$($(BIN)/tuneoff methods | cut -d' ' -f1); do $(BIN)/tuneoff check-method $$method || failed=1; done; [ -z "$$failed" ]
+
+methods-doc: setup ## Write docs/methods.md anew from the registry
+	$(BIN)/python docs/write_methods.py
 
 soak: setup ## An hour of kills, outages and full disks, compared with an undisturbed run (root, for its small disk)
 	PYTHONPATH=tests $(BIN)/python tests/soak.py --minutes 60

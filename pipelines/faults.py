@@ -215,4 +215,5 @@ _PATTERNS = {
     r"^[0-9]{1,4}(\.[0-9]{1,3})?$|^[0-9]{1,7}m$": "give cores such as 2, 0.5 or 500m",
     r"^[0-9]{1,15}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|K|M|G|T)?$": "give an amount such as 8Gi or 512Mi",
     r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,98}[A-Za-z0-9]$": "give a cluster's name of GPUs, such as nvidia.com/gpu",
+    r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$": "name a method of your own as module:Class",
 }

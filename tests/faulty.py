@@ -12,7 +12,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Literal
 from urllib.parse import urlsplit
 
-Fault = Literal["500", "503", "403", "drop", "lost", "slow"]
+Fault = Literal["500", "503", "403", "405", "drop", "lost", "slow"]
 """An answer without asking the server; the connection cut; the server asked, its answer replaced by 500; late by SLOW_SECONDS."""
 
 Spoil = Callable[[str, str], "Fault | None"]
@@ -24,6 +24,7 @@ _BODIES = {
     "500": b"<Error><Code>InternalError</Code><Message>We failed.</Message></Error>",
     "503": b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>",
     "403": b"<Error><Code>AccessDenied</Code><Message>No.</Message></Error>",
+    "405": b"<Error><Code>MethodNotAllowed</Code><Message>Not here.</Message></Error>",
 }
 
 

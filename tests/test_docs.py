@@ -37,7 +37,8 @@ NOT_RUN = {
     "tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/pipelines/test_ui.py",
     "tuneoff plan studies/quickstart.yaml": "trains for a minute: tests/pipelines/test_plan.py",
     "tuneoff run studies/own-model.yaml": "takes minutes; the shared run trains its model in its space",
-    "optuna-dashboard sqlite:///quickstart-optuna.db": "serves until Ctrl-C: tests/pipelines/test_export.py",
+    "optuna-dashboard sqlite:///quickstart-optuna.db": "serves until Ctrl-C: tests/pipelines/test_exporting.py",
+    "tuneoff run studies/own-method.yaml": "takes minutes; tests/tuner/test_own.py trains its method",
     "tuneoff run bars.yaml": "as long as the shared run, whose data is like it",
 }
 """Commands of the pages that are not run here, and why; one that no page has any more is a fault of this list."""
@@ -259,3 +260,17 @@ def test_the_study_page_names_every_field() -> None:
     named = set(re.findall(r"[a-z_]+", code))
     wanted = {*fields(Study), *(f for kind in (Categorical, Int, Float) for f in fields(kind))} - {"root"}
     assert wanted - named == set()
+
+
+# The methods
+
+
+def test_the_page_of_methods_is_that_of_the_registry() -> None:
+    written = subprocess.run(
+        [sys.executable, "-c", "from write_methods import page; print(page(), end='')"],
+        cwd=DOCS,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert (DOCS / "methods.md").read_text(encoding="utf-8") == written.stdout, "make methods-doc writes it anew"

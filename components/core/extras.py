@@ -18,7 +18,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "syne-tune": ("syne_tune", "huggingface_hub"),
     "dehb": ("dehb",),
     "nevergrad": ("nevergrad",),
-    "ray": ("ray", "bayes_opt"),
+    "ray": ("ray", "bayes_opt", "hyperopt"),
     "flaml": ("flaml", "optuna", "lightgbm"),
     "h2o": ("h2o",),
     "export": ("optuna",),

@@ -33,6 +33,7 @@ from pydantic_core import from_json
 from . import layout
 from .errors import RecordError
 from .problem import Epoch, Inherit, Limits, Outcome, Proposal, Spent, Status, Trial
+from .space import Config
 from .storage import Journal, Store
 
 SCHEMA = 1
@@ -292,6 +293,28 @@ def lineage(trial_id: int, proposal: Proposal, trials: Mapping[int, TrialRecord]
         raise RecordError(f"trial {trial_id} continues trial {proposal.parent}, which does not exist")
     parent = trials[proposal.parent]
     return Trial(trial_id, parent.trial.config_id, proposal, parent.trial.first_epoch + len(parent.curve))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stretch of training under one configuration, up to and with this epoch."""
+
+    config: Config
+    last_epoch: int
+
+
+def stages(trial: Trial, trials: Mapping[int, TrialRecord]) -> tuple[Stage, ...]:
+    """Under which configurations the trial's weights were trained, the first one first: one, unless it changed on the way."""
+    line = [trial.id]
+    while (parent := trials[line[-1]].trial.proposal.parent) is not None:
+        line.append(parent)
+    found: list[Stage] = []
+    for known in (trials[number] for number in reversed(line)):
+        config = known.trial.proposal.config
+        if found and found[-1].config == config:
+            found.pop()
+        found.append(Stage(config, known.trial.first_epoch + len(known.curve)))
+    return tuple(found)
 
 
 def _told(number: int, event: Event, record: TrialRecord) -> TrialRecord:

@@ -39,6 +39,13 @@ class Retraining(Model):
     seconds: float
 
 
+class Period(Model):
+    """Epochs of a retraining under one configuration, up to and with `last_epoch`."""
+
+    config: dict[str, Any]
+    last_epoch: int
+
+
 MODEL_FILE = "model.zip"
 """The kept model of a system that trains its own: a folder, packed."""
 
@@ -62,6 +69,7 @@ class Evaluation(Model):
     seed: int  # the search that found the incumbent
     trial: int
     config: dict[str, Any]
+    schedule: list[Period] = []  # where the configuration was changed while the incumbent trained: all of them, in turn
     epochs: int
     validation: dict[str, float]  # the trial's metrics at the epoch that counted, as the search saw them
     retrainings: list[Retraining] = Field(min_length=1)

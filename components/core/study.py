@@ -76,7 +76,7 @@ def _label_of(method: str) -> str:
 class MethodChoice(Model):
     """A method of the registry, its settings, and the label under which it stands in the tables."""
 
-    name: str = Field(description="A method that `tuneoff methods` lists, or module:Class of your own.")
+    name: str
     label: Name
     settings: dict[str, Any] = Field(default_factory=dict)
 

@@ -12,14 +12,15 @@ import numpy as np
 
 from ..core import layout
 from ..core.errors import CellFailed
-from ..core.learning.training import Learner, seed_of, set_up
+from ..core.learning.training import Learner, save_checkpoint, seed_of, set_up
 from ..core.machine import cores
 from ..core.prepared import Prepared, load_part
-from ..core.problem import Trial
-from ..core.record import SearchRecord, TrialRecord, read_search
+from ..core.problem import Inherit, Trial
+from ..core.record import SearchRecord, Stage, TrialRecord, read_search, stages
+from ..core.space import Config
 from ..core.stopping import Stopped
 from ..core.storage import Store
-from ..core.stored import Evaluation, Retraining, claim, read_evaluation, write_failure
+from ..core.stored import Evaluation, Period, Retraining, claim, read_evaluation, write_failure
 from ..core.study import Cell, Study
 from ..core.tracking import Tracker, attempt
 from .pictures import draw_confusion, draw_curves
@@ -100,12 +101,13 @@ class _Evaluator:
     def evaluate(self, search: SearchRecord, best: TrialRecord) -> Evaluation:
         set_up(self._study.training, cores())
         folder = layout.evaluation(self._cell.dataset, self._cell.method.label)
+        schedule = self._schedule(search, best.trial)
         retrainings: list[Retraining] = []
         confusions: list[Array] = []
         for seed in range(self._study.evaluation.seeds):
             with tempfile.TemporaryDirectory() as scratch:
                 model = Path(scratch, "model.keras") if seed == 0 else None
-                retraining, confusion = self._retrain(best.trial, seed, model)
+                retraining, confusion = self._retrain(schedule, seed, model)
                 if model is not None:
                     self._store.put(model, folder + "model.keras")
             retrainings.append(retraining)
@@ -118,6 +120,7 @@ class _Evaluator:
             seed=search.seed,
             trial=best.trial.id,
             config=dict(best.trial.proposal.config),
+            schedule=[Period(config=dict(s.config), last_epoch=s.last_epoch) for s in schedule] if len(schedule) > 1 else [],
             epochs=self._study.budget.epochs_per_trial,
             validation=counted_metrics(self._study.objective, best.trial),
             retrainings=retrainings,
@@ -130,25 +133,31 @@ class _Evaluator:
         self._store.write(folder + "evaluation.json", evaluation.model_dump_json(indent=1).encode())
         return evaluation
 
-    def _retrain(self, trial: Trial, seed: int, model: Path | None) -> tuple[Retraining, Array]:
+    def _schedule(self, search: SearchRecord, trial: Trial) -> list[Stage]:
+        """Under which configurations the trial was trained; the last one lasts to the end of a full training."""
+        known = stages(trial, {t.trial.id: t for t in search.trials})
+        return [*known[:-1], Stage(known[-1].config, self._study.budget.epochs_per_trial)]
+
+    def _learner(self, config: Config, seed: int) -> Learner:
+        shape, classes = self._train[0].shape[1:], len(self._prepared.classes)
+        seed = seed_of("evaluation", self._cell.dataset, seed)
+        return Learner(self._study.model, config, self._study.training, shape, classes, seed)
+
+    def _retrain(self, schedule: list[Stage], seed: int, model: Path | None) -> tuple[Retraining, Array]:
         """One training from new weights, and its confusion matrix on the test images; saves the model where it is wanted."""
         began = time.monotonic()
         x, y = self._train
         x_test, y_test = self._test
         classes = len(self._prepared.classes)
-        learner = Learner(
-            self._study.model,
-            trial.proposal.config,
-            self._study.training,
-            x.shape[1:],
-            classes,
-            seed_of("evaluation", self._cell.dataset, seed),
-        )
-        epochs = []
-        for number in range(1, self._study.budget.epochs_per_trial + 1):
-            if self._stopping():
-                raise Stopped(f"{self._cell.name}: stopped in its evaluation, which begins anew")
-            epochs.append(learner.train(number, x, y))
+        learner = self._learner(schedule[0].config, seed)
+        epochs: list[dict[str, float]] = []
+        for number, stage in enumerate(schedule):
+            if number:
+                learner = self._changed(learner, stage.config, seed)
+            while len(epochs) < stage.last_epoch:
+                if self._stopping():
+                    raise Stopped(f"{self._cell.name}: stopped in its evaluation, which begins anew")
+                epochs.append(learner.train(len(epochs) + 1, x, y))
         loss, predicted = learner.score(x_test, y_test)
         confusion = confusion_of(np.asarray(y_test), predicted, classes)
         if model is not None:
@@ -162,6 +171,16 @@ class _Evaluator:
             seconds=round(time.monotonic() - began, 3),
         )
         return retraining, confusion
+
+    def _changed(self, learner: Learner, config: Config, seed: int) -> Learner:
+        """A learner of another configuration with this one's weights and optimizer state."""
+        with tempfile.TemporaryDirectory() as scratch:
+            file = Path(scratch, "weights.npz")
+            save_checkpoint(file, [{"last": learner.weights(), "optimizer": learner.state()}])
+            learner.close()
+            changed = self._learner(config, seed)
+            changed.take_over(file, Inherit.STATE)
+        return changed
 
 
 def _train_and_validation(data: Path) -> tuple[Array, Array]:

@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from .curves import Axis, Band, CurveSet, Floats, Learning, Progress
+from .family import Family, Strand
 from .numbers import TrialRow
 from .parallel import Parallel, ParallelAxis
 from .wording import THIN, count, is_share, score, setting, shortened
@@ -132,6 +133,42 @@ def draw_learning(
     """The SVG of `figure_learning`; `label` is what it shows, in words."""
     figure = figure_learning(curves, metric, part, colours)
     return svg(figure, name, label) if figure else None
+
+
+@style.context(STYLE)
+def figure_family(numbers: Family, colours: Mapping[str, int]) -> Figure:
+    """Each trial as a line from its parent's objective to its own: the winner's line strong, changed configurations dashed."""
+    figure, axes = _axes(700, 300)
+    unit, index = _unit(numbers.metric), colours[numbers.method]
+    for strand in (s for s in numbers.strands if s.objective is not None):
+        ends = [(strand.first_epoch, strand.start)] if strand.start is not None else []
+        at, values = zip(*ends, (strand.last_epoch, strand.objective), strict=True)
+        (line,) = axes.plot(
+            at,
+            [unit * v for v in values],
+            color=_colour(index) if strand.of_winner else SOFT,
+            linestyle=DASHED if strand.changed else "-",
+            linewidth=2 if strand.of_winner else 0.8,
+            marker="o",
+            markevery=[len(at) - 1],
+            markersize=4 if strand.of_winner else 2.5,
+            zorder=4 if strand.of_winner else 3,
+        )
+        _mark(line, f"strand m{index}", _strand_title(strand))
+    axes.set(xlabel="epoch", ylabel=_score_label(numbers.metric))
+    axes.margins(x=0.03, y=0.06)
+    axes.xaxis.set_major_locator(MaxNLocator(10, steps=ROUND, integer=True, min_n_ticks=1))
+    return figure
+
+
+def draw_family(numbers: Family, colours: Mapping[str, int], name: str, label: str) -> str:
+    """The SVG of `figure_family`; `label` is what it shows, in words."""
+    return svg(figure_family(numbers, colours), name, label)
+
+
+def _strand_title(strand: Strand) -> str:
+    said = f"trial {strand.trial}" + ("" if strand.parent is None else f", continues {strand.parent}")
+    return said + "".join(f", {name} → {setting(value)}" for name, value in strand.changed.items())
 
 
 @style.context(STYLE)

@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from . import wording
 from .curves import Axis, curve_set
-from .figures import METHODS, THEME, Part, draw_curves, draw_learning, draw_parallel, parallel_width
+from .figures import METHODS, THEME, Part, draw_curves, draw_family, draw_learning, draw_parallel, parallel_width
 from .headline import score_of, separation, system_sentences, winner_sentences
 from .numbers import TrialRow
 from .paper import METHODS as PAPER_METHODS
@@ -29,7 +29,7 @@ MOST_PICTURES_BYTES = 1_500_000
 MOST_MATRIX_CLASSES = 20
 MOST_ROWS = 200
 MOST_COLUMNS = 15
-LARGE_PARTS = frozenset({"parallel", "confusions", "ten best", "pictures", "curve tables"})
+LARGE_PARTS = frozenset({"parallel", "confusions", "ten best", "pictures", "curve tables", "families"})
 
 
 @dataclass(frozen=True)
@@ -66,14 +66,15 @@ class DatasetView:
     curves: tuple[Drawing, ...]
     parallel: ParallelDrawing | None
     learning: tuple[Drawing, ...]
+    families: tuple[Drawing, ...]
     pictures: tuple[Picture, ...]
 
 
 def page(computed: Computed, pictures: Mapping[str, Sequence[tuple[str, bytes]]]) -> str:
     """The whole page; `pictures` are the PNG files of each data set, by name.
 
-    Where it would be larger than 4.9 MB, parallel coordinates, confusion matrices, the ten best trials, the curves' tables and
-    the pictures are left out, and the page says so; results.json always has all numbers.
+    Where it would be larger than 4.9 MB, parallel coordinates, lineages, confusion matrices, the ten best trials, the curves'
+    tables and the pictures are left out, and the page says so; results.json always has all numbers.
     """
     whole: str = _render(computed, pictures, LARGE_PARTS)
     return whole if len(whole.encode()) <= MOST_BYTES else _render(computed, pictures, frozenset())
@@ -115,6 +116,7 @@ def _views(
             curves=tuple(_curves(computed, d.name, colours, f"data-{i}")),
             parallel=_parallel(computed, d, colours, f"data-{i}") if "parallel" in parts else None,
             learning=tuple(_learning(d, colours, f"data-{i}")),
+            families=tuple(_families(d, colours, f"data-{i}")) if "families" in parts else (),
             pictures=tuple(embedded.get(d.name, [])),
         )
         for i, d in enumerate(computed.results.datasets)
@@ -142,6 +144,14 @@ def _learning(dataset: DatasetResults, colours: Mapping[str, int], name: str) ->
             title = f"{metric.capitalize()} {words}"
             if drawn := draw_learning(dataset.learning, metric, part, colours, f"{name}-{metric}-{part}", title):
                 found.append(Drawing(title, Markup(drawn)))
+    return found
+
+
+def _families(dataset: DatasetResults, colours: Mapping[str, int], name: str) -> list[Drawing]:
+    found = []
+    for place, numbers in enumerate(dataset.families):
+        title = f"{numbers.method}, seed {numbers.seed}"
+        found.append(Drawing(title, Markup(draw_family(numbers, colours, f"{name}-family-{place}", f"Lineages of {title}"))))
     return found
 
 

@@ -14,6 +14,7 @@ from ..core.space import Model
 from ..core.stored import CellResult, StudyResult
 from ..core.study import Study
 from .curves import AXES, Band, Learning, Milestone, Progress, axis_end, band, milestones, progress
+from .family import Family, family
 from .importance import Importance, importance
 from .numbers import TrialRow, trial_rows
 from .paper import Comparison, compare
@@ -77,6 +78,7 @@ class DatasetResults(Model):
     importance: Importance
     ten_best: list[MethodTrials]
     learning: list[Learning]
+    families: list[Family] = []  # of searches whose trials went on under changed configurations
     confusions: list[Confusion]
 
 
@@ -196,6 +198,7 @@ def _dataset(
         importance=matters,
         ten_best=[MethodTrials(method=m.label, trials=list(ten[name, m.label])) for m in study.methods if ten[name, m.label]],
         learning=[found for c in cells if (found := learning(c, best[c.cell.method.label]))],
+        families=[tree for c in cells for s in c.searches if (tree := family(s, goal))],
         confusions=[confusion(c.evaluation) for c in cells if c.evaluation],
     )
 

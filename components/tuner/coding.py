@@ -5,6 +5,7 @@ What an inactive parameter is worth to such a framework is its axis's lowest pla
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -28,6 +29,18 @@ class Axis:
     def places(self) -> list[int]:
         """All places of a choice or of whole numbers."""
         return list(range(int(self.low), int(self.high) + 1))
+
+    @property
+    def line(self) -> tuple[float, float]:
+        """The axis as real numbers alone: whole places are half a place wide to both sides, a log scale goes by the logarithm."""
+        margin = 0.0 if self.kind == "float" else 0.5
+        low, high = self.low - margin, self.high + margin
+        return (math.log(low), math.log(high)) if self.log else (low, high)
+
+    def on_line(self, point: float) -> Any:
+        """The place at this point of the line."""
+        place = min(max(math.exp(point) if self.log else float(point), self.low), self.high)
+        return place if self.kind == "float" else round(place)
 
     def value(self, place: Any) -> Any:
         """The parameter's value at a place that the framework names."""

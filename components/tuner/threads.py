@@ -98,6 +98,10 @@ class Door:
         """Hand over a proposal and wait until it is trained; the trial as it was told."""
         return self.enter(proposal).train()
 
+    def fail(self, error: Exception) -> None:
+        """End the search with this error, from a thread of the framework that cannot raise it where it would be heard."""
+        self._to_loop.put(_End("", error))
+
 
 class Threaded:
     """A method whose search is `search(door)` in a thread: it returns the reason why it has nothing more to ask, or raises.

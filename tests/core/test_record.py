@@ -15,7 +15,8 @@ from made import made_store, made_study
 from toy import essence, run_toy
 from tuneoff.components.core import layout
 from tuneoff.components.core.errors import RecordError, StudyError
-from tuneoff.components.core.record import Replay, Writer, parse, read_search, replay
+from tuneoff.components.core.problem import Epoch, Proposal
+from tuneoff.components.core.record import Replay, Stage, TrialRecord, Writer, lineage, parse, read_search, replay, stages
 from tuneoff.components.core.storage import FileJournal, FolderStore, whole_lines
 from tuneoff.components.core.stored import claim, read_study
 
@@ -208,3 +209,16 @@ def test_no_search_is_no_error(tmp_path: Path) -> None:
     assert all(not s.trials for c in read_study(store).cells for s in c.searches)
     assert replay([], "mnist", "grid", 0).incumbent is None
     assert layout.events("mnist", "grid", 0) == "record/mnist/grid/seed-0.jsonl"
+
+
+def test_the_stages_of_a_trial_are_the_configurations_that_its_weights_were_trained_under() -> None:
+    """Trial 1 goes on as trial 0 was; trial 2 goes on with another dropout; trial 3 stems from trial 1."""
+    trials: dict[int, TrialRecord] = {}
+    proposals = [({"d": 0.1}, 2, None), ({"d": 0.1}, 4, 0), ({"d": 0.3}, 6, 1), ({"d": 0.2}, 6, 1)]
+    for number, (config, target, parent) in enumerate(proposals):
+        trial = lineage(number, Proposal(config, target, parent), trials)
+        curve = tuple(Epoch(n, {}, 0.1) for n in range(trial.first_epoch + 1, target + 1))
+        trials[number] = TrialRecord(trial, curve, 0.0)
+    assert stages(trials[1].trial, trials) == (Stage({"d": 0.1}, 4),)
+    assert stages(trials[2].trial, trials) == (Stage({"d": 0.1}, 4), Stage({"d": 0.3}, 6))
+    assert stages(trials[3].trial, trials) == (Stage({"d": 0.1}, 4), Stage({"d": 0.2}, 6))

@@ -12,6 +12,7 @@ from made import made_store, made_study
 from small import small_npz
 from tuneoff.components.core import layout
 from tuneoff.components.core.errors import CellFailed
+from tuneoff.components.core.learning.training import Learner
 from tuneoff.components.core.prepared import load_part
 from tuneoff.components.core.problem import Epoch, Outcome, Proposal, Status
 from tuneoff.components.core.record import Writer, epoch_fields, outcome_fields, proposal_fields
@@ -104,3 +105,33 @@ def test_a_better_incumbent_is_evaluated_anew(evaluated: Evaluated) -> None:
     assert _still_holds(found, study, search, best)
     assert not _still_holds(found, fewer, search, best)
     assert not _still_holds(found.model_copy(update={"trial": 0}), study, search, best)
+
+
+def test_an_incumbent_whose_configuration_changed_is_trained_through_the_same_changes(
+    evaluated: Evaluated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trial 1 went on from trial 0's first epoch with another learning rate, and a full training has three epochs."""
+    study, data, _, _ = evaluated
+    trained: list[tuple[float, int]] = []
+
+    class Watched(Learner):
+        def train(self, number: int, *images: Any) -> dict[str, float]:
+            trained.append((float(self.model.optimizer.learning_rate), number))
+            return super().train(number, *images)
+
+    monkeypatch.setattr("tuneoff.components.evaluator.evaluate.Learner", Watched)
+    store = FolderStore(tmp_path)
+    writer = Writer(store.journal(layout.events("bars", "random", 4)))
+    writer.open(study_id="s")
+    for number, (rate, parent) in enumerate([(0.5, None), (0.25, 0)]):
+        config = {"filters1": 4, "filters2": 4, "neurons": 8, "learning_rate": rate}
+        writer.append("asked", trial=number, seconds=0.0, **proposal_fields(Proposal(config, number + 1, parent)))
+        epoch = Epoch(number + 1, {"loss": 0.1, "accuracy": 0.9, "val_loss": 0.2, "val_accuracy": 0.5 + number / 10}, 1.0)
+        writer.append("epoch", trial=number, goes_on=False, **epoch_fields(epoch))
+        writer.append("told", trial=number, **outcome_fields(Outcome(Status.COMPLETED, (epoch,), -0.5 - number / 10, 1.0)))
+    writer.close()
+    once = study.model_copy(update={"seeds": [4], "evaluation": study.evaluation.model_copy(update={"seeds": 1})})
+    found = evaluate(once, once.cells[0], data, store, f"sqlite:///{tmp_path}/m.db")
+    assert trained == [(0.5, 1), (0.25, 2), (0.25, 3)]
+    assert [(p.config["learning_rate"], p.last_epoch) for p in found.schedule] == [(0.5, 1), (0.25, 3)]
+    assert len(found.retrainings[0].curves["loss"]) == 3

@@ -94,3 +94,10 @@ def test_what_a_study_lacks_is_one_line_to_install(monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in ("kfp", "skopt") else object())
     with pytest.raises(StudyError, match=r"pip install 'tuneoff\[pipeline,skopt\]'"):
         require_for(made_study())
+
+
+def test_a_method_of_another_environment_is_refused_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "neps" else object())
+    sentence = r"^Method priorband .*: make setup-neps, or pip install 'tuneoff\[neps\]' in a virtual environment of its own\.$"
+    with pytest.raises(StudyError, match=sentence):
+        require_for(made_study(methods=["random", "priorband"]))

@@ -14,13 +14,16 @@ from tuneoff.components.core.problem import Status
 from tuneoff.components.core.space import Space
 from tuneoff.components.core.study import Goal
 from tuneoff.components.reporter.curves import AXES, Learning, axis_end, band, curve_set, progress
+from tuneoff.components.reporter.family import family
 from tuneoff.components.reporter.figures import (
     DASHES,
     METHODS,
     draw_curves,
+    draw_family,
     draw_learning,
     draw_parallel,
     figure_curves,
+    figure_family,
     figure_learning,
     figure_parallel,
 )
@@ -208,3 +211,34 @@ class TestInThePage:
         with matplotlib.rc_context({"svg.fonttype": "path", "text.color": "red", "axes.grid": True, "axes.facecolor": "black"}):
             assert draw_curves(numbers, "trials", COLOURS, "x") == plain
             assert matplotlib.rcParams["svg.fonttype"] == "path"
+
+
+class TestFamily:
+    def numbers(self):
+        found = family(
+            search(made(0.5), made(0.4), made(0.7, parent=0, first=1, config={"x": 0.6}), made(0.6, parent=0, first=1)), Goal()
+        )
+        assert found is not None
+        return found
+
+    def test_a_line_goes_from_the_parents_objective_to_the_trials_own(self):
+        lines = axes_of(figure_family(self.numbers(), COLOURS)).lines
+        assert [(list(x.get_xdata()), list(x.get_ydata())) for x in lines] == [
+            ([1], [50.0]),
+            ([1], [40.0]),
+            ([1, 2], [50.0, 70.0]),
+            ([1, 2], [50.0, 60.0]),
+        ]
+
+    def test_the_way_to_the_winner_has_the_methods_colour_and_changes_are_dashed(self):
+        lines = axes_of(figure_family(self.numbers(), COLOURS)).lines
+        assert [to_hex(x.get_color()) == METHODS[2] for x in lines] == [True, False, True, False]
+        assert [x.is_dashed() for x in lines] == [False, False, True, False]
+
+    def test_a_line_says_what_it_is(self):
+        assert "trial 2, continues 0, x → 0.6" in draw_family(self.numbers(), COLOURS, "one", "Lineages")
+
+    def test_a_failed_trial_is_no_line(self):
+        failed = made(status=Status.FAILED, parent=0, first=1, config={"x": 0.1})
+        found = family(search(made(0.5), failed), Goal())
+        assert len(axes_of(figure_family(found, COLOURS)).lines) == 1

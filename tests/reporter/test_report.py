@@ -247,6 +247,17 @@ class TestAnyMoment:
         assert summary.missing == {"mnist/random": "searched, and not evaluated yet"}
         assert "No winner has been scored on the test images yet." in html
 
+    def test_trials_that_went_on_under_changed_configurations(self, tmp_path):
+        store, _ = self.made(tmp_path, datasets=["mnist"], methods=["random"], seeds=[0])
+        config = paper_config(random.Random(0))
+        changed = config | {"dropout": 0.25}
+        write(store, "mnist", "random", 0, made(0.5, config=config), made(0.7, parent=0, first=1, config=changed))
+        _, html = self.check(store)
+        assert "<h3>Lineages</h3>" in html
+        assert "dropout → 0.25" in html
+        (found,) = results(store)["datasets"][0]["families"]
+        assert [s["changed"] for s in found["strands"]] == [{}, {"dropout": 0.25}]
+
     def test_one_method_with_one_seed(self, tmp_path):
         store, study = self.made(tmp_path, datasets=["mnist"], methods=["random"], seeds=[0])
         write_search(store, study, study.cells[0], 0)

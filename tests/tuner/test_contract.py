@@ -2,34 +2,50 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any, TypeGuard
 
 import pytest
 
 from tuneoff.components.core.extras import importable
+from tuneoff.components.core.machine import cores
 from tuneoff.components.tuner.contract.checks import CHECKS
 from tuneoff.components.tuner.contract.known import KNOWN
-from tuneoff.components.tuner.contract.subject import QUICK
+from tuneoff.components.tuner.contract.subject import ONE_A_PROCESS, QUICK
 from tuneoff.components.tuner.contract.suite import Result, Verdict, check_method, names_of
 from tuneoff.components.tuner.registry import REGISTRY, find
 from tuneoff.components.tuner.spec import MethodSpec
 
 METHODS = [spec for spec in REGISTRY.values() if spec.environment == "main" or spec.installed]
 """Those of other environments are checked where these are installed: `make check-methods`."""
+CHECKED = [spec for spec in METHODS if spec.framework not in ONE_A_PROCESS]
+"""Each check of Ray's methods starts Ray some times: `make check-methods` does, here tests/tuner/methods/test_ray_tune.py."""
 
-pytestmark = pytest.mark.timeout(900)  # a method's first test waits for all of its checks
+pytestmark = pytest.mark.timeout(1800)  # a method's first test waits for all of its checks, and for methods that have begun
 
 
-@cache
-def results(name: str) -> dict[str, Result]:
+def results(spec: MethodSpec) -> dict[str, Result]:
     """All results of a method, from one process."""
-    found = check_method(find(name), {}, QUICK, whole=False)
+    found = check_method(spec, {}, QUICK, whole=False)
     return {result.check: result for result in found if isinstance(result, Result)}
 
 
-@pytest.mark.parametrize(("name", "check"), [(spec.name, check) for spec in METHODS for check in names_of(spec)])
-def test_it_keeps_its_promise(name: str, check: str) -> None:
-    result = results(name)[check]
+@pytest.fixture(scope="module")
+def checking(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[dict[str, Result]]]]:
+    """The results to come of all methods that are asked for, as many at a time as there are cores."""
+    asked = dict.fromkeys(item.callspec.params["name"] for item in request.session.items if item_of_this(item))
+    with ThreadPoolExecutor(cores()) as pool:
+        yield {name: pool.submit(results, find(name)) for name in asked}
+
+
+def item_of_this(item: pytest.Item) -> TypeGuard[Any]:
+    return getattr(item, "originalname", "") == test_it_keeps_its_promise.__name__
+
+
+@pytest.mark.parametrize(("name", "check"), [(spec.name, check) for spec in CHECKED for check in names_of(spec)])
+def test_it_keeps_its_promise(name: str, check: str, checking: dict[str, Future[dict[str, Result]]]) -> None:
+    result = checking[name].result()[check]
     assert result.verdict is not Verdict.FAILED, result.said
 
 

@@ -102,7 +102,10 @@ class Learner:
         return [np.asarray(v) for v in self.model.optimizer.variables]
 
     def take_over(self, file: Path, inherit: Inherit, fold: int = 0) -> None:
-        """Continue from a checkpoint; raises ValueError or OSError where it does not fit or cannot be read."""
+        """Continue from a checkpoint; raises ValueError or OSError where it does not fit or cannot be read.
+
+        The learning rate stays the configuration's own, which may have changed since.
+        """
         if inherit is Inherit.NOTHING:
             return
         kind = "best" if inherit is Inherit.BEST_WEIGHTS else "last"
@@ -112,7 +115,8 @@ class Learner:
                 self.model.optimizer.build(self.model.trainable_variables)
                 values = _numbered(saved, f"{fold}/optimizer/")
                 for variable, value in zip(self.model.optimizer.variables, values, strict=True):
-                    variable.assign(value)
+                    if variable.name != "learning_rate":
+                        variable.assign(value)
 
     def close(self) -> None:
         """Leave the model to the next of its shape, and free what is too much."""

@@ -41,16 +41,14 @@ def database_fault(uri: str, error: BaseException) -> DatabaseFault | None:
     cause: BaseException | None = error
     while cause is not None:
         if isinstance(cause, sqlite3.Error):
-            return _fault(database_of(uri), cause)
+            return None if isinstance(cause, sqlite3.IntegrityError) else _fault(database_of(uri), cause)
         cause = getattr(cause, "orig", None) or cause.__cause__ or cause.__context__
     return None
 
 
 def _fault(file: Path, error: sqlite3.Error) -> DatabaseFault:
     name = getattr(error, "sqlite_errorname", "")
-    said = next(
-        (said for code, said in _REMEDIES.items() if name.startswith(code)), "cannot be written ({}): give another place."
-    )
+    said = next((said for code, said in _REMEDIES.items() if name.startswith(code)), "cannot be written ({}): give another place")
     return DatabaseFault(f"MLflow's database {file} {said.format(error)}.")
 
 
@@ -66,7 +64,7 @@ def writable_alone(file: Path) -> Iterator[None]:
         raise _fault(file, error) from error
     except OSError as error:
         raise DatabaseFault(
-            f"MLflow's database {file} cannot be written ({error.strerror or error}): give another place"
+            f"MLflow's database {file} cannot be written ({error.strerror or error}): give another place."
         ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

@@ -46,4 +46,5 @@ def _passes(error: Exception) -> bool:
 
     if not isinstance(error, MlflowException):
         return isinstance(error, OSError)  # as requests' errors are
-    return bool(error.get_http_status_code() >= 500 or error.get_http_status_code() == 429)
+    status = int(error.get_http_status_code())
+    return status >= 500 or status == 429

@@ -77,6 +77,8 @@ def connect(uri: str) -> Any:
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is raised, and told in one line by whoever called
     if not uri.startswith("sqlite:"):
         return Retrying(MlflowClient(tracking_uri=uri, registry_uri=uri))
+    # A connection that is kept would go on writing into a file that was moved away.
+    os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     with writable_alone(database_of(uri)):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
         client.search_experiments(max_results=1)

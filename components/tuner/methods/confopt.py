@@ -12,6 +12,9 @@ from ...core.space import Model
 from ..coding import Axes, Axis
 from ..threads import Door, Threaded
 
+UNLIMITED = 10**9
+"""The study's budget ends the search; confopt itself fails without a limit."""
+
 
 class ConfoptSettings(Model):
     """confopt's own settings."""
@@ -39,7 +42,7 @@ class Confopt(Threaded):
             n_candidates=self._settings.n_candidates,
         )
         tuner.tune(
-            max_searches=None,
+            max_searches=UNLIMITED,
             n_random_searches=self._settings.n_random_searches,
             random_state=self._problem.seed,
             verbose=False,

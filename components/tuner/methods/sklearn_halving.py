@@ -129,16 +129,8 @@ class _Draw:
     def __init__(self, axis: Axis) -> None:
         self._axis = axis
 
-    def rvs(self, size: None = None, random_state: Any = None) -> float | int:
-        axis = self._axis
-        if axis.kind == "int" and not axis.log:
-            return int(random_state.randint(axis.low, axis.high + 1))
-        widened = 0.5 if axis.kind == "int" else 0.0  # so that both ends of whole numbers are as likely as they should be
-        low, high = axis.low - widened, axis.high + widened
-        if not axis.log:
-            return float(random_state.uniform(low, high))
-        drawn = math.exp(random_state.uniform(math.log(low), math.log(high)))
-        return round(drawn) if axis.kind == "int" else min(max(drawn, axis.low), axis.high)
+    def rvs(self, size: None = None, random_state: Any = None) -> Any:
+        return self._axis.on_line(random_state.uniform(*self._axis.line))
 
 
 def _estimator(fit: Any) -> Any:

@@ -52,15 +52,22 @@ class _Facade:
 
         try:
             info = self._smac.ask()
-            while self._latest.get(info.config) in self._failed:  # a rung full of crashes promotes one of them
+            while self._worst is not None and self._latest.get(info.config) in self._failed:  # promoted from a rung of crashes
                 self._crash(info)
                 info = self._smac.ask()
         except (StopIteration, ConfigurationSpaceExhaustedException):
             return Done("SMAC finds no configuration that it has not tried")
-        parent = self._latest.get(info.config)
+        parent = self._parent(info)
         self._latest[info.config] = len(self._asked)
         self._asked.append(info)
         return Proposal(decode(self._problem.space, info.config), self._epochs(info), parent)
+
+    def _parent(self, info: Any) -> TrialId | None:
+        """The configuration's latest trial; none where that failed, or where SMAC drew the configuration again by chance."""
+        latest = self._latest.get(info.config)
+        if latest is None or latest in self._failed or self._epochs(self._asked[latest]) >= self._epochs(info):
+            return None
+        return latest
 
     def _epochs(self, info: Any) -> int:
         return self._problem.max_epochs if info.budget is None else max(1, round(info.budget))

@@ -61,9 +61,10 @@ def _method(spec: MethodSpec) -> dict[str, Any]:
 @click.command("check-method")
 @click.argument("name")
 @click.option("--settings", default="{}", help="The method's settings, as JSON.")
+@click.option("--path", default=".", type=click.Path(exists=True, file_okay=False), help="Where your module lies.")
 @click.option("--quick", is_flag=True, help="Fewer draws, seeds and kills, and no training: about ten seconds.")
 @json_option
-def check_method(name: str, settings: str, quick: bool, as_json: bool) -> None:
+def check_method(name: str, settings: str, path: str, quick: bool, as_json: bool) -> None:
     """Put the search method NAME, or module:Class of your own, to every check of the contract that its spec asks for.
 
     Exit code 1 where one fails. Slow methods take minutes: a suggestion's own seconds are said first.
@@ -73,10 +74,11 @@ def check_method(name: str, settings: str, quick: bool, as_json: bool) -> None:
     from ..components.tuner.contract.suite import check_method as checked
     from ..components.tuner.registry import find
 
-    sys.path.insert(0, str(Path.cwd()))
+    sys.path.insert(0, str(Path(path).absolute()))
+    places = os.pathsep.join([sys.path[0], *(p for p in [os.environ.get("PYTHONPATH")] if p)])
     spec = find(name)
     found = []
-    for entry in checked(spec, _settings_of(spec, settings), QUICK if quick else FULL, whole=not quick, path=_path()):
+    for entry in checked(spec, _settings_of(spec, settings), QUICK if quick else FULL, whole=not quick, path=places):
         found.append(entry)
         if not as_json:
             click.echo(_checked_line(entry))
@@ -87,11 +89,6 @@ def check_method(name: str, settings: str, quick: bool, as_json: bool) -> None:
     else:
         click.echo(f"{name}: {len(results) - failed} of {len(results)} checks passed or fail as is known of it.")
     sys.exit(CELL_FAILED if failed else 0)
-
-
-def _path() -> str:
-    """Where child processes find the user's own modules."""
-    return os.pathsep.join([str(Path.cwd()), *(p for p in [os.environ.get("PYTHONPATH")] if p)])
 
 
 def _settings_of(spec: MethodSpec, text: str) -> dict[str, Any]:

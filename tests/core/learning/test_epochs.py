@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,8 @@ import pytest
 from tuneoff.components.core.learning import bench
 from tuneoff.components.core.learning.epochs import FitEpochs, GraphEpochs, epochs_of
 from tuneoff.components.core.learning.model import build, compile_stock
-from tuneoff.components.core.learning.training import Learner
+from tuneoff.components.core.learning.training import Learner, save_checkpoint
+from tuneoff.components.core.problem import Inherit
 from tuneoff.components.core.study import Training
 
 CONFIG = {"filters1": 4, "filters2": 4, "neurons": 8, "dropout": 0.2, "learning_rate": 0.01, "optimizer": "Nadam"}
@@ -154,3 +156,21 @@ def test_a_model_with_its_own_step_is_trained_by_fit() -> None:
     assert isinstance(epochs, FitEpochs)
     assert epochs.train(X, Y, np.arange(len(X)))["loss"] == 0.25
     assert set(epochs.test(X_VAL, Y_VAL)) == {"loss", "accuracy"}
+
+
+def test_a_changed_configuration_takes_over_weights_and_optimizer_and_keeps_its_own_learning_rate(tmp_path: Path) -> None:
+    parent = learner(learning_rate=0.01, dropout=0.1)
+    parent.train(1, X, Y)
+    save_checkpoint(tmp_path / "parent.npz", [{"last": parent.weights(), "optimizer": parent.state()}])
+    child = learner(learning_rate=0.001, dropout=0.3)
+    child.take_over(tmp_path / "parent.npz", Inherit.STATE)
+    assert all(np.array_equal(a, b) for a, b in zip(child.weights(), parent.weights(), strict=True))
+    assert int(child.model.optimizer.iterations) == int(parent.model.optimizer.iterations) == 5
+    assert float(child.model.optimizer.learning_rate) == pytest.approx(0.001)
+
+
+def test_weights_of_another_shape_are_not_taken_over(tmp_path: Path) -> None:
+    parent = learner(neurons=8)
+    save_checkpoint(tmp_path / "parent.npz", [{"last": parent.weights(), "optimizer": parent.state()}])
+    with pytest.raises(ValueError, match="shape"):
+        learner(neurons=16).take_over(tmp_path / "parent.npz", Inherit.STATE)

@@ -1,0 +1,89 @@
+"""Writes docs/methods.md from the registry, the lock file and docs/methods.template; `make methods-doc` runs it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tuneoff.components.tuner.registry import REGISTRY, SHORT
+from tuneoff.components.tuner.spec import FailedRule, MethodSpec
+
+HERE = Path(__file__).parent
+FAILED = {
+    FailedRule.TOLD: "hears of failed trials as they are",
+    FailedRule.PENALTY: "is told the worst loss so far for a failed trial",
+    FailedRule.UNTOLD: "does not hear of failed trials",
+}
+
+
+def page() -> str:
+    """The page's text."""
+    sections = "\n\n".join(section(spec) for spec in REGISTRY.values())
+    return (HERE / "methods.template").read_text(encoding="utf-8").replace("@methods@", sections)
+
+
+def section(spec: MethodSpec) -> str:
+    short = [f"`{name}`" for name, full in SHORT.items() if full == spec.name]
+    also = f" Also called {', '.join(short)}." if short else ""
+    lines = [
+        f"## {spec.name}",
+        "",
+        f"{spec.summary}{also}",
+        "",
+        f"- **When:** {spec.when}",
+        f"- **Source:** {spec.source}",
+        f"- **Framework:** {spec.framework} {locked(spec)}; `pip install 'tuneoff[{spec.extra}]'`",
+        f"- **Can:** {'; '.join(abilities(spec))}",
+        f"- **Repeatable:** {'always' if spec.determinism == 'exact' else spec.determinism.value}",
+        "",
+        *settings(spec),
+    ]
+    return "\n".join(lines).rstrip()
+
+
+def abilities(spec: MethodSpec) -> list[str]:
+    told = {
+        "trains some configurations for less than the full epochs": spec.fidelity,
+        "continues trials from their weights": spec.warm_start,
+        "stops trials early": spec.stop_rule,
+        "several trials at a time": spec.parallel,
+        "no conditional spaces": not spec.conditional,
+        "no logarithmic scales": not spec.log,
+        "no steps": not spec.step,
+    }
+    return [*(what for what, holds in told.items() if holds), FAILED[spec.failed]]
+
+
+def locked(spec: MethodSpec) -> str:
+    """The framework's version in the lock file."""
+    name = "" if spec.environment == "main" else f"-{spec.environment}"
+    lock = HERE.parent / f"requirements{name}.lock"
+    found = re.search(rf"^{re.escape(spec.framework)}==(\S+)", lock.read_text(encoding="utf-8"), re.M) if lock.exists() else None
+    return found[1] if found else "(of its own environment)"
+
+
+def settings(spec: MethodSpec) -> list[str]:
+    """A table of the method's settings."""
+    schema = spec.settings_model().model_json_schema()
+    fields: dict[str, dict[str, Any]] = schema.get("properties", {})
+    if not fields:
+        return ["Nothing can be set."]
+    rows = [f"| `{name}` | `{shown(field)}` | {said(field)} |" for name, field in fields.items()]
+    return ["| setting | default | what it is |", "|---|---|---|", *rows]
+
+
+def shown(field: dict[str, Any]) -> str:
+    default = field.get("default")
+    if default is None or isinstance(default, bool):
+        return {None: "null", True: "true", False: "false"}[default]
+    return str(default)
+
+
+def said(field: dict[str, Any]) -> str:
+    choices = f"One of {', '.join(map(str, field['enum']))}." if "enum" in field else ""
+    return " ".join(filter(None, (field.get("description", ""), choices))).replace("|", "\\|") or "as in the framework"
+
+
+if __name__ == "__main__":
+    (HERE / "methods.md").write_text(page(), encoding="utf-8")
