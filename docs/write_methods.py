@@ -26,6 +26,8 @@ def page() -> str:
 def section(spec: MethodSpec) -> str:
     short = [f"`{name}`" for name, full in SHORT.items() if full == spec.name]
     also = f" Also called {', '.join(short)}." if short else ""
+    system = spec.kind == "system"
+    repeatable = "always" if spec.determinism == "exact" else spec.determinism.value
     lines = [
         f"## {spec.name}",
         "",
@@ -35,7 +37,7 @@ def section(spec: MethodSpec) -> str:
         f"- **Source:** {spec.source}",
         f"- **Framework:** {spec.framework} {locked(spec)}; `pip install 'tuneoff[{spec.extra}]'`",
         f"- **Can:** {'; '.join(abilities(spec))}",
-        f"- **Repeatable:** {'always' if spec.determinism == 'exact' else spec.determinism.value}",
+        f"- **Repeatable:** {'no: its time is a matter of the clock' if system else repeatable}",
         "",
         *settings(spec),
     ]
@@ -43,6 +45,8 @@ def section(spec: MethodSpec) -> str:
 
 
 def abilities(spec: MethodSpec) -> list[str]:
+    if spec.kind == "system":
+        return ["train models of its own; compared by seconds and test score alone; needs `budget.seconds`"]
     told = {
         "trains some configurations for less than the full epochs": spec.fidelity,
         "continues trials from their weights": spec.warm_start,

@@ -67,6 +67,8 @@ def require_for(study: Study) -> None:
     """StudyError with the line that installs it where this Python lacks what a run of the study needs."""
     methods = [find(choice.name) for choice in study.methods]
     for spec in methods:
+        if spec.program is not None and importable(spec.package) and not spec.installed:
+            raise StudyError(f"Method {spec.name} needs {spec.program}, which is not found here: {spec.remedy}.")
         if spec.environment != MAIN and not spec.installed:
             raise StudyError(
                 f"Method {spec.name} is of the environment {spec.environment}, and not installed here: {spec.remedy}."

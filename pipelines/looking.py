@@ -75,8 +75,11 @@ def trials_table(result: StudyResult, rows: Sequence[TrialRow]) -> Table:
     for name in (*SHOWN, *result.study.space):
         grid.add_column(name, justify="left" if name in ("dataset", "method", "status") else "right")
     for row in rows:
-        figures = [_cell(getattr(row, name)) for name in SHOWN]
-        grid.add_row(*figures, *(_cell(row.config.get(name)) for name in result.study.space))
+        figures = [
+            _cell(f"{row.method} (trains its own models)" if name == "method" and row.own_models else getattr(row, name))
+            for name in SHOWN
+        ]
+        grid.add_row(*figures, *(_cell(None if row.own_models else row.config.get(name)) for name in result.study.space))
     return grid
 
 

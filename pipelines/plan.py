@@ -101,6 +101,8 @@ def _total(numbers: Iterable[int | None]) -> int | None:
 def extent(study: Study, choice: MethodChoice) -> Extent:
     """What the budget, and the method's own nature, let one search do."""
     budget, full = study.budget, study.full_epochs
+    if find(choice.name).kind == "system":
+        return Extent(None, None, f"trains its own models for {budget.seconds:,g} s")
     fidelity = find(choice.name).fidelity  # trains some for less than the full epochs: more trials for the same epochs
     trials = _least(budget.trials, None if budget.epochs is None or fidelity else budget.epochs // full)
     if find(choice.name).name == "sklearn-grid" and (trials is None or study.space.grid_size() <= trials):

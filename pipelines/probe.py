@@ -19,7 +19,7 @@ from statistics import fmean
 from ..components.core.machine import cores
 from ..components.core.prepared import Part, Prepared
 from ..components.core.space import Config
-from ..components.core.study import Cell, Dataset, Study, Subset
+from ..components.core.study import Cell, Dataset, MethodChoice, Study, Subset
 from ..components.data_prep.prepare import prepare
 from ..components.tuner.registry import find
 from ..components.tuner.rehearsal import Costs, Course, Pace, measure, rehearse, sample
@@ -161,9 +161,7 @@ class _Probing:
             pace = Pace(tuple(timings), whole / images)
             self._note(f"rehearsing {', '.join(choice.label for choice in study.methods)}")
             with ThreadPoolExecutor(cells_at_once(study)) as pool:
-                rehearsed = pool.map(
-                    lambda choice: rehearse(study, choice, costs, pace, self._scratch, REHEARSAL_SECONDS), study.methods
-                )
+                rehearsed = pool.map(lambda choice: self._course(choice, costs, pace), study.methods)
                 courses = {choice.label: course for choice, course in zip(study.methods, rehearsed, strict=True)}
         finally:
             costs.close()
@@ -174,6 +172,12 @@ class _Probing:
             fmean(pace.epoch_seconds(cost) for _, cost in by_cost),
             fmean(weights for _, weights in sizes.values()),
         )
+
+    def _course(self, choice: MethodChoice, costs: Costs, pace: Pace) -> Course:
+        """A system that trains models of its own is not rehearsed: it takes its seconds, in trials and epochs of its own."""
+        if find(choice.name).kind == "system":
+            return Course(0, 0, self._study.budget.seconds or 0.0, 0.0, 0.0, None)
+        return rehearse(self._study, choice, costs, pace, self._scratch, REHEARSAL_SECONDS)
 
     def _shortened(self, kind: _Kind, dearest: float) -> tuple[Path, int]:
         """A folder of the data with so few images that the dearest configuration's epochs are short."""
@@ -197,15 +201,20 @@ class _Probing:
         counts = kind.prepared.counts
         images = (counts["train"] + counts.get("validation", 0)) / (counts["train"] * max(1, (kind.prepared.folds or 1) - 1))
         retraining = found.start_seconds + study.budget.epochs_per_trial * found.epoch_seconds * images
+        own_models = find(cell.method.name).kind == "system"
         limited = course.ended if course.ended and course.epochs + study.full_epochs <= (study.budget.epochs or 0) else None
         return CellPlan(
             name=cell.name,
             searches=len(study.seeds),
-            extent=Extent(course.trials, course.epochs, extent(study, cell.method).limited_by or limited),
+            extent=extent(study, cell.method)
+            if own_models
+            else Extent(course.trials, course.epochs, extent(study, cell.method).limited_by or limited),
             search_seconds=course.seconds,
             method_seconds=course.method_seconds,
             tuner_seconds=tuner,
-            evaluator_seconds=step + found.probe.worker_start_seconds + study.evaluation.seeds * retraining + MODEL_STEPS * step,
+            evaluator_seconds=2 * step
+            if own_models
+            else step + found.probe.worker_start_seconds + study.evaluation.seeds * retraining + MODEL_STEPS * step,
         )
 
     def _seconds(self, cells: Sequence[CellPlan], step: float) -> float:

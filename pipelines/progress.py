@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..components.core.record import SearchRecord, ended_under, remaining
+from ..components.core.record import SearchRecord, ended_under, limits_of, remaining
 from ..components.core.stored import CellResult, StudyResult
 from ..components.core.study import Budget
 
@@ -34,6 +34,7 @@ class CellProgress:
     budget_left: dict[str, float | None]  # trials, epochs, seconds over all seeds; None where there is no such limit
     backlog: int  # ended trials that the tracking server is not known to have
     tracking_trouble: str | None  # why, where it could not be used
+    own_models: bool = False  # a system that trains models of its own: its trials and epochs compare with nobody's
 
 
 def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
@@ -58,12 +59,13 @@ def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
         budget_left=_left(study.budget, cell),
         backlog=cell.backlog,
         tracking_trouble=cell.delivered.trouble if cell.delivered else None,
+        own_models=cell.own_models,
     )
 
 
 def _left(budget: Budget, cell: CellResult) -> dict[str, float | None]:
     """What the cell's searches may still use; nothing of it is lost where a search ended before it was used up."""
-    each = [remaining(budget.limits, search.spent) for search in cell.searches]
+    each = [remaining(limits_of(search, budget.limits), search.spent) for search in cell.searches]
     return {name: _sum([left[name] for left in each]) for name in ("trials", "epochs", "seconds")}
 
 
@@ -76,10 +78,11 @@ def _share(budget: Budget, search: SearchRecord) -> float:
     """How much of its budget a search has used: of the limit that is nearest."""
     if ended_under(search.ended, budget.limits):
         return 1.0
-    spent, limits = search.spent, budget.limits
+    spent, limits = search.spent, limits_of(search, budget.limits)
     ended = sum(t.trial.proposal.parent is None for t in search.told)
     pairs = ((ended, limits.trials), (spent.epochs, limits.epochs), (spent.seconds, limits.seconds))
-    return min(1.0, max(used / limit for used, limit in pairs if limit))
+    share = max(used / limit for used, limit in pairs if limit)
+    return min(0.99 if search.own_models else 1.0, share)  # a system is at its end when it says so
 
 
 def _state(cell: CellResult, share: float, stopping: bool) -> str:
@@ -140,7 +143,7 @@ class Display:
 def table(cells: list[CellProgress]) -> Table:
     """The terminal's view: one row per cell."""
     grid = Table(box=None, pad_edge=False, expand=False)
-    grid.add_column("cell", no_wrap=True, min_width=max((len(c.name) for c in cells), default=0))
+    grid.add_column("cell", no_wrap=True, min_width=max((len(_named(c)) for c in cells), default=0))
     grid.add_column("")
     for title in ("trials", "epochs", "best", "budget left", "time left", "untracked"):
         grid.add_column(title, justify="right")
@@ -148,7 +151,7 @@ def table(cells: list[CellProgress]) -> Table:
     for cell in cells:
         failed = f" ({cell.failed} failed)" if cell.failed else ""
         grid.add_row(
-            Text(cell.name),
+            Text(_named(cell)),
             ProgressBar(total=1, completed=cell.share, width=24),
             f"{cell.trials}{failed}",
             str(cell.epochs),
@@ -177,12 +180,16 @@ def tracking_note(cells: list[CellProgress]) -> str | None:
     return f"{backlog} trials are not known to be in MLflow yet{why}: they are sent as the search goes on, or by `tuneoff sync`."
 
 
+def _named(cell: CellProgress) -> str:
+    return f"{cell.name} (trains its own models)" if cell.own_models else cell.name
+
+
 def line(cell: CellProgress) -> str:
     """The cell as one line of text."""
     failed = f", {cell.failed} failed" if cell.failed else ""
     left = f" · {_clock(cell.seconds_left)} left" if cell.seconds_left is not None else ""
     best = f" · best {_number(cell.best)}" if cell.best is not None else ""
-    return f"{cell.name} {cell.share:4.0%} · {cell.trials} trials{failed} · {cell.epochs} epochs{best}{left} · {cell.state}"
+    return f"{_named(cell)} {cell.share:4.0%} · {cell.trials} trials{failed} · {cell.epochs} epochs{best}{left} · {cell.state}"
 
 
 def _number(value: float | None) -> str:

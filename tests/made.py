@@ -51,7 +51,9 @@ def write_search(store: Store, study: Study, cell: Cell, seed: int, broken: bool
     rng = random.Random(f"{cell.name}/{seed}")
     label = cell.method.label
     writer = Writer(store.journal(layout.events(cell.dataset, label, seed)))
-    writer.open(study_id="made", dataset=cell.dataset, method={"name": cell.method.name}, seed=seed, versions={"keras": "3.15.1"})
+    kind = "system" if cell.method.name == "flaml" else "search"
+    method = {"name": cell.method.name}
+    writer.open(study_id="made", dataset=cell.dataset, kind=kind, method=method, seed=seed, versions={"keras": "3.15.1"})
     top = study.budget.epochs_per_trial
     halving = cell.method.name == "hyperband"
     continued: dict[str, Any] = {}

@@ -168,7 +168,9 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
     "hyperopt": ("components/tuner/methods/hyperopt.py",),
     "cmaes": ("components/tuner/methods/cmaes.py",),
     "nevergrad": ("components/tuner/methods/nevergrad.py",),
-    "flaml": ("components/tuner/methods/flaml_tune.py",),
+    "flaml": ("components/tuner/methods/flaml_tune.py", "components/tuner/methods/flaml_automl.py"),
+    "h2o": ("components/tuner/methods/h2o_automl.py",),
+    "autokeras": ("components/tuner/methods/autokeras_system.py",),
     "sklearn": (
         "components/tuner/methods/grid.py",
         "components/tuner/methods/sklearn_halving.py",

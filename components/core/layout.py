@@ -22,6 +22,11 @@ def checkpoints(dataset: str, label: str, seed: int) -> str:
     return f"checkpoints/{dataset}/{label}/seed-{seed}/"
 
 
+def system(dataset: str, label: str, seed: int) -> str:
+    """The folder of the best model of a system that trains its own: model.zip, and model.json, which says what it is."""
+    return f"systems/{dataset}/{label}/seed-{seed}/"
+
+
 def prepared(dataset: str) -> str:
     """The metadata and pictures of a prepared data set."""
     return f"data/{dataset}/"

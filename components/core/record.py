@@ -10,6 +10,7 @@ Events, in the order in which a trial meets them; each line is one JSON object w
     cut      the study was asked to stop while it trained; it is started again by whoever goes on
     epoch    one epoch's metrics, and whether the method lets the trial go on
     told     the trial's outcome, written before the method hears of it
+    anew     a system that trains models of its own begins again: the models of the trials before are lost, and why
     ended    the search is over: why, and what is left of the budget
 
 A trial's status is derived from these, never stored twice.
@@ -147,6 +148,11 @@ class SearchRecord:
     method_seconds: float = 0.0
 
     @property
+    def own_models(self) -> bool:
+        """Whether it is a system's that trains models of its own: its trials and epochs compare with nobody's."""
+        return self.header.get("kind") == "system"
+
+    @property
     def told(self) -> tuple[TrialRecord, ...]:
         """Trials with an outcome, in the order of the asks."""
         return tuple(t for t in self.trials if t.trial.outcome is not None)
@@ -171,8 +177,13 @@ class SearchRecord:
 
 
 def ended_under(ended: Event | None, limits: Limits) -> bool:
-    """Whether a search has ended, and under these limits: with others it goes on."""
-    return ended is not None and ended.get("limits", asdict(limits)) == asdict(limits)
+    """Whether a search has ended, and under these limits: with others it goes on. A system's is limited by its seconds alone."""
+    return ended is not None and ended.get("limits", {}).items() <= asdict(limits).items()
+
+
+def limits_of(search: SearchRecord, limits: Limits) -> Limits:
+    """Those of the limits that hold for the search: a system that trains models of its own has its seconds alone."""
+    return Limits(seconds=limits.seconds) if search.own_models else limits
 
 
 def read_search(store: Store, dataset: str, label: str, seed: int) -> SearchRecord:
@@ -237,6 +248,8 @@ class Replay:
                 self._settle(event["trial"])
                 del self._curves[event["trial"]]
                 self._trials[event["trial"]] = _told(self.followed, event, self._trials[event["trial"]])
+            case "anew":
+                self._lose(event["reason"])
             case "ended":
                 seconds = self._search.method_seconds + event["seconds"]
                 self._search = replace(self._search, ended=event, method_seconds=seconds)
@@ -249,6 +262,22 @@ class Replay:
         self._trials[number] = TrialRecord(trial, (), event["time"], asked_as=self.followed, ask_seconds=event["seconds"])
         self._curves[number] = []
         self._search = replace(self._search, method_seconds=self._search.method_seconds + event["seconds"], ended=None)
+
+    def _lose(self, reason: str) -> None:
+        """Take the scores of all trials so far: what they trained is on record, and nobody has their models any more."""
+        for number, record in self._trials.items():
+            if number in self._curves:
+                self._settle(number)
+                curve = self._trials[number].curve
+                lost = Outcome(Status.FAILED, curve, None, sum(e.seconds for e in curve), reason)
+            else:
+                assert record.trial.outcome is not None
+                lost = replace(record.trial.outcome, loss=None, reason=record.trial.outcome.reason or reason)
+            told_at, told_as = record.told_at or record.asked_at, record.told_as or self.followed
+            record = self._trials[number]
+            trial = replace(record.trial, outcome=lost)
+            self._trials[number] = replace(record, trial=trial, told_at=told_at, told_as=told_as)
+        self._curves.clear()
 
     def _settle(self, trial: int) -> None:
         """Bring a running trial's record level with its curve."""

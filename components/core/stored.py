@@ -46,8 +46,23 @@ class Period(Model):
     last_epoch: int
 
 
+MODEL_FILE = "model.zip"
+"""The kept model of a system that trains its own: a folder, packed."""
+
+
+class SystemModel(Model):
+    """The note beside the kept model of a system that trains its own; written after the model."""
+
+    trial: int
+    predictor: str  # a module: `python -m PREDICTOR TARGET FOLDER IMAGES.npy OUT.npy` writes probabilities (N, classes)
+    target: str
+
+
 class Evaluation(Model):
-    """What the evaluator found of a cell: its incumbent over all seeds, trained anew and scored on the test images once."""
+    """What the evaluator found of a cell: its incumbent over all seeds, trained anew and scored on the test images once.
+
+    The model of a system that trains its own is scored as it is, once: `retrained` is False, and epochs are 0.
+    """
 
     dataset: str
     method: str
@@ -61,6 +76,7 @@ class Evaluation(Model):
     confusion: list[list[int]]  # rows: true class, columns: predicted class; of the first retraining, whose model is kept
     classes: list[ClassScore]
     evaluated_at: float
+    retrained: bool = True
 
 
 class Failure(Model):
@@ -89,6 +105,11 @@ class CellResult:
     evaluation: Evaluation | None
     failures: tuple[Failure, ...]
     delivered: Delivered | None = None  # None where nothing was ever sent
+
+    @property
+    def own_models(self) -> bool:
+        """Whether the method trains models of its own, as far as the records tell: it is compared by seconds and test alone."""
+        return any(search.own_models for search in self.searches)
 
     @property
     def backlog(self) -> int:
@@ -208,6 +229,14 @@ def read_delivered(store: Store, cell: Cell) -> Delivered | None:
 def write_delivered(store: Store, cell: Cell, delivered: Delivered) -> None:
     """Note what the tracking server has of the cell, for whoever looks at the store alone."""
     store.write(layout.delivered(cell.dataset, cell.method.label), delivered.model_dump_json().encode())
+
+
+def read_system_model(store: Store, dataset: str, label: str, seed: int) -> SystemModel | None:
+    """The note on a system's kept model; None where there is none."""
+    try:
+        return SystemModel.model_validate_json(store.read(layout.system(dataset, label, seed) + "model.json"))
+    except FileNotFoundError:
+        return None
 
 
 def read_failures(store: Store, cell: Cell) -> list[Failure]:

@@ -20,10 +20,12 @@ from ..core.record import SearchRecord, Stage, TrialRecord, read_search, stages
 from ..core.space import Config
 from ..core.stopping import Stopped
 from ..core.storage import Store
-from ..core.stored import ClassScore, Evaluation, Period, Retraining, claim, read_evaluation, write_failure
-from ..core.study import Cell, Goal, Study, counted_epoch
+from ..core.stored import Evaluation, Period, Retraining, claim, read_evaluation, write_failure
+from ..core.study import Cell, Study
 from ..core.tracking import Tracker, attempt
 from .pictures import draw_confusion, draw_curves
+from .scoring import accuracy_of, class_scores, confusion_of, counted_metrics
+from .system import evaluate_system
 
 Array = np.ndarray[Any, Any]
 
@@ -50,7 +52,10 @@ def evaluate(
         search, best = incumbent(store, study, cell)
         evaluation = read_evaluation(store, cell)
         if evaluation is None or not _still_holds(evaluation, study, search, best):
-            evaluation = _Evaluator(study, cell, data, store, report, stopping).evaluate(search, best)
+            if search.own_models:
+                evaluation = evaluate_system(study, cell, data, store, search, best)
+            else:
+                evaluation = _Evaluator(study, cell, data, store, report, stopping).evaluate(search, best)
         tracker = Tracker(store, study, study_id, tracking_uri)
         attempt(lambda: tracker.deliver_evaluation(cell), report)
     except Stopped:
@@ -74,11 +79,10 @@ def incumbent(store: Store, study: Study, cell: Cell) -> tuple[SearchRecord, Tri
 
 
 def _still_holds(evaluation: Evaluation, study: Study, search: SearchRecord, best: TrialRecord) -> bool:
-    return (
-        (evaluation.seed, evaluation.trial) == (search.seed, best.trial.id)
-        and evaluation.epochs == study.budget.epochs_per_trial
-        and len(evaluation.retrainings) == study.evaluation.seeds
-    )
+    same = (evaluation.seed, evaluation.trial) == (search.seed, best.trial.id)
+    if search.own_models:
+        return same
+    return same and evaluation.epochs == study.budget.epochs_per_trial and len(evaluation.retrainings) == study.evaluation.seeds
 
 
 class _Evaluator:
@@ -118,10 +122,10 @@ class _Evaluator:
             config=dict(best.trial.proposal.config),
             schedule=[Period(config=dict(s.config), last_epoch=s.last_epoch) for s in schedule] if len(schedule) > 1 else [],
             epochs=self._study.budget.epochs_per_trial,
-            validation=_counted_metrics(self._study.objective, best.trial),
+            validation=counted_metrics(self._study.objective, best.trial),
             retrainings=retrainings,
             confusion=confusions[0].tolist(),
-            classes=_class_scores(names, confusions),
+            classes=class_scores(names, confusions),
             evaluated_at=time.time(),
         )
         self._store.write(folder + "confusion.png", draw_confusion(evaluation))
@@ -155,14 +159,13 @@ class _Evaluator:
                     raise Stopped(f"{self._cell.name}: stopped in its evaluation, which begins anew")
                 epochs.append(learner.train(len(epochs) + 1, x, y))
         loss, predicted = learner.score(x_test, y_test)
-        confusion = np.zeros((classes, classes), dtype=int)
-        np.add.at(confusion, (np.asarray(y_test), predicted), 1)
+        confusion = confusion_of(np.asarray(y_test), predicted, classes)
         if model is not None:
             learner.model.save(model)
         learner.close()
         retraining = Retraining(
             seed=seed,
-            test_accuracy=float(np.trace(confusion) / confusion.sum()),
+            test_accuracy=accuracy_of(confusion),
             test_loss=loss,
             curves={name: [e[name] for e in epochs] for name in ("loss", "accuracy")},
             seconds=round(time.monotonic() - began, 3),
@@ -186,19 +189,3 @@ def _train_and_validation(data: Path) -> tuple[Array, Array]:
         return x, y
     x_validation, y_validation = load_part(data, "validation")
     return np.concatenate([x, x_validation]), np.concatenate([y, y_validation])
-
-
-def _counted_metrics(goal: Goal, trial: Trial) -> dict[str, float]:
-    """The metrics of the epoch whose objective counted for the trial."""
-    epoch = counted_epoch(trial.outcome.curve, goal) if trial.outcome else None
-    assert epoch is not None
-    return dict(epoch.metrics)
-
-
-def _class_scores(names: list[str] | tuple[str, ...], confusions: list[Array]) -> list[ClassScore]:
-    images = confusions[0].sum(axis=1)
-    right = np.mean([np.diag(c) for c in confusions], axis=0)
-    return [
-        ClassScore(name=name, accuracy=float(right[k] / images[k]) if images[k] else 0.0, images=int(images[k]))
-        for k, name in enumerate(names)
-    ]

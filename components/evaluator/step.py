@@ -10,7 +10,7 @@ from ..core import layout
 from ..core.machine import end_with_run
 from ..core.stopping import Stopped, Stopping
 from ..core.storage import open_store
-from ..core.stored import Evaluation
+from ..core.stored import MODEL_FILE, Evaluation
 from ..core.study import Study
 from .evaluate import evaluate
 
@@ -34,7 +34,7 @@ def run(
             raise
         return {}
     if model is not None:
-        target.get(layout.evaluation(dataset, method) + "model.keras", Path(model))
+        target.get(_kept_model(evaluation), Path(model))
     if summary is not None:
         Path(summary).write_text(markdown(evaluation), encoding="utf-8")
     scores = evaluation.retrainings
@@ -48,10 +48,18 @@ def run(
     }
 
 
+def _kept_model(evaluation: Evaluation) -> str:
+    if evaluation.retrained:
+        return layout.evaluation(evaluation.dataset, evaluation.method) + "model.keras"
+    return layout.system(evaluation.dataset, evaluation.method, evaluation.seed) + MODEL_FILE
+
+
 def markdown(evaluation: Evaluation) -> str:
     """The incumbent's configuration, and its test score in each retraining."""
     head = f"## {evaluation.method} on {evaluation.dataset}: trial {evaluation.trial} of seed {evaluation.seed}"
     config = ["| hyperparameter | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in evaluation.config.items())]
     scores = [f"| {r.seed} | {r.test_accuracy:.4f} | {r.test_loss:.4f} |" for r in evaluation.retrainings]
+    if not evaluation.retrained:
+        head += ", the system's own model as it is"
     table = ["| retraining | test accuracy | test loss |", "|--:|--:|--:|", *scores]
     return "\n".join([head, "", *config, "", *table])

@@ -42,6 +42,7 @@ _COLUMNS: dict[str, str] = {
     "device": "str",
     "peak_memory_bytes": _WHOLE,
     "reason": "str",
+    "own_models": "boolean",
 }
 HYPERPARAMETER = "hp."
 """What the names of hyperparameter columns begin with, so that one called `loss` or `seed` does no harm."""
@@ -49,11 +50,15 @@ _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def trials_frame(rows: Sequence[TrialRow], space: Space) -> pd.DataFrame:
-    """One row a trial, one column a field, then one a hyperparameter; nothing where a trial has no such value."""
+    """One row a trial, one column a field, then one a hyperparameter; nothing where a trial has no such value.
+
+    A system that trains models of its own has its own configuration, as JSON in one column, and none of the space's.
+    """
     fields = {name: _series([getattr(r, name) for r in rows], kind) for name, kind in _COLUMNS.items()}
+    fields["own_config"] = _series([json.dumps(r.config) if r.own_models else None for r in rows], "str")
     for name, parameter in space.items():
         kind = _kind(parameter)
-        values = [r.config.get(name) for r in rows]
+        values = [None if r.own_models else r.config.get(name) for r in rows]
         fields[HYPERPARAMETER + name] = _series([_text(v) for v in values] if kind == "str" else values, kind)
     return pd.DataFrame(fields)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .results import Results
 from .tables import ENOUGH_SEEDS, Answer, CellScore, mean_spent
-from .wording import count, duration, is_share, listed, metric_name, plural, points, score, spread
+from .wording import OWN_MODELS, count, duration, is_share, listed, metric_name, plural, points, score, spread
 
 
 def score_of(results: Results, dataset: str, method: str) -> CellScore:
@@ -28,10 +28,24 @@ def winner_sentences(results: Results, answer: Answer) -> list[str]:
     return [found, _seeds_sentence(first, metric), _test_sentence(first), _spent_sentence(first)]
 
 
+def system_sentences(results: Results, dataset: str) -> list[str]:
+    """What each system that trains models of its own gives on the test images, and in which time: all that compares."""
+    said = []
+    for s in (s for s in results.scores if s.dataset == dataset and s.own_models):
+        _, _, seconds = mean_spent(s)
+        reached = f"{spread(s.test.accuracy.mean, s.test.accuracy.sd, 'accuracy')} % on the test images" if s.test else None
+        said.append(
+            f"{s.method} {OWN_MODELS}: {reached or 'not scored on the test images yet'}, after {duration(seconds)} a seed."
+        )
+    return said
+
+
 def separation(results: Results, answer: Answer) -> str:
     """What the difference between the methods is worth. No test is made here, and none is claimed."""
     metric = results.study.metric
     if answer.verdict == "nothing":
+        if any(s.own_models for s in results.scores if s.dataset == answer.dataset):
+            return "Only systems that train their own models have results here: see their test scores."
         return "There is nothing to compare yet."
     if answer.verdict == "alone":
         return "Only one method has results here, so there is nothing to compare it with."

@@ -5,12 +5,13 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
+from functools import partial
 
-from .headline import separation, winner_sentences
+from .headline import separation, system_sentences, winner_sentences
 from .paper import METHODS, BestTable
 from .results import Results
 from .tables import CellScore, CellState
-from .wording import bare, count, difference, duration, metric_name, percent, shortened, spread
+from .wording import NOTHING, OWN_MODELS, bare, count, difference, duration, metric_name, percent, shortened, spread
 
 MOST_ROWS = 200
 _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
@@ -43,8 +44,9 @@ def full(results: Results) -> str:
 
 
 def _answers(results: Results) -> list[str]:
+    own = partial(system_sentences, results)
     return [
-        f"**{_safe(a.dataset)}**: " + _safe(" ".join([*winner_sentences(results, a), separation(results, a)]))
+        f"**{_safe(a.dataset)}**: " + _safe(" ".join([*winner_sentences(results, a), separation(results, a), *own(a.dataset)]))
         for a in results.answers
     ]
 
@@ -59,16 +61,20 @@ def _scores(results: Results) -> str:
 
 def _score_row(s: CellScore, state: str, metric: str) -> list[str]:
     test = s.test.accuracy if s.test else None
+    found = [bare(s.best.objective if s.best else None, metric), spread(s.incumbents.mean, s.incumbents.sd, metric)]
     return [
         s.dataset,
-        s.method,
+        _named(s),
         state,
-        bare(s.best.objective if s.best else None, metric),
-        spread(s.incumbents.mean, s.incumbents.sd, metric),
+        *([NOTHING, NOTHING] if s.own_models else found),
         str(s.incumbents.n),
         spread(test.mean, test.sd, "accuracy") if test else bare(None, metric),
         duration(s.usage.training_seconds + s.usage.method_seconds),
     ]
+
+
+def _named(s: CellScore) -> str:
+    return f"{s.method} ({OWN_MODELS})" if s.own_models else s.method
 
 
 def _gaps(results: Results) -> list[str]:
@@ -107,10 +113,8 @@ def _budget(results: Results) -> str:
     rows = [
         [
             s.dataset,
-            s.method,
-            count(s.usage.configurations),
-            count(s.usage.trials),
-            count(s.usage.epochs),
+            _named(s),
+            *([NOTHING] * 3 if s.own_models else [count(n) for n in (s.usage.configurations, s.usage.trials, s.usage.epochs)]),
             duration(s.usage.training_seconds),
             duration(s.usage.method_seconds),
             percent(s.usage.method_share),

@@ -55,6 +55,7 @@ class TrialRow(Model):
     asked_at: float
     started_at: float | None
     told_at: float | None
+    own_models: bool = False  # of a system that trains models of its own: the configuration is the system's, not the space's
 
 
 def spread(values: Iterable[float]) -> Spread:
@@ -104,6 +105,7 @@ def trial_row(search: SearchRecord, record: TrialRecord, goal: Goal) -> TrialRow
         asked_at=record.asked_at,
         started_at=record.started_at,
         told_at=record.told_at,
+        own_models=search.own_models,
     )
 
 

@@ -15,7 +15,7 @@ from markupsafe import Markup
 from . import wording
 from .curves import Axis, curve_set
 from .figures import METHODS, THEME, Part, draw_curves, draw_family, draw_learning, draw_parallel, parallel_width
-from .headline import score_of, separation, winner_sentences
+from .headline import score_of, separation, system_sentences, winner_sentences
 from .numbers import TrialRow
 from .paper import METHODS as PAPER_METHODS
 from .parallel import ALWAYS_DRAWN, parallel
@@ -97,6 +97,8 @@ def _render(computed: Computed, pictures: Mapping[str, Sequence[tuple[str, bytes
         resolved=json.dumps(results.study.study, indent=2, ensure_ascii=False),
         counts=_counts(results.states),
         paper_methods=PAPER_METHODS,
+        own_models={s.method for s in results.scores if s.own_models},
+        systems=partial(system_sentences, results),
     )
     return text.lstrip()
 
@@ -122,8 +124,9 @@ def _views(
 
 
 def _curves(computed: Computed, dataset: str, colours: Mapping[str, int], name: str) -> list[Drawing]:
+    own = {s.method for s in computed.results.scores if s.dataset == dataset and s.own_models}
     numbers = curve_set(
-        [c for c in computed.progress if c.dataset == dataset],
+        [c for c in computed.progress if c.dataset == dataset and c.method not in own],
         [b for b in computed.bands if b.dataset == dataset],
         computed.study.objective,
     )
@@ -153,7 +156,7 @@ def _families(dataset: DatasetResults, colours: Mapping[str, int], name: str) ->
 
 
 def _parallel(computed: Computed, dataset: DatasetResults, colours: Mapping[str, int], name: str) -> ParallelDrawing | None:
-    rows = [r for r in computed.rows if r.dataset == dataset.name]
+    rows = [r for r in computed.rows if r.dataset == dataset.name and not r.own_models]
     numbers = parallel(rows, computed.study.space, computed.study.objective, ranked_names(dataset.importance))
     if numbers is None:
         return None
@@ -163,7 +166,7 @@ def _parallel(computed: Computed, dataset: DatasetResults, colours: Mapping[str,
         note += f" Drawn: the best {ALWAYS_DRAWN} and {drawn - ALWAYS_DRAWN} of the others, evenly by rank."
     if numbers.axes_left_out:
         note += f" {wording.plural(numbers.axes_left_out, 'hyperparameter')} left out for want of space."
-    if unscored := dataset.trials - whole:
+    if unscored := len(rows) - whole:
         note += f" Without a score, and not drawn: {wording.count(unscored)}."
     return ParallelDrawing(Markup(draw_parallel(numbers, colours, f"{name}-parallel")), parallel_width(numbers), note)
 

@@ -83,9 +83,9 @@ def summary(results: Results, names: tuple[str, ...]) -> ReportSummary:
 def _metrics(results: Results) -> dict[str, float]:
     found = {}
     for s in results.scores:
-        if s.best and s.best.objective is not None:
+        if s.best and s.best.objective is not None and not s.own_models:
             found[f"{s.dataset}/{s.method}/best_{results.study.metric}"] = s.best.objective
-        if s.incumbents.mean is not None:
+        if s.incumbents.mean is not None and not s.own_models:
             found[f"{s.dataset}/{s.method}/mean_{results.study.metric}"] = s.incumbents.mean
         if s.test and s.test.accuracy.mean is not None:
             found[f"{s.dataset}/{s.method}/test_accuracy"] = s.test.accuracy.mean

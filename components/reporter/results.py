@@ -114,7 +114,8 @@ def compute(result: StudyResult, versions: Mapping[str, str]) -> Computed:
     """All numbers of a study; `versions` are those of the packages that make the report."""
     rows = trial_rows(result)
     curves = [progress(s, result.study.objective) for cell in result.cells for s in cell.searches]
-    bands = _bands(result, curves)
+    own = {(c.cell.dataset, c.cell.method.label) for c in result.cells if c.own_models}
+    bands = _bands(result, [c for c in curves if (c.dataset, c.method) not in own])
     return Computed(result.study, rows, curves, bands, _results(result, versions, rows, bands))
 
 
@@ -142,7 +143,7 @@ def _results(result: StudyResult, versions: Mapping[str, str], rows: Sequence[Tr
     by_cell: dict[tuple[str, str], list[TrialRow]] = {(c.cell.dataset, c.cell.method.label): [] for c in result.cells}
     for row in rows:
         by_cell[row.dataset, row.method].append(row)
-    ten = {key: ten_best(found, goal) for key, found in by_cell.items()}
+    ten = {key: ten_best([r for r in found if not r.own_models], goal) for key, found in by_cell.items()}
     scores = [cell_score(c, by_cell[c.cell.dataset, c.cell.method.label], goal) for c in result.cells]
     names = [d.name for d in result.study.datasets]
     return Results(
@@ -186,13 +187,14 @@ def _dataset(
     rows = [r for (dataset, _), found in by_cell.items() if dataset == name for r in found]
     cells: list[CellResult] = [c for c in result.cells if c.cell.dataset == name]
     best = {s.method: s.best for s in scores if s.dataset == name}
-    matters = importance(rows, study.space)
+    common = [r for r in rows if not r.own_models]  # those with a configuration of the study's space
+    matters = importance(common, study.space)
     return DatasetResults(
         name=name,
         prepared=_prepared(result.prepared.get(name)),
         trials=len(rows),
         curves={axis: milestones([b for b in bands if b.dataset == name and b.axis == axis]) for axis in AXES},
-        values=by_value(rows, study.space, goal, ranked_names(matters)),
+        values=by_value(common, study.space, goal, ranked_names(matters)),
         importance=matters,
         ten_best=[MethodTrials(method=m.label, trials=list(ten[name, m.label])) for m in study.methods if ten[name, m.label]],
         learning=[found for c in cells if (found := learning(c, best[c.cell.method.label]))],

@@ -83,6 +83,7 @@ class CellScore(Model):
     best: TrialRow | None  # over all seeds
     test: Evaluated | None
     usage: Usage
+    own_models: bool = False  # a system that trains models of its own: only its seconds and its test score compare
 
 
 class Answer(Model):
@@ -213,6 +214,7 @@ def cell_score(cell: CellResult, rows: Sequence[TrialRow], goal: Goal) -> CellSc
         best=best[0] if best else None,
         test=evaluated(cell.evaluation, best[0] if best else None) if cell.evaluation else None,
         usage=usage(cell.searches),
+        own_models=cell.own_models,
     )
 
 
@@ -234,8 +236,11 @@ def evaluated(evaluation: Evaluation, best: TrialRow | None) -> Evaluated:
 
 
 def answer(dataset: str, scores: Sequence[CellScore], goal: Goal) -> Answer:
-    """Who found the best score on a data set, who leads on average, and whether the lead exceeds the spread over seeds."""
-    scored = [s for s in scores if s.best and s.best.objective is not None and s.incumbents.mean is not None]
+    """Who found the best score on a data set, who leads on average, and whether the lead exceeds the spread over seeds.
+
+    Systems that train models of their own are left out: their validation scores are not of the same models.
+    """
+    scored = [s for s in scores if not s.own_models and s.best and s.best.objective is not None and s.incumbents.mean is not None]
     if not scored:
         return Answer(
             dataset=dataset, winners=[], leader=None, runner_up=None, lead=None, spread=None, level=[], verdict="nothing"
@@ -317,7 +322,12 @@ def most_confused(table: Confusion, number: int) -> list[Pair]:
 
 
 def learning(cell: CellResult, best: TrialRow | None) -> Learning | None:
-    """How the cell's winner learned: the evaluated trial where there is one, else the best so far; None without either."""
+    """How the cell's winner learned: the evaluated trial where there is one, else the best so far; None without either.
+
+    None also of a system that trains models of its own: its epochs compare with nobody's.
+    """
+    if cell.own_models:
+        return None
     found = (cell.evaluation.seed, cell.evaluation.trial) if cell.evaluation else (best.seed, best.trial) if best else None
     search = next((s for s in cell.searches if found and s.seed == found[0]), None)
     if found is None or search is None or not any(t.trial.id == found[1] for t in search.trials):

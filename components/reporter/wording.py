@@ -11,6 +11,8 @@ THIN = "\u202f"
 """A narrow no-break space: between thousands, and between a number and its unit."""
 NOTHING = "–"
 """What stands where there is no number."""
+OWN_MODELS = "trains its own models"
+"""What stands beside a system wherever a method is named."""
 MINUS = "−"
 
 METRIC_NAMES = {"accuracy": "accuracy", "val_accuracy": "validation accuracy", "loss": "loss", "val_loss": "validation loss"}

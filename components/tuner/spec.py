@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import shutil
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib import metadata
 from operator import attrgetter
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import BaseModel
 
@@ -15,6 +16,9 @@ from ..core.extras import importable
 from ..core.problem import Method, Problem
 from ..core.space import Categorical, Space
 from ..core.study import Study
+
+if TYPE_CHECKING:
+    from .system import System
 
 MAIN = "main"
 """The environment of all methods whose frameworks go together; the others each have a requirements-NAME.lock."""
@@ -50,6 +54,8 @@ class MethodSpec:
     package: str  # what is imported to find out whether it is installed
     extra: str  # pip install 'tuneoff[extra]'
     check: str | None = None  # (study, settings) -> sentences why this method cannot do this study
+    kind: Literal["search", "system"] = "search"  # a system trains models of its own; target is then a System, not a Method
+    program: str | None = None  # what it runs beside its package, such as java
     environment: str = MAIN  # the virtual environment that holds it, where its framework does not go with all others
     home: str = ".methods"  # the package of target, settings and check; "" for a user's own module
     fidelity: bool = False  # asks for less than the full epochs
@@ -67,13 +73,15 @@ class MethodSpec:
 
     @property
     def installed(self) -> bool:
-        """Whether its framework can be imported here; imports nothing."""
-        return importable(self.package)
+        """Whether its framework can be imported here, and what it runs is found; imports nothing."""
+        return importable(self.package) and (self.program is None or shutil.which(self.program) is not None)
 
     @property
     def remedy(self) -> str:
         """The command that installs it."""
         command = f"pip install 'tuneoff[{self.extra}]'"
+        if self.program is not None and importable(self.package):
+            return f"install what brings the program {self.program}, so that it is found in PATH"
         if self.environment == MAIN:
             return command
         return f"make setup-{self.environment}, or {command} in a virtual environment of its own"
@@ -93,7 +101,21 @@ class MethodSpec:
     def refusals(self, study: Study, settings: BaseModel) -> list[str]:
         """Sentences that say why the method cannot do this study; empty where it can."""
         own = list(self._named(self.check)(study, settings)) if self.check else []
-        return own or self._unknown(study.space)
+        return own or (self._unfit(study) if self.kind == "system" else self._unknown(study.space))
+
+    def _unfit(self, study: Study) -> list[str]:
+        """Why a system cannot do this study."""
+        said = []
+        if study.budget.seconds is None:
+            said.append(f"{self.name} trains models of its own, whose epochs compare with nobody's: give budget.seconds.")
+        if study.split.folds is not None:
+            said.append(
+                f"{self.name} trains models of its own, without cross-validation: give split.validation, not split.folds."
+            )
+        natural = "max" if study.objective.metric == "val_accuracy" else "min"
+        if study.objective.direction not in (None, natural):
+            said.append(f"{self.name} takes {study.objective.metric} with the direction {natural} alone.")
+        return said
 
     def _unknown(self, space: Space) -> list[str]:
         """What the space has that the method's spec does not know."""
@@ -108,6 +130,16 @@ class MethodSpec:
     def build(self, problem: Problem, settings: dict[str, Any]) -> Method:
         """The method, ready to be asked; imports its framework."""
         return cast(Method, self._named(self.target)(problem, self.settings_model().model_validate(settings)))
+
+    def build_system(self, settings: dict[str, Any]) -> System:
+        """The system, ready to run; its framework is imported when it does."""
+        return cast("System", self._named(self.target)(self.settings_model().model_validate(settings)))
+
+    @property
+    def system_class(self) -> str:
+        """Where a system's class lies, as "package.module:Class"."""
+        found = self._named(self.target)
+        return f"{found.__module__}:{found.__qualname__}"
 
     def _named(self, target: str) -> Any:
         module, _, path = target.partition(":")

@@ -20,7 +20,7 @@ from ..core.problem import Problem
 from ..core.record import Replay, SearchRecord, Writer, ended_under, read_search
 from ..core.stopping import Stopped
 from ..core.storage import Store, cannot_write
-from ..core.stored import claim, write_failure
+from ..core.stored import MODEL_FILE, SystemModel, claim, write_failure
 from ..core.study import Cell, Study
 from ..core.tracking import Delivery, Tracker
 from .budget import Budget
@@ -29,8 +29,13 @@ from .host import HostedMethod, MethodFailed
 from .loop import STOPPED, Search
 from .registry import find
 from .spec import MethodSpec
+from .system import Work
+from .system_host import HostedSystem
+from .system_search import SystemSearch
 from .training import Patience, Worker, Workplace
 from .versions import versions_of
+
+PREDICTOR = f"{__package__}.predicting"
 
 
 @dataclass(frozen=True)
@@ -132,28 +137,58 @@ class _Searches:
                 return
             self._check_data(record)
             record.open(seed=seed, **self._header)
-            worker = self._worker()
-            worker.start()
-            folder = self._scratch / f"seed-{seed}"
-            (folder / "method").mkdir(parents=True)
-            method = HostedMethod(
-                self._spec.name, self._cell.method.settings, self._problem(seed, folder), self._log("method", seed)
-            )
-            try:
-                worker.serve_search(seed)
-                checkpoints = self._checkpoints(seed, folder) if self._spec.warm_start else NoCheckpoints()
-                budget = Budget(self._study.budget.limits, self._study.trainings)
-                goal = self._study.objective
-                Search(self._spec, method, worker, record, budget, goal, checkpoints, self._stopping).run()
-            finally:
-                method.close()
-                shutil.rmtree(folder, ignore_errors=True)
+            run = self._run_system if self._spec.kind == "system" else self._run_method
+            run(seed, record)
         except (MethodFailed, CellFailed) as error:
             raise CellFailed(f"{self._cell.name}, seed {seed}: {error}.") from error
         except OSError as error:
             raise CellFailed(f"{self._cell.name}, seed {seed}: {cannot_write(error)}.") from error
         finally:
             record.close()
+
+    def _run_method(self, seed: int, record: Writer) -> None:
+        worker = self._worker()
+        worker.start()
+        folder = self._scratch / f"seed-{seed}"
+        (folder / "method").mkdir(parents=True)
+        method = HostedMethod(self._spec.name, self._cell.method.settings, self._problem(seed, folder), self._log("method", seed))
+        try:
+            worker.serve_search(seed)
+            checkpoints = self._checkpoints(seed, folder) if self._spec.warm_start else NoCheckpoints()
+            budget = Budget(self._study.budget.limits, self._study.trainings)
+            goal = self._study.objective
+            Search(self._spec, method, worker, record, budget, goal, checkpoints, self._stopping).run()
+        finally:
+            method.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _run_system(self, seed: int, record: Writer) -> None:
+        folder, place = self._scratch / f"seed-{seed}", self._workplace
+        (folder / "system").mkdir(parents=True)
+        seconds = self._study.budget.seconds
+        if seconds is None:
+            raise CellFailed(f"{self._spec.name} trains models of its own and needs budget.seconds")
+        work = Work(place.data, place.goal, seconds, seed, place.threads, folder / "system")
+        system = HostedSystem(self._spec, self._cell.method.settings, work, self._log("system", seed))
+
+        def keep(trial: int, number: int) -> None:
+            (folder / "model").mkdir()
+            system.save(number, folder / "model")
+            self._put_model(seed, trial, folder)
+
+        late, device = self._study.resources.hang_seconds, f"{place.threads} cores"
+        try:
+            SystemSearch(self._spec.name, system, record, place.goal, seconds, late, device, keep, self._stopping).run()
+        finally:
+            system.close()
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def _put_model(self, seed: int, trial: int, folder: Path) -> None:
+        """Keep what lies in the folder's `model`, and then the note that says what it is."""
+        place = layout.system(self._cell.dataset, self._cell.method.label, seed)
+        note = SystemModel(trial=trial, predictor=PREDICTOR, target=self._spec.system_class)
+        self._store.put(Path(shutil.make_archive(str(folder / "packed"), "zip", folder / "model")), place + MODEL_FILE)
+        self._store.write(place + "model.json", note.model_dump_json(indent=1).encode())
 
     def _check_data(self, record: Writer) -> None:
         before = next((e.get("data") for e in record.events if e["event"] == "opened"), None)
@@ -200,6 +235,7 @@ def header(study_id: str, study: Study, cell: Cell, spec: MethodSpec, prepared: 
     return {
         "study_id": study_id,
         "dataset": cell.dataset,
+        "kind": spec.kind,
         "method": cell.method.model_dump(),
         "data": prepared.fingerprint,
         "versions": versions_of(study, spec),

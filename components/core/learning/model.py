@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from ..space import Config
@@ -65,3 +66,10 @@ def compile_stock(model: Any, config: Config, options: dict[str, Any]) -> None:
     if "learning_rate" in config:
         optimizer.learning_rate = float(config["learning_rate"])
     model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"], **options)
+
+
+def load_custom(file: Path, known: Mapping[str, Any]) -> Any:
+    """A model from its file; `known` are the classes of a framework's own that it may hold."""
+    import keras
+
+    return keras.saving.load_model(file, custom_objects=dict(known), compile=False)

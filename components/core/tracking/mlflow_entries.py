@@ -17,7 +17,8 @@ from .notes import best_of, failed_trials
 
 def place(search: SearchRecord) -> dict[str, object]:
     """Tags that say which search a run belongs to: flat, because MLflow's filters do not follow parents."""
-    return {"tuneoff.dataset": search.dataset, "tuneoff.method": search.method, "tuneoff.seed": search.seed}
+    where = {"tuneoff.dataset": search.dataset, "tuneoff.method": search.method, "tuneoff.seed": search.seed}
+    return {**where, "tuneoff.own_models": "true"} if search.own_models else where
 
 
 def trial_tags(record: TrialRecord) -> dict[str, object]:
@@ -104,7 +105,7 @@ def study_params(study: Study) -> dict[str, object]:
 
 
 def study_metrics(result: StudyResult) -> list[tuple[str, float]]:
-    """What a study used in all, what failed, and the best objective on each data set."""
+    """What a study used in all, what failed, and the best objective on each data set, of methods that train the study's model."""
     searches = [search for cell in result.cells for search in cell.searches]
     metrics: list[tuple[str, float]] = [
         ("spent_trials", sum(s.spent.trials for s in searches)),
@@ -114,7 +115,7 @@ def study_metrics(result: StudyResult) -> list[tuple[str, float]]:
         ("failed_cells", sum(bool(cell.failures) for cell in result.cells)),
     ]
     for dataset in result.study.datasets:
-        best = best_of(result.study, (s for s in searches if s.dataset == dataset.name))
+        best = best_of(result.study, (s for s in searches if s.dataset == dataset.name and not s.own_models))
         if best is not None:
             metrics.append((f"best_objective/{dataset.name}", best))
     return metrics

@@ -10,6 +10,8 @@ from ..stored import CellResult, Evaluation, StudyResult
 from ..study import Study
 from .facts import objective_of
 
+OWN_MODELS = "It trains models of its own: only its seconds and its test score compare with those of other methods."
+OWN_MODEL = "a model that the system trained itself, scored as it is"
 LONGEST = 4800
 """Characters of a note; MLflow keeps 5000 of a tag in its older versions."""
 
@@ -25,7 +27,12 @@ def escaped(text: object) -> str:
 def search_note(study: Study, search: SearchRecord, reasons: Sequence[str]) -> str:
     """What a search has found, used and lost; `reasons` say why its cell failed."""
     best = search.incumbent
-    lines = [f"**{escaped(search.method)}** on **{escaped(search.dataset)}**, seed {search.seed}: {_state(search, reasons)}.", ""]
+    own = [OWN_MODELS, ""] if search.own_models else []
+    lines = [
+        f"**{escaped(search.method)}** on **{escaped(search.dataset)}**, seed {search.seed}: {_state(search, reasons)}.",
+        "",
+        *own,
+    ]
     if best is not None and best.trial.outcome is not None:
         value = objective_of(study, best.trial.outcome)
         lines += [f"Best {_objective(study)}: **{value:.5g}**, trial {best.trial.id}.", ""]
@@ -54,9 +61,10 @@ def study_note(result: StudyResult) -> str:
 
 def evaluation_note(evaluation: Evaluation) -> str:
     """The incumbent of a cell and its test scores, one line a retraining."""
+    trained = f"trained anew on training and validation images for {evaluation.epochs} epochs"
     lines = [
         f"Incumbent of **{escaped(evaluation.method)}** on **{escaped(evaluation.dataset)}**: trial {evaluation.trial} of seed"
-        f" {evaluation.seed}, trained anew on training and validation images for {evaluation.epochs} epochs.",
+        f" {evaluation.seed}, {trained if evaluation.retrained else OWN_MODEL}.",
         "",
     ]
     rows = [(r.seed, f"{r.test_accuracy:.4f}", f"{r.test_loss:.4f}", f"{r.seconds:.1f}") for r in evaluation.retrainings]
@@ -83,7 +91,7 @@ def _cell_row(study: Study, cell: CellResult) -> Sequence[object]:
     over = sum(s.ended is not None for s in cell.searches)
     return (
         cell.cell.dataset,
-        cell.cell.method.label,
+        f"{cell.cell.method.label} (trains its own models)" if cell.own_models else cell.cell.method.label,
         "" if best is None else f"{best:.5g}",
         f"{statistics.fmean(test):.4f}" if test else "",
         sum(s.spent.epochs for s in cell.searches),

@@ -1,0 +1,98 @@
+"""FLAML's and H2O's AutoML on a little data: each model a trial, the best one kept and asked again in another process."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from small import small_npz
+from tuneoff.components.core.prepared import load_part
+from tuneoff.components.core.study import Dataset, Goal, Split, Study
+from tuneoff.components.data_prep.prepare import prepare
+from tuneoff.components.tuner.methods.h2o_automl import _free_ports
+from tuneoff.components.tuner.registry import find
+from tuneoff.components.tuner.system import SystemTrial, Work
+from tuneoff.components.tuner.system_host import HostedSystem
+
+pytestmark = pytest.mark.timeout(600)
+needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="H2O needs Java, and no program java is found")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    file = small_npz(folder / "bars.npz", images=600)
+    prepare(Dataset(name="bars", path=str(file)), Split(), folder / "bars", lambda line: None)
+    return folder / "bars"
+
+
+def searched(name: str, seconds: float, metric: Any, data: Path, folder: Path) -> tuple[list[SystemTrial], Any]:
+    """The system's trials, and what the first of the best says of the test images."""
+    for place in ("work", "model"):
+        (folder / place).mkdir()
+    spec = find(name)
+    system = HostedSystem(spec, {}, Work(data, Goal(metric=metric), seconds, 1, 2, folder / "work"), folder / "log")
+    try:
+        trials = list(system.trials(300, lambda: False))
+        losses = [Goal(metric=metric).sign * t.curve[-1].metrics[metric] for t in trials]
+        system.save(int(np.argmin(losses)), folder / "model")
+    finally:
+        system.close()
+    np.save(folder / "images.npy", load_part(data, "test")[0])
+    command = [sys.executable, "-m", "tuneoff.components.tuner.predicting", spec.system_class]
+    subprocess.run([*command, folder / "model", folder / "images.npy", folder / "out.npy"], check=True, capture_output=True)
+    return trials, np.load(folder / "out.npy")
+
+
+def judged(trials: list[SystemTrial], probabilities: Any, data: Path) -> None:
+    labels = np.asarray(load_part(data, "test")[1])
+    assert trials
+    assert all(set(t.curve[0].metrics) == {"val_accuracy", "val_loss"} for t in trials)
+    assert all(t.seconds > 0 for t in trials)
+    assert probabilities.shape == (len(labels), 3)
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)
+    assert np.mean(np.argmax(probabilities, axis=1) == labels) > 0.9, "bars are easy"
+
+
+def test_flaml_tries_learners_and_keeps_its_best(data: Path, tmp_path: Path) -> None:
+    trials, probabilities = searched("flaml", 4, "val_loss", data, tmp_path)
+    assert {"learner", "images", "n_estimators"} <= set(trials[0].config)
+    judged(trials, probabilities, data)
+
+
+def test_flaml_refuses_a_learner_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = find("flaml")
+    study = Study.model_validate({"name": "s", "datasets": ["mnist"], "methods": ["flaml"], "budget": {"seconds": 9}})
+    monkeypatch.setattr("tuneoff.components.tuner.methods.flaml_automl.importable", lambda name: name != "catboost")
+    settings = spec.settings_model().model_validate({"estimator_list": ["lgbm", "catboost"]})
+    assert spec.refusals(study, settings) == ["flaml's learner catboost needs the package catboost, which is not installed."]
+
+
+@needs_java
+def test_h2os_leaderboard_becomes_trials_and_its_server_ends(data: Path, tmp_path: Path) -> None:
+    trials, probabilities = searched("h2o-automl", 15, "val_accuracy", data, tmp_path)
+    assert all("algo" in t.config for t in trials)
+    judged(trials, probabilities, data)
+    listed = subprocess.run(["ps", "-eo", "args"], capture_output=True, text=True, check=True).stdout
+    assert str(tmp_path / "work") not in listed, "the Java server has ended"
+
+
+def test_h2o_takes_two_free_ports_side_by_side() -> None:
+    port = _free_ports()
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", port))
+        other.bind(("127.0.0.1", port + 1))
+
+
+def test_without_java_h2o_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    spec = find("h2o-automl")
+    assert not spec.installed
+    assert spec.remedy == "install what brings the program java, so that it is found in PATH"
