@@ -39,7 +39,7 @@ _FACTS = (
 
 
 def write_storage(result: StudyResult, file: Path) -> None:
-    """A storage with one Optuna study per search, also of searches that have not begun; none of a system that trains its own models."""
+    """A storage with one Optuna study per search, begun or not; none of a system that trains its own models."""
     with _quiet(), _storage(file) as storage:
         for cell in result.cells:
             for search in (s for s in cell.searches if not s.own_models):
