@@ -30,11 +30,14 @@ _READ_AS_SOMETHING_ELSE = {"true", "false", "nan", "na", "none", "null", "inf", 
 
 
 def write_runs(result: StudyResult, folder: Path) -> None:
-    """A folder per search that has an ended trial. Trials without an outcome are left out: DeepCAVE knows none."""
+    """A folder per search that has an ended trial. Trials without an outcome are left out: DeepCAVE knows none.
+
+    So are systems that train models of their own: their configurations are not of the space.
+    """
     folder.mkdir()
     for cell in result.cells:
         for search in cell.searches:
-            if search.told:
+            if search.told and not search.own_models:
                 _write_run(search, result.study.space, result.study.objective, folder / run_name(search))
 
 

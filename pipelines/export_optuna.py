@@ -39,10 +39,10 @@ _FACTS = (
 
 
 def write_storage(result: StudyResult, file: Path) -> None:
-    """A storage with one Optuna study per search, also of searches that have not begun."""
+    """A storage with one Optuna study per search, begun or not; none of a system that trains its own models."""
     with _quiet(), _storage(file) as storage:
         for cell in result.cells:
-            for search in cell.searches:
+            for search in (s for s in cell.searches if not s.own_models):
                 _add(storage, result, cell, search)
 
 

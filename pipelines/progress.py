@@ -143,7 +143,7 @@ class Display:
 def table(cells: list[CellProgress]) -> Table:
     """The terminal's view: one row per cell."""
     grid = Table(box=None, pad_edge=False, expand=False)
-    grid.add_column("cell", no_wrap=True, min_width=max((len(_named(c)) for c in cells), default=0))
+    grid.add_column("cell", no_wrap=True, min_width=max((len(c.name) for c in cells), default=0))
     grid.add_column("")
     for title in ("trials", "epochs", "best", "budget left", "time left", "untracked"):
         grid.add_column(title, justify="right")
@@ -151,15 +151,15 @@ def table(cells: list[CellProgress]) -> Table:
     for cell in cells:
         failed = f" ({cell.failed} failed)" if cell.failed else ""
         grid.add_row(
-            Text(_named(cell)),
+            Text(cell.name),
             ProgressBar(total=1, completed=cell.share, width=24),
             f"{cell.trials}{failed}",
-            str(cell.epochs),
-            _number(cell.best),
+            "" if cell.own_models else str(cell.epochs),
+            "" if cell.own_models else _number(cell.best),
             budget_left(cell),
             _clock(cell.seconds_left),
             str(cell.backlog) if cell.backlog else "",
-            Text(cell.state),
+            Text(f"{cell.state} (trains its own models)" if cell.own_models else cell.state),
         )
     return grid
 
@@ -180,16 +180,14 @@ def tracking_note(cells: list[CellProgress]) -> str | None:
     return f"{backlog} trials are not known to be in MLflow yet{why}: they are sent as the search goes on, or by `tuneoff sync`."
 
 
-def _named(cell: CellProgress) -> str:
-    return f"{cell.name} (trains its own models)" if cell.own_models else cell.name
-
-
 def line(cell: CellProgress) -> str:
     """The cell as one line of text."""
     failed = f", {cell.failed} failed" if cell.failed else ""
     left = f" · {_clock(cell.seconds_left)} left" if cell.seconds_left is not None else ""
     best = f" · best {_number(cell.best)}" if cell.best is not None else ""
-    return f"{_named(cell)} {cell.share:4.0%} · {cell.trials} trials{failed} · {cell.epochs} epochs{best}{left} · {cell.state}"
+    if cell.own_models:
+        return f"{cell.name} {cell.share:4.0%} · trains its own models · {cell.trials} trials{failed}{left} · {cell.state}"
+    return f"{cell.name} {cell.share:4.0%} · {cell.trials} trials{failed} · {cell.epochs} epochs{best}{left} · {cell.state}"
 
 
 def _number(value: float | None) -> str:

@@ -22,6 +22,7 @@ from small import small_npz
 from tuneoff.cli import main
 from tuneoff.components.core import layout
 from tuneoff.components.core.space import Categorical, Float, Int
+from tuneoff.components.core.stored import MODEL_FILE
 from tuneoff.components.core.study import Study
 
 ROOT = Path(__file__).parents[1]
@@ -231,7 +232,8 @@ def test_what_is_there_at_times_has_the_names_that_the_code_gives_it() -> None:
     text = (DOCS / "output.md").read_text(encoding="utf-8")
     failure = layout.failure("STEP", "DATASET", "METHOD")
     checkpoints = layout.checkpoints("DATASET", "METHOD", 0).replace("seed-0", "seed-SEED")
-    for there in (failure, checkpoints, layout.STOP):
+    model = layout.system("DATASET", "METHOD", 0).replace("seed-0", "seed-SEED") + MODEL_FILE
+    for there in (failure, checkpoints, model, layout.STOP):
         assert f"`{there}`" in text
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 
 import pytest
+from rich.console import Console
 
 from made import made_store, made_study
 from tuneoff.components.core.storage import FolderStore
@@ -13,7 +15,7 @@ from tuneoff.components.core.stored import read_study
 from tuneoff.components.reporter.export import trials_frame
 from tuneoff.components.reporter.numbers import trial_rows
 from tuneoff.components.reporter.report import report
-from tuneoff.pipelines.progress import cell_progress, line
+from tuneoff.pipelines.progress import cell_progress, line, table
 
 MARK = "trains its own models"
 
@@ -70,6 +72,10 @@ def test_its_configurations_are_its_own_column_and_none_of_the_spaces(store: Fol
     assert frame[~frame["own_models"]]["own_config"].isna().all()
 
 
-def test_its_line_of_progress_marks_it(store: FolderStore) -> None:
+def test_its_line_of_progress_marks_it_and_its_row_too(store: FolderStore) -> None:
     result = read_study(store)
+    shown = Console(width=200, file=io.StringIO())
+    shown.print(table([cell_progress(result, cell) for cell in result.cells]))
+    rows = shown.file.getvalue().splitlines()[1:]  # type: ignore[attr-defined]
+    assert [MARK in row for row in rows] == [False, True, False] * 2
     assert [MARK in line(cell_progress(result, cell)) for cell in result.cells] == [False, True, False] * 2

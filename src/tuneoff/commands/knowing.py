@@ -50,6 +50,7 @@ def _method(spec: MethodSpec) -> dict[str, Any]:
         "installed": spec.installed,
         "extra": spec.extra,
         "environment": spec.environment,
+        "kind": spec.kind,
         "fidelity": spec.fidelity,
         "warm_start": spec.warm_start,
         "stop_rule": spec.stop_rule,

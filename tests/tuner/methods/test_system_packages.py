@@ -1,4 +1,4 @@
-"""FLAML's and H2O's AutoML on a little data: each model a trial, the best one kept and asked again in another process."""
+"""FLAML, H2O and AutoKeras on a little data: each model a trial, the best one kept and asked again in another process."""
 
 from __future__ import annotations
 
@@ -13,13 +13,18 @@ import numpy as np
 import pytest
 
 from small import small_npz
+from tuneoff.components.core.errors import StudyError
+from tuneoff.components.core.extras import importable
 from tuneoff.components.core.prepared import load_part
 from tuneoff.components.core.study import Dataset, Goal, Split, Study
 from tuneoff.components.data_prep.prepare import prepare
+from tuneoff.components.tuner.loop import loss_of
 from tuneoff.components.tuner.methods.h2o_automl import _free_ports
 from tuneoff.components.tuner.registry import find
 from tuneoff.components.tuner.system import SystemTrial, Work
 from tuneoff.components.tuner.system_host import HostedSystem
+from tuneoff.pipelines.doctor import require_for
+from tuneoff.pipelines.plan import Extent, extent
 
 pytestmark = pytest.mark.timeout(600)
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="H2O needs Java, and no program java is found")
@@ -33,15 +38,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bars"
 
 
-def searched(name: str, seconds: float, metric: Any, data: Path, folder: Path) -> tuple[list[SystemTrial], Any]:
+def searched(
+    name: str, seconds: float, metric: Any, data: Path, folder: Path, settings: dict[str, Any] | None = None
+) -> tuple[list[SystemTrial], Any]:
     """The system's trials, and what the first of the best says of the test images."""
     for place in ("work", "model"):
         (folder / place).mkdir()
     spec = find(name)
-    system = HostedSystem(spec, {}, Work(data, Goal(metric=metric), seconds, 1, 2, folder / "work"), folder / "log")
+    system = HostedSystem(spec, settings or {}, Work(data, Goal(metric=metric), seconds, 1, 2, folder / "work"), folder / "log")
     try:
         trials = list(system.trials(300, lambda: False))
-        losses = [Goal(metric=metric).sign * t.curve[-1].metrics[metric] for t in trials]
+        losses = [loss_of(Goal(metric=metric), t.curve) for t in trials]
         system.save(int(np.argmin(losses)), folder / "model")
     finally:
         system.close()
@@ -54,7 +61,7 @@ def searched(name: str, seconds: float, metric: Any, data: Path, folder: Path) -
 def judged(trials: list[SystemTrial], probabilities: Any, data: Path) -> None:
     labels = np.asarray(load_part(data, "test")[1])
     assert trials
-    assert all(set(t.curve[0].metrics) == {"val_accuracy", "val_loss"} for t in trials)
+    assert all({"val_accuracy", "val_loss"} <= set(t.curve[0].metrics) for t in trials)
     assert all(t.seconds > 0 for t in trials)
     assert probabilities.shape == (len(labels), 3)
     assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-3)
@@ -84,6 +91,24 @@ def test_h2os_leaderboard_becomes_trials_and_its_server_ends(data: Path, tmp_pat
     assert str(tmp_path / "work") not in listed, "the Java server has ended"
 
 
+@pytest.mark.skipif(not importable("autokeras"), reason="AutoKeras has an environment of its own: make setup-autokeras")
+def test_autokeras_tells_of_every_epoch_of_an_architecture(data: Path, tmp_path: Path) -> None:
+    settings = {"epochs": 2, "max_trials": 1}
+    trials, probabilities = searched("autokeras", 300, "val_accuracy", data, tmp_path, settings)
+    assert [len(t.curve) for t in trials] == [2]
+    assert {"loss", "accuracy", "val_loss", "val_accuracy"} == set(trials[0].curve[0].metrics)
+    assert trials[0].config["image_block_1/block_type"] == "vanilla", "what AutoKeras tries first"
+    judged(trials, probabilities, data)
+
+
+def test_autokeras_refuses_an_objective_of_which_it_keeps_no_weights() -> None:
+    spec = find("autokeras")
+    sections = {"name": "s", "datasets": ["mnist"], "methods": ["autokeras"], "budget": {"seconds": 9}}
+    study = Study.model_validate({**sections, "objective": {"epoch": "last"}})
+    said = "autokeras keeps the weights of a model's best epoch: objective.epoch must be best."
+    assert spec.refusals(study, spec.settings_model()()) == [said]
+
+
 def test_h2o_takes_two_free_ports_side_by_side() -> None:
     port = _free_ports()
     with socket.socket() as one, socket.socket() as other:
@@ -96,3 +121,13 @@ def test_without_java_h2o_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     spec = find("h2o-automl")
     assert not spec.installed
     assert spec.remedy == "install what brings the program java, so that it is found in PATH"
+    study = Study.model_validate({"name": "s", "datasets": ["mnist"], "methods": ["h2o-automl"], "budget": {"seconds": 9}})
+    with pytest.raises(StudyError, match="Method h2o-automl needs java, which is not found here: install what brings"):
+        require_for(study)
+
+
+def test_the_plan_of_a_system_has_its_seconds_alone() -> None:
+    study = Study.model_validate(
+        {"name": "s", "datasets": ["mnist"], "methods": ["flaml"], "budget": {"seconds": 9, "trials": 3}}
+    )
+    assert extent(study, study.methods[0]) == Extent(None, None, "trains its own models for 9 s")
