@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -250,7 +252,7 @@ def part_of(store: FolderStore, search: Any, ended: int) -> Any:
 
 def delivered(store: FolderStore, client: Unreliable, result: StudyResult) -> Any:
     """What the server shows after deliveries that were repeated until one went through."""
-    view = MlflowView(store, result.study, result.id, "sqlite:///unused.db", client)
+    view = MlflowView(store, result.study, result.id, f"sqlite:///{store.root}/unused.db", client)
     for _ in range(3):
         try:
             for cell in result.cells:
@@ -351,3 +353,11 @@ def test_a_search_that_goes_on_after_its_end_is_running_again(tmp_path: Path) ->
     sync_study(store)
     assert one(client, "search").info.status == "RUNNING"
     assert one(client, "study").info.status == "RUNNING"
+
+
+def test_a_study_that_has_ended_leaves_its_database_counted_so_that_searches_are_quick(tmp_path: Path) -> None:
+    store = small_store(tmp_path, broken=False)
+    sync_study(store)
+    with closing(sqlite3.connect(store.root / layout.MLFLOW_DATABASE)) as database:
+        counted = dict(database.execute("SELECT tbl, stat FROM sqlite_stat1 WHERE tbl = 'latest_metrics'"))
+    assert int(counted["latest_metrics"].split()[0]) > 8

@@ -52,6 +52,14 @@ def _fault(file: Path, error: sqlite3.Error) -> DatabaseFault:
     return DatabaseFault(f"MLflow's database {file} {said.format(error)}.")
 
 
+def speed_up_searches(uri: str) -> None:
+    """Let a SQLite file count its rows: without that MLflow's searches over thousands of trials take twenty times as long."""
+    if uri.startswith("sqlite:"):
+        with closing(sqlite3.connect(database_of(uri), timeout=LOCK_PATIENCE_SECONDS)) as database:
+            database.execute("ANALYZE")
+            database.commit()
+
+
 @contextmanager
 def writable_alone(file: Path) -> Iterator[None]:
     """Nobody else makes the file's tables meanwhile; DatabaseFault where it cannot be written: MLflow would try on."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import Any
 
-TRIES = 6
+TRIES = 5
 PAUSE_SECONDS = 0.05
 """Before the second try; doubled before each further one."""
 PATIENCE_SECONDS = 5.0

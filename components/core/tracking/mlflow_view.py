@@ -21,7 +21,7 @@ from ..storage import Store
 from ..stored import Evaluation, StudyResult, read_prepared
 from ..study import Cell, Study
 from .facts import begun, ended, search_key, trial_key, trial_name
-from .mlflow_database import database_fault, database_of
+from .mlflow_database import database_fault, database_of, speed_up_searches
 from .mlflow_entries import (
     best_curve,
     data_input,
@@ -108,6 +108,7 @@ class MlflowView:
                 return
             runs.log(run, metrics=[(name, value, last, 0) for name, value in metrics], tags={NOTE: note, STATE: state})
             runs.settle(run, status, last)
+            speed_up_searches(self._uri)
 
     def missing(self, result: StudyResult) -> int:
         """How many trials of the record are not whole on the server. Nothing is written but what `prepare` makes."""
