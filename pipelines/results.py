@@ -87,7 +87,7 @@ def _test_accuracy(cell: CellResult) -> float | None:
 
 
 def _line(cell: CellResult, progress: CellProgress) -> dict[str, Any]:
-    shown = {name: value for name, value in asdict(progress).items() if name != "name"}
+    shown = {name: value for name, value in asdict(progress).items() if name not in ("name", "budget_left")}
     return {"dataset": cell.cell.dataset, "method": cell.cell.method.label, **shown, "test_accuracy": _test_accuracy(cell)}
 
 

@@ -185,7 +185,7 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("s3://bucket/data/theirs.npz", "s3:///x.npz", "7: datasets[3].path: 's3:///x.npz' is not taken: give a path or an"),
         ("s3://bucket/data/theirs.npz", "s3://me:pw@b/x.npz", "7: datasets[3].path: credentials do not belong into a study: set"),
         # methods
-        ("  - random", "  - randon", "9: methods[0]: 'randon' is no method (did you mean random or ray-random?): `tuneoff methods`"),
+        ("  - random", "  - randon", "9: methods[0]: 'randon' is no method (did you mean random or ray-random?)"),
         ("  - random", "  - Random Search", "9: methods[0]: 'Random Search' is no method"),
         ("  - random", "  - {name: tpe}", "9: methods[0].name: 'tpe' is no method"),
         ("  - random", "  - ax\n  - priorband", "10: methods[1]: priorband needs the environment neps, ax needs torch"),
