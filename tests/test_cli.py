@@ -264,7 +264,8 @@ def test_methods_and_data_sets_are_listed(tuneoff: Tuneoff) -> None:
 
 def test_a_method_that_is_not_installed_says_how_it_would_be(tuneoff: Tuneoff, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    assert all("[not installed: pip install 'tuneoff[" in line for line in tuneoff("methods").out.splitlines())
+    lines = tuneoff("methods").out.splitlines()
+    assert all("[not installed: " in line and "pip install 'tuneoff[" in line for line in lines)
 
 
 def test_schema_is_a_json_schema(tuneoff: Tuneoff) -> None:

@@ -19,7 +19,7 @@ from tuneoff.components.tuner.spec import MethodSpec
 
 METHODS = [spec for spec in REGISTRY.values() if spec.environment == "main" or spec.installed]
 """Those of other environments are checked where these are installed: `make check-methods`."""
-DEAR = ("skopt-gp", "skopt-forest", "skopt-gbrt", "keras-tuner-bayes", "smac-bb", "cqr", "asha-cqr")
+DEAR = ("skopt-gp", "skopt-forest", "skopt-gbrt", "keras-tuner-bayes", "smac-bb", "smac-mf", "cqr", "asha-cqr")
 """A second or more a suggestion: minutes a method."""
 CHECKED = [spec for spec in METHODS if spec.framework not in ONE_A_PROCESS and spec.name not in DEAR]
 """`make check-methods` checks all. Each check of Ray's starts Ray some times; tests/tuner/methods has tests of these by name."""
