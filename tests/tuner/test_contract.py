@@ -74,6 +74,8 @@ def kinds() -> dict[str, str]:
     """A method for each way in which trials are trained: whole, stopped early, continued."""
     found = {}
     for spec in METHODS:
+        if (spec.name, "continues_only_trials_whose_weights_are_kept") in KNOWN:
+            continue
         kind = "continues" if spec.warm_start else "stops" if spec.stop_rule else "whole"
         found.setdefault(kind, spec.name)
     return found
