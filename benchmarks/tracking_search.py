@@ -1,7 +1,5 @@
 """How long MLflow's search takes over thousands of trials, on SQLite and on PostgreSQL, by the store and by a server's REST API.
 
-    python benchmarks/tracking_search.py [--trials 5000] [--json]
-
 Tuneoff's own tracker writes the first trials, from a record made up for the purpose. The others are their rows again, copied
 inside the SQL store under ids, keys and values of their own: by the tracker or by REST they would take many times as long, and
 leave the same rows. PostgreSQL's line is left out, and said to be, where its programs or its driver are not installed. On a busy
@@ -10,9 +8,7 @@ machine read the CPU seconds, which are this process's: with SQLite and no serve
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
-import json
 import os
 import random
 import shutil
@@ -27,7 +23,7 @@ import urllib.request
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +36,8 @@ from tuneoff.components.core.study import Cell, Study
 from tuneoff.components.core.tracking import Tracker
 from tuneoff.components.core.tracking.mlflow_database import speed_up_searches
 from tuneoff.components.core.tracking.mlflow_runs import Runs, connect
+
+from .lines import Line
 
 GOAL_SECONDS = 2.0
 REPEATS = 3
@@ -56,15 +54,15 @@ class Missing(Exception):
 
 
 @dataclass(frozen=True)
-class Line:
-    """One search's times on one store."""
+class Size:
+    """Trials in the store, a multiple of WRITTEN, and the kinds of store."""
 
-    store: str
-    search: str
-    runs: int  # how many came back
-    median_seconds: float
-    slowest_seconds: float
-    cpu_seconds: float  # of this process, the median
+    trials: int
+    stores: tuple[str, ...] = ("SQLite", "PostgreSQL")
+
+
+FULL = Size(5000)
+QUICK = Size(WRITTEN, stores=("SQLite",))
 
 
 def made_study() -> Study:
@@ -193,11 +191,11 @@ def searches(uri: str, study: Study, study_id: str) -> dict[str, Callable[[], in
     }
 
 
-def timed(store: str, found: dict[str, Callable[[], int]]) -> list[Line]:
+def timed(store: str, found: dict[str, Callable[[], int]], note: Callable[[str], None]) -> list[Line]:
     """Each search a few times, after once for nothing."""
     lines = []
     for name, search in found.items():
-        print(f"{store}: {name}", file=sys.stderr, flush=True)
+        note(f"{store}: {name}")
         count, walls, cpus = search(), [], []
         for _ in range(REPEATS):
             wall, cpu = time.perf_counter(), time.process_time()
@@ -205,7 +203,8 @@ def timed(store: str, found: dict[str, Callable[[], int]]) -> list[Line]:
             walls.append(time.perf_counter() - wall)
             cpus.append(time.process_time() - cpu)
         median, slowest, cpu = statistics.median(walls), max(walls), statistics.median(cpus)
-        lines.append(Line(store, name, count, round(median, 3), round(slowest, 3), round(cpu, 3)))
+        told = f"{count} runs, slowest {slowest:.2f} s, {cpu:.2f} s CPU"
+        lines.append(Line(f"MLflow, {store}: {name}", median, "s", GOAL_SECONDS, note=told))
     return lines
 
 
@@ -218,8 +217,8 @@ def sqlite(folder: Path) -> Iterator[str]:
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
     """A new PostgreSQL server's database on loopback; Missing where it cannot be had."""
-    programs = {name: _program(name) for name in POSTGRESQL}
-    if absent := [name for name, path in programs.items() if path is None]:
+    programs = {name: path for name in POSTGRESQL if (path := _program(name))}
+    if absent := [name for name in POSTGRESQL if name not in programs]:
         raise Missing(f"{', '.join(absent)} not found: install PostgreSQL (Debian's package postgresql)")
     if importlib.util.find_spec("psycopg2") is None:
         raise Missing("psycopg2 not found: pip install psycopg2-binary")
@@ -283,7 +282,7 @@ def free_port() -> int:
 STORES = {"SQLite": sqlite, "PostgreSQL": postgresql}
 
 
-def measured(name: str, trials: int) -> list[Line]:
+def measured(name: str, trials: int, note: Callable[[str], None]) -> list[Line]:
     """All searches on one kind of store, by the store and by a server before it; Missing where there is no such store here."""
     study = made_study()
     with tempfile.TemporaryDirectory(prefix="tuneoff-bench-") as place:
@@ -291,33 +290,18 @@ def measured(name: str, trials: int) -> list[Line]:
         with STORES[name](folder) as uri:
             begun = time.perf_counter()
             study_id = fill(uri, study, folder, trials)
-            print(f"{name}: {trials} trials written in {time.perf_counter() - begun:.0f} s", file=sys.stderr, flush=True)
-            lines = timed(name, searches(uri, study, study_id))
+            note(f"{name}: {trials} trials written in {time.perf_counter() - begun:.0f} s")
+            lines = timed(name, searches(uri, study, study_id), note)
             with served(uri, folder) as address:
-                return lines + timed(f"{name}, by REST", searches(address, study, study_id))
+                return lines + timed(f"{name} by REST", searches(address, study, study_id), note)
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--trials", type=int, default=5000, help=f"how many trials, a multiple of {WRITTEN} (default 5000)")
-    parser.add_argument("--store", choices=STORES, action="append", help="only this kind of store")
-    parser.add_argument("--json", action="store_true", help="print JSON for scripts")
-    chosen = parser.parse_args()
+def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
+    """Every search on every kind of store that there is here."""
     lines: list[Line] = []
-    for name in chosen.store or STORES:
+    for name in size.stores:
         try:
-            lines += measured(name, chosen.trials)
+            lines += measured(name, size.trials, note)
         except Missing as error:
-            print(f"{name}: left out: {error}.", file=sys.stderr, flush=True)
-    if chosen.json:
-        print(json.dumps([asdict(line) for line in lines], indent=1))
-        return
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}; goal {GOAL_SECONDS:g} s")
-    print(f"{'store':<22}{'search':<50}{'runs':>6}{'median s':>10}{'slowest s':>11}{'CPU s':>8}")
-    for line in lines:
-        times = f"{line.median_seconds:>10.3f}{line.slowest_seconds:>11.3f}{line.cpu_seconds:>8.3f}"
-        print(f"{line.store:<22}{line.search:<50}{line.runs:>6}{times}")
-
-
-if __name__ == "__main__":
-    main()
+            note(f"{name}: left out: {error}.")
+    return lines
