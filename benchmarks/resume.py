@@ -12,7 +12,7 @@ from typing import Any
 from tuneoff.components.core.problem import Checkpoint, Epoch, Limits, Problem, Trial
 from tuneoff.components.core.record import Writer
 from tuneoff.components.core.space import PAPER_SPACE
-from tuneoff.components.core.storage import FolderStore, Journal
+from tuneoff.components.core.storage import FolderStore, Journal, MemoryJournal
 from tuneoff.components.core.study import Goal
 from tuneoff.components.tuner.budget import Budget
 from tuneoff.components.tuner.checkpoints import NoCheckpoints
@@ -37,22 +37,6 @@ class Size:
 
 FULL = Size(1000)
 QUICK = Size(40, methods=("grid",))
-
-
-class Memory:
-    """A journal that is kept in memory, to make a long record quickly."""
-
-    def __init__(self) -> None:
-        self._lines: list[bytes] = []
-
-    def lines(self) -> list[bytes]:
-        return list(self._lines)
-
-    def append(self, line: bytes) -> None:
-        self._lines.append(line)
-
-    def close(self) -> None:
-        pass
 
 
 class Instant:
@@ -116,7 +100,7 @@ def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
 
 
 def _made(method: str, size: Size, folder: Path) -> list[bytes]:
-    journal = Memory()
+    journal = MemoryJournal()
     _search(method, size, size.trials, lambda: journal, folder)
     return journal.lines()
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -404,6 +404,22 @@ def _one_line(error: BaseException) -> str:
 
 
 _CONFLICT_PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0)
+
+
+class MemoryJournal:
+    """A journal that outlasts nothing: for records that are made to be looked at, or to be written elsewhere."""
+
+    def __init__(self, lines: Iterable[bytes] = ()) -> None:
+        self._lines = list(lines)
+
+    def lines(self) -> list[bytes]:
+        return list(self._lines)
+
+    def append(self, line: bytes) -> None:
+        self._lines.append(line)
+
+    def close(self) -> None:
+        pass
 
 
 class S3Journal:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +13,7 @@ from typing import Any, cast
 from ...core.problem import Done, Epoch, Limits, Problem, Proposal, Trial, TrialId, Wait
 from ...core.record import Event, Writer, proposal_of
 from ...core.space import Space
+from ...core.storage import MemoryJournal
 from ...core.study import Goal
 from ..budget import Budget
 from ..checkpoints import NoCheckpoints
@@ -128,21 +129,12 @@ class Instance:
         return answer
 
 
-class Kept:
-    """A search's record in memory; a Journal."""
+class Kept(MemoryJournal):
+    """A search's record in memory, and its events once it has ended."""
 
-    def __init__(self, lines: list[bytes]) -> None:
-        self._lines = list(lines)
+    def __init__(self, lines: Iterable[bytes] = ()) -> None:
+        super().__init__(lines)
         self.events: list[Event] = []
-
-    def lines(self) -> list[bytes]:
-        return list(self._lines)
-
-    def append(self, line: bytes) -> None:
-        self._lines.append(line)
-
-    def close(self) -> None:
-        pass
 
     def of(self, event: str) -> list[Event]:
         """The events of this name."""
