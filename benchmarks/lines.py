@@ -7,10 +7,9 @@ import platform
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Literal
 
-from tuneoff.components.core.machine import cores, versions
+from tuneoff.components.core.machine import cores, processor, versions
 
 
 @dataclass(frozen=True)
@@ -50,7 +49,7 @@ def machine() -> dict[str, Any]:
     """What the figures depend on: processor, cores, memory, load, versions."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": cores(),
         "memory_bytes": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         "load_before": [round(load, 2) for load in os.getloadavg()],
@@ -65,11 +64,3 @@ def machine() -> dict[str, Any]:
 def as_json(facts: dict[str, Any], lines: Iterable[Line]) -> dict[str, Any]:
     """The machine's facts and all lines, with whether each goal is met."""
     return {"machine": facts, "lines": [{**asdict(line), "met": line.met} for line in lines]}
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
-    except OSError:
-        return platform.processor()
-    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.processor())

@@ -117,14 +117,39 @@ class Budget(Model):
         return Limits(self.trials, self.epochs, self.seconds)
 
 
+REPLAY = "replay:"
+
+
+class Replay(Model):
+    """A table of recorded trainings, which answers instead of training."""
+
+    table: Annotated[str, Field(min_length=1, max_length=1000)] = Field(description="A table's path or s3:// URI.")
+    count_method_seconds: bool = Field(
+        default=True, description="Whether the method's own measured time counts beside the table's seconds."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, data: Any) -> Any:
+        return {"table": data} if isinstance(data, str) else data
+
+
 class Goal(Model):
-    """What is optimised."""
+    """What is optimised, and whether it is trained for or looked up; `replay:TABLE` stands for the whole section."""
 
     metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     direction: Literal["max", "min"] | None = Field(
         default=None, description="By default max for an accuracy and min for a loss."
     )
     epoch: Literal["best", "last"] = Field(default="best", description="Which epoch's value counts for a trial.")
+    replay: Replay | None = Field(default=None, description="A table to look trials up in; by default they are trained.")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _shorthand(cls, data: Any) -> Any:
+        if isinstance(data, str) and data.startswith(REPLAY):
+            return {"replay": data.removeprefix(REPLAY)}
+        return data
 
     @property
     def sign(self) -> int:
@@ -156,6 +181,13 @@ class Evaluation(Model):
     """How the incumbent is judged at the end."""
 
     seeds: Annotated[int, Field(ge=1, le=100)] = Field(default=3, description="How many times the incumbent is trained anew.")
+
+
+class Noise(Model):
+    """For `tuneoff table build`: some configurations of the grid are trained with more seeds than the study's, for the noise."""
+
+    configurations: Positive = Field(description="How many, drawn from the grid by chance, the same ones every time.")
+    seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, max_length=1000)]
 
 
 Step = Literal["data_prep", "tuner", "evaluator", "reporter"]
@@ -225,6 +257,7 @@ class Study(Model):
     split: Split = Split()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
+    noise: Noise | None = Field(default=None, description="Only for `tuneoff table build`.")
     resources: Resources = Resources()
     tracking: Tracking = Tracking()
     artifacts: str | None = Field(

@@ -32,6 +32,9 @@ class Workplace:
     training: Training
     goal: Goal
     threads: int
+    recording: bool = False
+    """For a table: the test part is scored after each epoch, every model is traced anew, and seconds are the processor's,
+    so that they do not depend on what else ran."""
 
 
 @dataclass(frozen=True)
@@ -174,12 +177,12 @@ def _least(*numbers: float | None) -> float | None:
 
 
 def serve(pipe: Connection) -> None:
-    """Train jobs until the pipe closes. Only the train and validation parts of the data are ever opened."""
+    """Train jobs until the pipe closes. For a search, only the train and validation parts of the data are ever opened."""
     workplace: Workplace = pipe.recv()
     from ..core.learning.training import PeakMemory, set_up
 
     device = set_up(workplace.training, workplace.threads)
-    bench = _Bench(workplace, PeakMemory())
+    bench = _Bench(workplace, PeakMemory(), device.startswith("gpu"))
     pipe.send(("ready", device, None))
     while True:
         job: Job = pipe.recv()
@@ -210,18 +213,21 @@ def _fault(error: Exception) -> tuple[str, str]:
 class _Bench:
     """A worker's data and its way to train a job: one model, or one a fold, side by side."""
 
-    def __init__(self, workplace: Workplace, memory: Any) -> None:
+    def __init__(self, workplace: Workplace, memory: Any, on_gpu: bool) -> None:
         self._workplace = workplace
         self.memory = memory
         self._parts, self._classes = _parts(workplace.data)
+        self._test = _test_part(workplace.data) if workplace.recording else None
+        self._clock = time.process_time if workplace.recording and not on_gpu else time.monotonic
 
     def train(self, job: Job, pipe: Connection) -> None:
+        from ..core.learning.bench import forget
         from ..core.learning.training import Learner
 
         self.memory.reset()
         place = self._workplace
         shape = self._parts[0][0].shape[1:]
-        began = time.monotonic()
+        began = self._clock()
         learners: list[Learner] = []
         try:
             for fold in range(len(self._parts)):
@@ -232,22 +238,41 @@ class _Bench:
             for number in range(job.first_epoch + 1, job.target_epoch + 1):
                 metrics = self._epoch(learners, number)
                 keeper.note(metrics, learners)
-                epoch = Epoch(number, metrics, time.monotonic() - began)
+                seconds = self._clock() - began
+                epoch = Epoch(number, metrics | self._tested(learners), seconds)
                 pipe.send(("epoch", epoch, self.memory.read()))
                 if not pipe.recv():
                     break
-                began = time.monotonic()
+                began = self._clock()
             keeper.save(learners)
         finally:
             for learner in learners:
                 learner.close()
+            if place.recording:
+                forget()
 
     def _epoch(self, learners: list[Any], number: int) -> dict[str, float]:
         folds = [
             learner.train(number, x, y, (x_val, y_val))
             for learner, (x, y, x_val, y_val) in zip(learners, self._parts, strict=True)
         ]
-        return {name: math.fsum(f[name] for f in folds) / len(folds) for name in folds[0]}
+        return _means(folds)
+
+    def _tested(self, learners: list[Any]) -> dict[str, float]:
+        if self._test is None:
+            return {}
+        x, y = self._test
+        return {f"test_{name}": value for name, value in _means([learner.test(x, y) for learner in learners]).items()}
+
+
+def _means(folds: list[dict[str, float]]) -> dict[str, float]:
+    return {name: math.fsum(f[name] for f in folds) / len(folds) for name in folds[0]}
+
+
+def _test_part(data: Path) -> tuple[Any, Any]:
+    from ..core.prepared import load_part
+
+    return load_part(data, "test")
 
 
 def _seed(job: Job, fold: int) -> int:

@@ -13,16 +13,24 @@ from ..core.study import Study
 from .registry import find
 from .spec import MethodSpec
 
-VERSIONED = ("tuneoff", "tensorflow", "tensorflow-cpu", "keras", "numpy", "kfp", "mlflow")
+TRAINING = ("tuneoff", "tensorflow", "tensorflow-cpu", "keras", "numpy")
 
 
 def versions_of(study: Study, spec: MethodSpec) -> dict[str, str]:
     """Versions by distribution, and digests of the modules of the user's own model and method; imports nothing."""
-    own = {f"model {study.model}": study.model} if ":" in study.model else {}
-    own |= {} if spec.home else {f"method {spec.name}": spec.target}
-    sources = {what: source for what, target in own.items() if (source := _source(target.partition(":")[0]))}
-    digests = {what: hashlib.sha256(source.read_bytes()).hexdigest()[:12] for what, source in sources.items()}
-    return {"python": platform.python_version(), **versions(*VERSIONED, spec.framework), **digests}
+    own = {} if spec.home else _digest(f"method {spec.name}", spec.target)
+    return {**training_versions(study), **versions("kfp", "mlflow", spec.framework), **own}
+
+
+def training_versions(study: Study) -> dict[str, str]:
+    """Of what a training depends on, the same way."""
+    own = _digest(f"model {study.model}", study.model) if ":" in study.model else {}
+    return {"python": platform.python_version(), **versions(*TRAINING), **own}
+
+
+def _digest(what: str, target: str) -> dict[str, str]:
+    source = _source(target.partition(":")[0])
+    return {} if source is None else {what: hashlib.sha256(source.read_bytes()).hexdigest()[:12]}
 
 
 def _source(module: str) -> Path | None:

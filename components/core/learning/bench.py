@@ -40,6 +40,11 @@ class Bench:
 _kept: list[Bench] = []
 
 
+def forget() -> None:
+    """Keep no model any longer: the next of each shape is traced anew, and its time is its own."""
+    _kept.clear()
+
+
 def bench_of(
     name: str, config: Config, input_shape: tuple[int, ...], classes: int, batch_size: int, options: dict[str, Any]
 ) -> Bench:

@@ -80,6 +80,11 @@ class Learner:
             found |= {f"val_{name}": value for name, value in self._bench.epochs.test(*validation).items()}
         return {name: found[name] for name in METRICS if name in found}
 
+    def test(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> dict[str, float]:
+        """Loss and accuracy on these images, as they stand."""
+        found = self._bench.epochs.test(x, y)
+        return {name: found[name] for name in ("loss", "accuracy") if name in found}
+
     def score(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
         """The mean loss on these images, and the predicted class of each, shape (N,)."""
         probabilities = self.model.predict(x, batch_size=512, verbose=0)
