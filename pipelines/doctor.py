@@ -73,7 +73,8 @@ def require_for(study: Study) -> None:
             raise StudyError(
                 f"Method {spec.name} is of the environment {spec.environment}, and not installed here: {spec.remedy}."
             )
-    lacking = [extra for extra in ("pipeline", "data", "cpu", "tracking") if missing(extra)]
+    needed = ("pipeline", "data", "cpu", "tracking") if study.objective.replay is None else ("pipeline", "report")
+    lacking = [extra for extra in needed if missing(extra)]
     lacking += [spec.extra for spec in methods if not spec.installed]
     if lacking:
         extras = ",".join(dict.fromkeys(lacking))

@@ -67,14 +67,16 @@ def run(
     with _alone_in(out), _asked_to_stop() as asked:
         stopping.withdraw(store)
         tracking = tracking_uri(study, str(out))
-        attempt_within(PREPARE_PATIENCE_SECONDS, Tracker(store, study, study_id, tracking).prepare, note)
+        if study.objective.replay is None:
+            attempt_within(PREPARE_PATIENCE_SECONDS, Tracker(store, study, study_id, tracking).prepare, note)
         pipeline = _start(study, out, store, tracking, search_path)
         try:
             _watch(pipeline, store, watch, asked, note)
         except KeyboardInterrupt:
             _end(pipeline)
             raise
-        attempt(lambda: sync_study(store, tracking), note)
+        if study.objective.replay is None:
+            attempt(lambda: sync_study(store, tracking), note)
     return read_study(store)
 
 

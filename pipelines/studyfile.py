@@ -21,6 +21,7 @@ from ..components.tuner.own import PATTERN as OWN_METHOD
 from ..components.tuner.registry import REGISTRY, SHORT, find
 from ..components.tuner.spec import MAIN, MethodSpec
 from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted, shortened
+from .studytable import filled, table_of, with_table
 from .yamlfile import Document, read
 
 MAX_FAULTS = 100
@@ -79,6 +80,10 @@ def _not_a_study(value: Any) -> str:
 def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | None, list[Found]]:
     """The study of a mapping of sections, and what is wrong with them."""
     document, found = _narrowed(_located(document, folder))
+    on_table = table_of(document.get("objective"))
+    if on_table is not None:
+        document, refused = filled(document, *on_table)
+        found += refused
     study = None
     try:
         study = Study.model_validate(document, strict=True)
@@ -88,7 +93,7 @@ def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | Non
         found += _check_budget(document.get("budget"))
         found += _check_folds(document)
     found += _check_doubles(document)
-    found += _check_datasets(document)
+    found += _check_datasets(document) if on_table is None else []
     with _importable_from(folder):
         found += _check_methods(document, study)
     found += _check_places(document)
@@ -119,9 +124,13 @@ def _trials(study: Study) -> int | None:
 
 
 def _located(document: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Data sets with relative paths made absolute: against the study file's folder, or against the current one."""
-    listed = document.get("datasets")
-    return {**document, "datasets": [_located_entry(d, folder) for d in listed]} if isinstance(listed, list) else document
+    """Data sets and a table with relative paths made absolute: against the study file's folder, or against the current one."""
+    listed, on_table = document.get("datasets"), table_of(document.get("objective"))
+    if isinstance(listed, list):
+        document = {**document, "datasets": [_located_entry(d, folder) for d in listed]}
+    if on_table is not None and "://" not in on_table[0]:
+        document = {**document, "objective": with_table(document["objective"], _found(on_table[0], folder))}
+    return document
 
 
 def _located_entry(entry: Any, folder: Path) -> Any:

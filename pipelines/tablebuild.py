@@ -287,7 +287,7 @@ class _Work:
                 if missing:
                     raise CellFailed(f"the model {self._study.model} reports no {missing[0]}, which a table needs")
                 curve.append(epoch)
-                if not all(map(math.isfinite, epoch.metrics.values())):
+                if not math.isfinite(epoch.metrics["loss"]):
                     break
         return tuple(curve)
 

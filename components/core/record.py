@@ -23,7 +23,7 @@ import math
 import os
 import socket
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
@@ -47,8 +47,9 @@ class Writer:
     another process writes, or where the log is damaged otherwise than at its torn end.
     """
 
-    def __init__(self, journal: Journal) -> None:
+    def __init__(self, journal: Journal, now: Callable[[], float] = time.time) -> None:
         self._journal = journal
+        self._now = now  # seconds since 1970, of the wall or of a simulated clock
         self._on_its_way: Future[None] | None = None
         self._hand = ThreadPoolExecutor(1, thread_name_prefix="record")  # starts no thread before it is used
         self.events: list[Event] = parse(journal.lines())
@@ -74,13 +75,16 @@ class Writer:
 
     def append_soon(self, event: str, **fields: Any) -> None:
         """Write one event while the caller goes on."""
+        if self._journal.instant:
+            self.append(event, **fields)
+            return
         self._wait()
         entry = self._entry(event, fields)
         self._on_its_way = self._hand.submit(self._journal.append, _line(entry))
         self.events.append(entry)
 
     def _entry(self, event: str, fields: dict[str, Any]) -> dict[str, Any]:
-        return {"seq": len(self.events), "event": event, "attempt": self.attempt, "time": round(time.time(), 3), **fields}
+        return {"seq": len(self.events), "event": event, "attempt": self.attempt, "time": round(self._now(), 3), **fields}
 
     def _wait(self) -> None:
         if self._on_its_way is not None:

@@ -21,7 +21,10 @@ LOCK_PATIENCE_SECONDS = 20.0
 
 
 class Journal(Protocol):
-    """An append-only list of lines with one writer; what `append` returned from is on disk."""
+    """An append-only list of lines with one writer; what `append` returned from is on disk, but where it is `instant`."""
+
+    instant: bool
+    """Whether `append` waits for no disk."""
 
     def lines(self) -> list[bytes]:
         """All whole lines, without their ends; a line torn by a kill is left out."""
@@ -63,6 +66,10 @@ class Store(Protocol):
 
     def journal(self, name: str) -> Journal:
         """Open a journal for writing; RecordError where another process holds it."""
+        ...
+
+    def quick_journal(self, name: str) -> Journal:
+        """The same for what can be computed again: lines reach the disk in their order, some time before it is closed."""
         ...
 
     def journal_lines(self, name: str) -> list[bytes]:
@@ -158,9 +165,15 @@ class FolderStore:
         return Path(shutil.copyfile(self.root / name, file))
 
     def journal(self, name: str) -> Journal:
+        return FileJournal(self._made(name))
+
+    def quick_journal(self, name: str) -> Journal:
+        return QuickJournal(self._made(name))
+
+    def _made(self, name: str) -> Path:
         path = self.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        return FileJournal(path)
+        return path
 
     def journal_lines(self, name: str) -> list[bytes]:
         try:
@@ -207,6 +220,8 @@ def _sync(path: Path) -> None:
 
 class FileJournal:
     """One file, one line an event, locked while open. What a kill or a failed write leaves of a line is cut off."""
+
+    instant = False
 
     def __init__(self, path: Path, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> None:
         self._path = path
@@ -260,6 +275,39 @@ class FileJournal:
         self._file.close()
 
 
+class QuickJournal(FileJournal):
+    """The same for what can be computed again: a kill may cost the last megabyte of whole lines, and never their order."""
+
+    instant = True
+
+    def __init__(self, path: Path, patience_seconds: float = LOCK_PATIENCE_SECONDS) -> None:
+        super().__init__(path, patience_seconds)
+        self._waiting: list[bytes] = []
+        self._waiting_bytes = 0
+
+    def append(self, line: bytes) -> None:
+        self._lines.append(line)
+        self._waiting.append(line)
+        self._waiting_bytes += len(line)
+        if self._waiting_bytes > 1_000_000:
+            self._write()
+
+    def _write(self) -> None:
+        left = b"".join(line + b"\n" for line in self._waiting)
+        self._waiting, self._waiting_bytes = [], 0
+        try:
+            while left:
+                left = left[self._file.write(left) :]
+        except OSError as error:
+            raise RecordError(cannot_write(error, self._path)) from error
+
+    def close(self) -> None:
+        try:
+            self._write()
+        finally:
+            super().close()
+
+
 class S3Store:
     """Objects under a prefix of an S3 bucket. Credentials and endpoint come from the usual AWS_* environment variables."""
 
@@ -311,6 +359,9 @@ class S3Store:
         return file
 
     def journal(self, name: str) -> Journal:
+        return S3Journal(self, name)
+
+    def quick_journal(self, name: str) -> Journal:
         return S3Journal(self, name)
 
     def journal_lines(self, name: str) -> list[bytes]:
@@ -409,6 +460,8 @@ _CONFLICT_PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0)
 class MemoryJournal:
     """A journal that outlasts nothing: for records that are made to be looked at, or to be written elsewhere."""
 
+    instant = True
+
     def __init__(self, lines: Iterable[bytes] = ()) -> None:
         self._lines = list(lines)
 
@@ -424,6 +477,8 @@ class MemoryJournal:
 
 class S3Journal:
     """One immutable object an event, written only where there is none: a second writer's first event fences the first off."""
+
+    instant = False
 
     def __init__(self, store: S3Store, name: str) -> None:
         self._store = store

@@ -61,7 +61,9 @@ class SystemModel(Model):
 class Evaluation(Model):
     """What the evaluator found of a cell: its incumbent over all seeds, trained anew and scored on the test images once.
 
-    The model of a system that trains its own is scored as it is, once: `retrained` is False, and epochs are 0.
+    The model of a system that trains its own is scored as it is, once: `retrained` is False, and epochs are 0. Of a search on a
+    table nothing is trained: the score is that of the recorded training at the epoch that counted, whose seed is in `retrainings`;
+    there are no classes and no confusion.
     """
 
     dataset: str
@@ -77,6 +79,7 @@ class Evaluation(Model):
     classes: list[ClassScore]
     evaluated_at: float
     retrained: bool = True
+    recorded: bool = False  # read in a table
 
 
 class Failure(Model):

@@ -12,7 +12,8 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ from pydantic import ValidationError
 from .errors import StudyError
 from .grid import configurations
 from .prepared import Prepared
-from .problem import Epoch
+from .problem import Epoch, Inherit, Trial, TrialId
 from .space import Categorical, Config, Float, Int, Model, Space, Value
 from .storage import fetch_file
 from .study import Name
@@ -90,9 +91,16 @@ class Recorded:
     reason: str | None = None
     """Why it failed; it then has no curve."""
 
+    @cached_property
+    def shown(self) -> tuple[Epoch, ...]:
+        """The curve without the test: what a search may see."""
+        return tuple(
+            replace(e, metrics={name: value for name, value in e.metrics.items() if name in VALIDATED}) for e in self.curve
+        )
+
     @property
     def diverged(self) -> bool:
-        return bool(self.curve) and any(not math.isfinite(self.curve[-1].metrics.get(m, 0.0)) for m in VALIDATED)
+        return bool(self.curve) and not math.isfinite(self.curve[-1].metrics.get("loss", 0.0))
 
     def whole(self, epochs: int) -> bool:
         """Whether any question about it has an answer."""
@@ -121,7 +129,7 @@ class Table:
     def drawn(self, config: Config, *draw: int) -> Recorded:
         """One of the configuration's trainings, the same for the same draw; KeyError where the table has none.
 
-        Its place among the seeds in ascending order is SHA-256 of the draw's numbers, joined by a stroke, modulo how many there are.
+        Its place among the seeds in ascending order is SHA-256 of the draw's numbers, joined by a stroke, modulo their number.
         """
         by_seed = self._trainings[key_of(config)]
         if len(by_seed) == 1:
@@ -132,6 +140,47 @@ class Table:
     def training(self, config: Config, seed: int) -> Recorded:
         """The configuration's training with this seed; KeyError where the table has none."""
         return self._trainings[key_of(config)][seed]
+
+
+# Whose curve a trial reads
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a trial's epochs are read: its epoch n is the recorded training's epoch n - offset."""
+
+    training: Recorded
+    offset: int
+
+
+def source_of(table: Table, seed: int, trial: Trial, known: Mapping[TrialId, Source]) -> Source:
+    """Which training answers a trial of the search with this seed; `known` are the sources of the trials before it.
+
+    A new training is one of the configuration's recorded ones, drawn by the search's seed and the trial's number. A trial that
+    takes over its parent's state reads that training on. One that takes over the best weights, which no table has, is answered in
+    the same way. One that takes over nothing is a new training, read from its first epoch while the trial's own count goes on.
+    LookupError where the table has no answer.
+    """
+    proposal = trial.proposal
+    if proposal.parent is not None and proposal.inherit is not Inherit.NOTHING:
+        source = known[proposal.parent]
+        if source.training.config != proposal.config:
+            raise LookupError(
+                f"trial {trial.id} continues trial {proposal.parent} with another configuration, which no table can answer"
+            )
+        return source
+    try:
+        return Source(table.drawn(proposal.config, seed, trial.id), trial.first_epoch)
+    except KeyError:
+        raise LookupError(f"trial {trial.id}, {dict(proposal.config)}, is not in the table {table.source}") from None
+
+
+def sources(table: Table, seed: int, trials: Iterable[Trial]) -> dict[TrialId, Source]:
+    """The sources of a search's trials, in the order of the asks: to look up what a record does not hold, such as the test."""
+    known: dict[TrialId, Source] = {}
+    for trial in trials:
+        known[trial.id] = source_of(table, seed, trial, known)
+    return known
 
 
 # Reading

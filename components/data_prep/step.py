@@ -8,9 +8,10 @@ from typing import Any
 
 from ..core import layout
 from ..core.machine import end_with_run
-from ..core.storage import open_store
+from ..core.storage import Store, open_store
 from ..core.stored import claim, write_failure
 from ..core.study import Study
+from ..core.table import read_info
 from .prepare import markdown, prepare
 
 
@@ -25,6 +26,8 @@ def run(study: str, dataset: str, store: str, out: str, summary: str | None = No
     failure = layout.failure("data_prep", dataset)
     try:
         claim(target, plan)
+        if plan.objective.replay is not None:
+            return _described(plan.objective.replay.table, dataset, target, Path(out))
         prepared = prepare(plan.dataset(dataset), plan.split, Path(out))
         for name in ("dataset.json", "samples.png", "balance.png"):
             target.put(Path(out, name), layout.prepared(dataset) + name)
@@ -35,4 +38,16 @@ def run(study: str, dataset: str, store: str, out: str, summary: str | None = No
     if summary is not None:
         Path(summary).write_text(markdown(prepared), encoding="utf-8")
     metadata: dict[str, Any] = json.loads(prepared.model_dump_json())
+    return metadata
+
+
+def _described(table: str, dataset: str, store: Store, out: Path) -> dict[str, Any]:
+    """What the table says of its data, where it says anything: no arrays are needed to look trials up."""
+    out.mkdir(parents=True, exist_ok=True)
+    prepared = read_info(table).prepared
+    if prepared is None:
+        return {}
+    text = prepared.model_dump_json(indent=2)
+    store.write(layout.prepared(dataset) + "dataset.json", text.encode())
+    metadata: dict[str, Any] = json.loads(text)
     return metadata

@@ -25,4 +25,5 @@ def evaluate(
     if not found:  # the study was asked to stop
         return
     metrics.metadata.update(found["metrics"])
-    confusion.log_confusion_matrix(found["classes"], found["confusion"])
+    if found["classes"]:
+        confusion.log_confusion_matrix(found["classes"], found["confusion"])

@@ -24,6 +24,7 @@ from ..core.stored import Evaluation, Period, Retraining, claim, read_evaluation
 from ..core.study import Cell, Study
 from ..core.tracking import Tracker, attempt
 from .pictures import draw_confusion, draw_curves
+from .recorded import evaluate_recorded
 from .scoring import accuracy_of, class_scores, confusion_of, counted_metrics
 from .system import evaluate_system
 
@@ -52,12 +53,15 @@ def evaluate(
         search, best = incumbent(store, study, cell)
         evaluation = read_evaluation(store, cell)
         if evaluation is None or not _still_holds(evaluation, study, search, best):
-            if search.own_models:
+            if study.objective.replay is not None:
+                evaluation = evaluate_recorded(study, cell, store, search, best)
+            elif search.own_models:
                 evaluation = evaluate_system(study, cell, data, store, search, best)
             else:
                 evaluation = _Evaluator(study, cell, data, store, report, stopping).evaluate(search, best)
-        tracker = Tracker(store, study, study_id, tracking_uri)
-        attempt(lambda: tracker.deliver_evaluation(cell), report)
+        if study.objective.replay is None:
+            tracker = Tracker(store, study, study_id, tracking_uri)
+            attempt(lambda: tracker.deliver_evaluation(cell), report)
     except Stopped:
         raise
     except Exception as error:
@@ -80,7 +84,7 @@ def incumbent(store: Store, study: Study, cell: Cell) -> tuple[SearchRecord, Tri
 
 def _still_holds(evaluation: Evaluation, study: Study, search: SearchRecord, best: TrialRecord) -> bool:
     same = (evaluation.seed, evaluation.trial) == (search.seed, best.trial.id)
-    if search.own_models:
+    if search.own_models or evaluation.recorded:
         return same
     return same and evaluation.epochs == study.budget.epochs_per_trial and len(evaluation.retrainings) == study.evaluation.seeds
 

@@ -33,7 +33,7 @@ def run(
         if stopping.signal:
             raise
         return {}
-    if model is not None:
+    if model is not None and not evaluation.recorded:
         target.get(_kept_model(evaluation), Path(model))
     if summary is not None:
         Path(summary).write_text(markdown(evaluation), encoding="utf-8")
@@ -59,7 +59,9 @@ def markdown(evaluation: Evaluation) -> str:
     head = f"## {evaluation.method} on {evaluation.dataset}: trial {evaluation.trial} of seed {evaluation.seed}"
     config = ["| hyperparameter | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in evaluation.config.items())]
     scores = [f"| {r.seed} | {r.test_accuracy:.4f} | {r.test_loss:.4f} |" for r in evaluation.retrainings]
-    if not evaluation.retrained:
+    if evaluation.recorded:
+        head += ", as its recorded training was scored"
+    elif not evaluation.retrained:
         head += ", the system's own model as it is"
     table = ["| retraining | test accuracy | test loss |", "|--:|--:|--:|", *scores]
     return "\n".join([head, "", *config, "", *table])

@@ -199,7 +199,7 @@ def _dataset(
         ten_best=[MethodTrials(method=m.label, trials=list(ten[name, m.label])) for m in study.methods if ten[name, m.label]],
         learning=[found for c in cells if (found := learning(c, best[c.cell.method.label]))],
         families=[tree for c in cells for s in c.searches if (tree := family(s, goal))],
-        confusions=[confusion(c.evaluation) for c in cells if c.evaluation],
+        confusions=[confusion(c.evaluation) for c in cells if c.evaluation and c.evaluation.classes],
     )
 
 

@@ -24,5 +24,6 @@ def run(study: str, store: str, tracking: str, page: str | None, summary: str | 
         target.get(layout.REPORT + "report.html", Path(page))
     if summary is not None:
         Path(summary).write_text(found.markdown, encoding="utf-8")
-    attempt(Tracker(target, plan, study_id, tracking).finish, print)
+    if plan.objective.replay is None:
+        attempt(Tracker(target, plan, study_id, tracking).finish, print)
     return dict(found.metrics)

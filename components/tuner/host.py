@@ -5,12 +5,13 @@ from __future__ import annotations
 import random
 import time
 import traceback
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId, Wait
+from ..core.study import Study
 from .processes import Child, ChildDied
 from .registry import find
 
@@ -57,6 +58,22 @@ class HostedMethod:
         return value
 
 
+def problem_of(study: Study, seed: int, folder: Path) -> Problem:
+    """What a study's method is built from, for the search with this seed."""
+    budget, goal = study.budget, study.objective
+    return Problem(
+        study.space,
+        budget.epochs_per_trial,
+        seed,
+        folder,
+        budget.trials,
+        budget.epochs,
+        budget.seconds,
+        metric=goal.metric,
+        sign=goal.sign,
+    )
+
+
 def serve(pipe: Connection) -> None:
     """The process's side: build the method, then answer verbs until the pipe closes."""
     method: Any = None
@@ -83,3 +100,30 @@ def build(name: str, settings: dict[str, Any], problem: Problem) -> Any:
     random.seed(problem.seed)
     np.random.seed(problem.seed % 2**32)
     return find(name).build(problem, settings)
+
+
+class Instance:
+    """A method in this process; `seconds` is the time that its last verb took by the clock."""
+
+    def __init__(self, method: Any, clock: Callable[[], float] = time.perf_counter) -> None:
+        self._method = method
+        self._clock = clock
+        self.seconds = 0.0
+
+    def ask(self) -> Proposal | Wait | Done:
+        return cast(Proposal | Wait | Done, self._timed("ask"))
+
+    def tell(self, trial: Trial) -> None:
+        self._timed("tell", trial)
+
+    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+        return bool(self._timed("goes_on", trial, epoch))
+
+    def continuable(self) -> Set[TrialId]:
+        return cast(Set[TrialId], self._timed("continuable"))
+
+    def _timed(self, verb: str, *arguments: object) -> object:
+        began = self._clock()
+        answer = getattr(self._method, verb)(*arguments)
+        self.seconds = self._clock() - began
+        return answer

@@ -111,6 +111,7 @@ class Search:
     goal: Goal
     checkpoints: Checkpoints
     stopping: Callable[[], bool] = lambda: False
+    clock: Callable[[], float] = time.monotonic
 
     def run(self) -> str:
         """Search until the method is done or the budget is used up, or until asked to stop; returns the reason."""
@@ -208,13 +209,13 @@ class Search:
         checkpoint = self.checkpoints.of(trial)
         if recorded and not self._goes_on[trial.id] and (checkpoint is None or checkpoint.save is None):
             return self._finished(trial)
-        began = time.monotonic()
+        began = self.clock()
         twice = 0.0  # seconds of epochs trained before a kill, here trained again and not charged again
         curve: list[Epoch] = []
         goes_on = True
 
         def result(status: Status, reason: str | None) -> Outcome:
-            return self._outcome(status, tuple(curve), time.monotonic() - began + twice, reason)
+            return self._outcome(status, tuple(curve), self.clock() - began + twice, reason)
 
         try:
             with closing(self.objective(trial, checkpoint)) as epochs:
@@ -360,7 +361,9 @@ def _ending(trial: Trial, curve: tuple[Epoch, ...]) -> Status:
 
 
 def _not_finite(epoch: Epoch, metric: str) -> str | None:
-    return next((m for m in ("loss", metric) if not math.isfinite(epoch.metrics.get(m, math.nan))), None)
+    """Which of the training loss (where it is known) and the objective's metric is none."""
+    shown = {"loss": epoch.metrics.get("loss", 0.0), metric: epoch.metrics.get(metric, math.nan)}
+    return next((name for name, value in shown.items() if not math.isfinite(value)), None)
 
 
 def _compare(trial: int, recorded: Mapping[str, Any], repeated: Mapping[str, Any]) -> None:

@@ -19,14 +19,14 @@ from pathlib import Path
 from statistics import fmean
 
 from ..core.errors import StudyError
-from ..core.problem import Checkpoint, Epoch, Problem, Proposal, TrainingFailed, Trial
+from ..core.problem import Checkpoint, Epoch, Proposal, TrainingFailed, Trial
 from ..core.record import Writer, replay
 from ..core.space import Categorical, Config, Space
 from ..core.storage import FileJournal
 from ..core.study import MethodChoice, Study
 from .budget import Budget
 from .checkpoints import NoCheckpoints
-from .host import HostedMethod, MethodFailed
+from .host import HostedMethod, MethodFailed, problem_of
 from .loop import Search, WorkerDied
 from .processes import Child, ChildDied
 from .registry import find
@@ -229,17 +229,7 @@ def rehearse(study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs:
         raise StudyError(f"method {choice.name} is not installed: {spec.remedy}.")
     budget, goal, seed = study.budget, study.objective, study.seeds[0]
     with tempfile.TemporaryDirectory(prefix="tuneoff-") as scratch:
-        problem = Problem(
-            study.space,
-            budget.epochs_per_trial,
-            seed,
-            Path(scratch),
-            budget.trials,
-            budget.epochs,
-            budget.seconds,
-            metric=goal.metric,
-            sign=goal.sign,
-        )
+        problem = problem_of(study, seed, Path(scratch))
         began = time.monotonic()
         try:
             method = HostedMethod(spec.name, choice.settings, problem, logs / f"method-{choice.label}.log")

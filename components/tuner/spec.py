@@ -100,6 +100,9 @@ class MethodSpec:
 
     def refusals(self, study: Study, settings: BaseModel) -> list[str]:
         """Sentences that say why the method cannot do this study; empty where it can."""
+        if study.objective.replay is not None and (self.kind == "system" or self.mutates):
+            trains = "trains models of its own" if self.kind == "system" else "continues trials with another configuration"
+            return [f"{self.name} {trains}, for which a table of recorded trainings has no answer."]
         own = list(self._named(self.check)(study, settings)) if self.check else []
         return own or (self._unfit(study) if self.kind == "system" else self._unknown(study.space))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
 import tempfile
 import threading
@@ -16,7 +15,6 @@ from ..core import layout
 from ..core.errors import CellFailed
 from ..core.machine import cores
 from ..core.prepared import Prepared
-from ..core.problem import Problem
 from ..core.record import Replay, SearchRecord, Writer, ended_under, read_search
 from ..core.stopping import Stopped
 from ..core.storage import Store, cannot_write
@@ -25,15 +23,15 @@ from ..core.study import Cell, Study
 from ..core.tracking import Delivery, Tracker
 from .budget import Budget
 from .checkpoints import NoCheckpoints, StoredCheckpoints
-from .host import HostedMethod, MethodFailed
+from .host import HostedMethod, MethodFailed, problem_of
 from .loop import STOPPED, Search
 from .registry import find
-from .spec import MethodSpec
+from .replaying import Order, replay_searches
 from .system import Work
 from .system_host import HostedSystem
 from .system_search import SystemSearch
 from .training import Patience, Worker, Workplace
-from .versions import versions_of
+from .versions import header
 
 PREDICTOR = f"{__package__}.predicting"
 
@@ -63,22 +61,58 @@ def tune(
     failure = layout.failure("tuner", cell.dataset, cell.method.label)
     try:
         study_id = claim(store, study)
-        tracker = Tracker(store, study, study_id, tracking_uri)
-        searches = _Searches(study, cell, data, store, study_id, stopping)
-        delivery = Delivery(lambda: tracker.deliver(cell, searches.records()), waiting=lambda: tracker.waiting, report=report)
-        delivery.start()
-        try:
-            searches.run()
-        finally:
-            backlog = delivery.close(patience_seconds=10.0)
+        search = _replay if study.objective.replay is not None else _train
+        found, backlog = search(study, cell, data, store, study_id, tracking_uri, report, stopping)
     except Exception as error:
         write_failure(store, failure, "tuner", error)
         raise
     store.delete(failure)
-    found = tuple(searches.records())
     if any(not search.ended for search in found):
         raise Stopped(f"{cell.name}: {STOPPED}; what was searched is on record")
     return Tuned(found, backlog)
+
+
+Found = tuple[tuple[SearchRecord, ...], str | None]
+
+
+def _train(
+    study: Study,
+    cell: Cell,
+    data: Path,
+    store: Store,
+    study_id: str,
+    tracking_uri: str,
+    report: Callable[[str], None],
+    stopping: Callable[[], bool],
+) -> Found:
+    tracker = Tracker(store, study, study_id, tracking_uri)
+    searches = _Searches(study, cell, data, store, study_id, stopping)
+    delivery = Delivery(lambda: tracker.deliver(cell, searches.records()), waiting=lambda: tracker.waiting, report=report)
+    delivery.start()
+    try:
+        searches.run()
+    finally:
+        backlog = delivery.close(patience_seconds=10.0)
+    return tuple(searches.records()), backlog
+
+
+def _replay(
+    study: Study,
+    cell: Cell,
+    data: Path,
+    store: Store,
+    study_id: str,
+    tracking_uri: str,
+    report: Callable[[str], None],
+    stopping: Callable[[], bool],
+) -> Found:
+    """Nothing is sent to a tracking server: that would take far longer than the searches. `tuneoff sync` does it when it is wanted."""
+    workers = min(study.resources.workers or cores(), len(study.seeds))
+    with tempfile.TemporaryDirectory(prefix="tuneoff-") as scratch:
+        folder = Path(os.environ.get("TUNEOFF_LOGS") or scratch)
+        log = folder / f"{cell.dataset}.{cell.method.label}.replay.log"
+        replay_searches(Order(study, cell, store.uri, study_id, workers), log, stopping)
+    return tuple(read_search(store, cell.dataset, cell.method.label, seed) for seed in study.seeds), None
 
 
 class _Searches:
@@ -93,7 +127,7 @@ class _Searches:
         self._workers = min(study.resources.workers or cores(), len(study.seeds))
         self._workplace = Workplace(data, study.model, study.training, study.objective, max(1, cores() // self._workers))
         self._patience = Patience(study.budget.trial_seconds, study.resources.hang_seconds)
-        self._header = header(study_id, study, cell, self._spec, Prepared.read(data))
+        self._header = header(study_id, study, cell, self._spec, Prepared.read(data).fingerprint)
         self._local = threading.local()
         self._open_workers: list[Worker] = []
         self._writers: dict[int, Writer] = {}
@@ -151,7 +185,9 @@ class _Searches:
         worker.start()
         folder = self._scratch / f"seed-{seed}"
         (folder / "method").mkdir(parents=True)
-        method = HostedMethod(self._spec.name, self._cell.method.settings, self._problem(seed, folder), self._log("method", seed))
+        method = HostedMethod(
+            self._spec.name, self._cell.method.settings, problem_of(self._study, seed, folder), self._log("method", seed)
+        )
         try:
             worker.serve_search(seed)
             checkpoints = self._checkpoints(seed, folder) if self._spec.warm_start else NoCheckpoints()
@@ -207,20 +243,6 @@ class _Searches:
         worker: Worker = self._local.worker
         return worker
 
-    def _problem(self, seed: int, folder: Path) -> Problem:
-        budget, goal = self._study.budget, self._study.objective
-        return Problem(
-            self._study.space,
-            budget.epochs_per_trial,
-            seed,
-            folder,
-            budget.trials,
-            budget.epochs,
-            budget.seconds,
-            metric=goal.metric,
-            sign=goal.sign,
-        )
-
     def _checkpoints(self, seed: int, folder: Path) -> StoredCheckpoints:
         return StoredCheckpoints(self._store, layout.checkpoints(self._cell.dataset, self._cell.method.label, seed), folder)
 
@@ -228,17 +250,3 @@ class _Searches:
         logs = os.environ.get("TUNEOFF_LOGS")
         folder = Path(logs) if logs else self._scratch
         return folder / f"{self._cell.dataset}.{self._cell.method.label}.{what}-{number}.log"
-
-
-def header(study_id: str, study: Study, cell: Cell, spec: MethodSpec, prepared: Prepared) -> dict[str, object]:
-    """What an `opened` event says of the search beside its process: what is searched on which data with which versions."""
-    return {
-        "study_id": study_id,
-        "dataset": cell.dataset,
-        "kind": spec.kind,
-        "method": cell.method.model_dump(),
-        "data": prepared.fingerprint,
-        "versions": versions_of(study, spec),
-        "platform": platform.platform(),
-        "cores": cores(),
-    }

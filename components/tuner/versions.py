@@ -7,9 +7,9 @@ import importlib.util
 import platform
 from pathlib import Path
 
-from ..core.machine import versions
+from ..core.machine import cores, versions
 from ..core.stored import StudyResult
-from ..core.study import Study
+from ..core.study import Cell, Study
 from .registry import find
 from .spec import MethodSpec
 
@@ -20,6 +20,20 @@ def versions_of(study: Study, spec: MethodSpec) -> dict[str, str]:
     """Versions by distribution, and digests of the modules of the user's own model and method; imports nothing."""
     own = {} if spec.home else _digest(f"method {spec.name}", spec.target)
     return {**training_versions(study), **versions("kfp", "mlflow", spec.framework), **own}
+
+
+def header(study_id: str, study: Study, cell: Cell, spec: MethodSpec, data: str) -> dict[str, object]:
+    """What an `opened` event says of the search beside its process: what is searched on which data with which versions."""
+    return {
+        "study_id": study_id,
+        "dataset": cell.dataset,
+        "kind": spec.kind,
+        "method": cell.method.model_dump(),
+        "data": data,
+        "versions": versions_of(study, spec),
+        "platform": platform.platform(),
+        "cores": cores(),
+    }
 
 
 def training_versions(study: Study) -> dict[str, str]:

@@ -11,6 +11,7 @@ from ..study import Study
 from .facts import objective_of
 
 OWN_MODELS = "It trains models of its own: only its seconds and its test score compare with those of other methods."
+RECORDED = "as its recorded training was scored"
 OWN_MODEL = "a model that the system trained itself, scored as it is"
 LONGEST = 4800
 """Characters of a note; MLflow keeps 5000 of a tag in its older versions."""
@@ -64,7 +65,7 @@ def evaluation_note(evaluation: Evaluation) -> str:
     trained = f"trained anew on training and validation images for {evaluation.epochs} epochs"
     lines = [
         f"Incumbent of **{escaped(evaluation.method)}** on **{escaped(evaluation.dataset)}**: trial {evaluation.trial} of seed"
-        f" {evaluation.seed}, {trained if evaluation.retrained else OWN_MODEL}.",
+        f" {evaluation.seed}, {trained if evaluation.retrained else RECORDED if evaluation.recorded else OWN_MODEL}.",
         "",
     ]
     rows = [(r.seed, f"{r.test_accuracy:.4f}", f"{r.test_loss:.4f}", f"{r.seconds:.1f}") for r in evaluation.retrainings]

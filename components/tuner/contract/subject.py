@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import tempfile
-import time
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
-from ...core.problem import Done, Epoch, Limits, Problem, Proposal, Trial, TrialId, Wait
+from ...core.problem import Limits, Problem, Proposal
 from ...core.record import Event, Writer, proposal_of
 from ...core.space import Space
 from ...core.storage import MemoryJournal
 from ...core.study import Goal
 from ..budget import Budget
 from ..checkpoints import NoCheckpoints
-from ..host import HostedMethod, build
+from ..host import HostedMethod, Instance, build
 from ..loop import Search, TimedMethod
 from ..spec import MethodSpec
 from .bowl import Bowl
@@ -101,32 +100,6 @@ class Subject:
             Search(self.spec, method, place, writer, budget, Goal(), checkpoints or NoCheckpoints()).run()
         record.events = list(writer.events)
         return record
-
-
-class Instance:
-    """A method in this process; `seconds` is the time that its last verb took."""
-
-    def __init__(self, method: Any) -> None:
-        self._method = method
-        self.seconds = 0.0
-
-    def ask(self) -> Proposal | Wait | Done:
-        return cast(Proposal | Wait | Done, self._timed("ask"))
-
-    def tell(self, trial: Trial) -> None:
-        self._timed("tell", trial)
-
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
-        return bool(self._timed("goes_on", trial, epoch))
-
-    def continuable(self) -> Set[TrialId]:
-        return cast(Set[TrialId], self._timed("continuable"))
-
-    def _timed(self, verb: str, *arguments: object) -> object:
-        began = time.perf_counter()
-        answer = getattr(self._method, verb)(*arguments)
-        self.seconds = time.perf_counter() - began
-        return answer
 
 
 class Kept(MemoryJournal):

@@ -198,7 +198,7 @@ def plan(study: str, unprobed: bool, as_json: bool) -> None:
 
     found = read_study(study)
     sys.path[:0] = [str(Path(study).parent.absolute()), str(Path.cwd())]
-    if unprobed:
+    if unprobed or found.objective.replay is not None:  # there is nothing to train, and nothing to probe
         from ..pipelines.plan import without_probe
 
         made = without_probe(found)

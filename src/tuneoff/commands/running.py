@@ -78,6 +78,9 @@ def compile_(study: str, output: Path) -> None:
     if local:
         why = f"the data set {local[0].path!r} lies on this machine, where a cluster cannot read it"
         raise StudyError(f"{study}: {why}: give an s3:// URI.")
+    replay = plan.objective.replay
+    if replay is not None and not replay.table.startswith("s3://"):
+        raise StudyError(f"{study}: the table {replay.table!r} lies on this machine: give an s3:// URI, or run the study here.")
     if output.suffix not in (".yaml", ".yml"):
         raise StudyError(f"--output {str(output)!r} is not taken: KFP wants a file name that ends in .yaml.")
     from kfp.compiler import Compiler
@@ -124,7 +127,7 @@ def step(name: str, study: str, out: Path | None, dataset: str | None, method: s
         work(text, dataset, store, prepared)
     elif name == "reporter":
         work(text, store, tracking, None, None)
-    elif not Path(prepared, "dataset.json").is_file():
+    elif plan.objective.replay is None and not Path(prepared, "dataset.json").is_file():
         raise StudyError(f"{prepared} holds no prepared data: run `tuneoff step data_prep {study} --dataset {dataset}` first.")
     else:
         work(text, dataset, method, store, tracking, prepared, None, None)
