@@ -90,7 +90,7 @@ def _state(cell: CellResult, share: float, stopping: bool) -> str:
         return f"failed: {cell.failures[-1].reason}"
     if cell.evaluation is not None and share >= 1:
         scores = [r.test_accuracy for r in cell.evaluation.retrainings]
-        return f"test {sum(scores) / len(scores):.4f}"
+        return f"test {sum(scores) / len(scores):.4f}" if scores else "at its end, without a test"
     if stopping:
         return "stopped"
     if share >= 1:

@@ -94,7 +94,7 @@ def _scores(file: Path) -> Iterator[str]:
     score, training = max(best, key=lambda entry: entry[0])
     hours = sum(e.seconds for t in trainings for e in t.curve) / 3600
     config = ", ".join(f"{name} {value}" for name, value in training.config.items())
-    yield f"Best validation accuracy of an epoch: {score:.4f} ({config}; seed {training.seed}). Seconds in all: {hours:.1f} hours."
+    yield f"Best validation accuracy of an epoch: {score:.4f} ({config}; seed {training.seed}). All trainings: {hours:.1f} hours."
 
 
 def _how(file: Path, info: TableInfo) -> Iterator[str]:
@@ -109,13 +109,20 @@ def _how(file: Path, info: TableInfo) -> Iterator[str]:
         yield f"- {hardware}; {versions}"
 
 
+TRAINED = """
+- Seconds are a processor's, of one thread; the first epoch's hold building and tracing the model, none hold scoring the test.
+- The test part was scored after every epoch, and no method sees it.
+- Metrics are kept to six decimals. Scores at this size of data compare with each other, and with no published figure.
+- A continued trial reads the curve on: what the weights of the best epoch, or a new optimizer, would have changed is not in it.
+"""
+
+
 def _limits(info: TableInfo) -> Iterator[str]:
     if info.study is not None:
-        yield "- Seconds are a processor's, of one thread, building and tracing the model in the first epoch; scoring the test is left out."
-        yield "- The test part was scored after every epoch, and no method sees it."
-        yield "- Metrics are kept to six decimals. Scores at this size of data compare with each other, and with no published figure."
-        yield "- A continued trial reads the curve on. What a checkpoint of the best epoch, or a new optimizer, would have changed is not in it."
+        yield TRAINED.strip()
+    elif info.seconds == "unknown":
+        yield "- How long its trainings took is not known: a study on it knows no clock but trials and epochs."
     else:
-        yield f"- Seconds are {'unknown' if info.seconds == 'unknown' else 'as it was imported'}."
+        yield "- Seconds are those that were imported, shared out evenly over a training's epochs where there were none of each."
     if not info.complete:
         yield "- The grid is not whole: no study can search it."

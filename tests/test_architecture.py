@@ -164,7 +164,7 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
     "botocore": ("components/core/storage.py",),
     "keras_tuner": ("components/tuner/methods/keras_tuner.py",),
     "skopt": ("components/tuner/methods/skopt.py",),
-    "optuna": ("components/tuner/methods/optuna.py", "pipelines/export_optuna.py"),
+    "optuna": ("components/tuner/methods/optuna.py", "pipelines/export_optuna.py", "pipelines/import_optuna.py"),
     "hyperopt": ("components/tuner/methods/hyperopt.py",),
     "cmaes": ("components/tuner/methods/cmaes.py",),
     "nevergrad": ("components/tuner/methods/nevergrad.py",),
@@ -196,7 +196,7 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
     "PIL": ("components/data_prep/*",),
     "plotly": ("components/reporter/*",),
     "pandas": ("components/reporter/*", "pipelines/results.py"),
-    "pyarrow": ("components/reporter/*",),
+    "pyarrow": ("components/core/table.py", "components/reporter/*"),
     "jinja2": ("components/reporter/*",),
     "markupsafe": ("components/reporter/*",),
 }

@@ -62,8 +62,8 @@ class Evaluation(Model):
     """What the evaluator found of a cell: its incumbent over all seeds, trained anew and scored on the test images once.
 
     The model of a system that trains its own is scored as it is, once: `retrained` is False, and epochs are 0. Of a search on a
-    table nothing is trained: the score is that of the recorded training at the epoch that counted, whose seed is in `retrainings`;
-    there are no classes and no confusion.
+    table nothing is trained: the one entry of `retrainings` is the recorded training up to the epoch that counted (none where the
+    table has no test scores), and there are no classes and no confusion.
     """
 
     dataset: str
@@ -74,7 +74,7 @@ class Evaluation(Model):
     schedule: list[Period] = []  # where the configuration was changed while the incumbent trained: all of them, in turn
     epochs: int
     validation: dict[str, float]  # the trial's metrics at the epoch that counted, as the search saw them
-    retrainings: list[Retraining] = Field(min_length=1)
+    retrainings: list[Retraining]
     confusion: list[list[int]]  # rows: true class, columns: predicted class; of the first retraining, whose model is kept
     classes: list[ClassScore]
     evaluated_at: float

@@ -6,30 +6,22 @@ import math
 import time
 
 from ..core import layout
-from ..core.errors import CellFailed
-from ..core.problem import Epoch
 from ..core.record import SearchRecord, TrialRecord
 from ..core.storage import Store
 from ..core.stored import Evaluation, Retraining
 from ..core.study import Cell, Study, counted_epoch
-from ..core.table import Recorded, read_table, sources
+from ..core.table import TESTED, Recorded, read_table, sources
 from .scoring import counted_metrics
 
 
 def evaluate_recorded(study: Study, cell: Cell, store: Store, search: SearchRecord, best: TrialRecord) -> Evaluation:
-    """Read the incumbent's test score. CellFailed where the table has none of it."""
+    """Read the incumbent's test score, where the table has one."""
     assert study.objective.replay is not None
     table = read_table(study.objective.replay.table)
     source = sources(table, search.seed, (t.trial for t in search.trials))[best.trial.id]
     counted = counted_epoch(best.curve, study.objective)
     assert counted is not None
     place = counted.number - source.offset
-    score = _test(source.training, place)
-    if score is None:
-        raise CellFailed(
-            f"{cell.name}: the table {table.source} has no test score of its incumbent, {dict(best.trial.proposal.config)}."
-        )
-    curve = source.training.curve[:place]
     evaluation = Evaluation(
         dataset=cell.dataset,
         method=cell.method.label,
@@ -38,15 +30,7 @@ def evaluate_recorded(study: Study, cell: Cell, store: Store, search: SearchReco
         config=dict(best.trial.proposal.config),
         epochs=place,
         validation=counted_metrics(study.objective, best.trial),
-        retrainings=[
-            Retraining(
-                seed=source.training.seed,
-                test_accuracy=score["test_accuracy"],
-                test_loss=score["test_loss"],
-                curves={name: [e.metrics[name] for e in curve if name in e.metrics] for name in ("loss", "accuracy")},
-                seconds=0.0,
-            )
-        ],
+        retrainings=_scored(source.training, place),
         confusion=[],
         classes=[],
         evaluated_at=time.time(),
@@ -58,7 +42,11 @@ def evaluate_recorded(study: Study, cell: Cell, store: Store, search: SearchReco
     return evaluation
 
 
-def _test(training: Recorded, place: int) -> dict[str, float] | None:
-    epoch: Epoch = training.curve[place - 1]
-    found = {name: epoch.metrics.get(name, math.nan) for name in ("test_accuracy", "test_loss")}
-    return found if all(map(math.isfinite, found.values())) else None
+def _scored(training: Recorded, place: int) -> list[Retraining]:
+    """The training up to this epoch, with its test score there; empty without one."""
+    curve = training.curve[:place]
+    accuracy, loss = (curve[-1].metrics.get(name, math.nan) for name in TESTED[::-1])
+    if not math.isfinite(accuracy) or not math.isfinite(loss):
+        return []
+    curves = {name: [e.metrics[name] for e in curve if name in e.metrics] for name in ("loss", "accuracy")}
+    return [Retraining(seed=training.seed, test_accuracy=accuracy, test_loss=loss, curves=curves, seconds=0.0)]

@@ -42,7 +42,9 @@ def run(
         "metrics": {
             "test_accuracy": statistics.fmean(r.test_accuracy for r in scores),
             "test_loss": statistics.fmean(r.test_loss for r in scores),
-        },
+        }
+        if scores
+        else {},
         "classes": [c.name for c in evaluation.classes],
         "confusion": evaluation.confusion,
     }

@@ -212,7 +212,7 @@ def cell_score(cell: CellResult, rows: Sequence[TrialRow], goal: Goal) -> CellSc
         incumbents=spread(by_seed.values()),
         by_seed=dict(sorted(by_seed.items())),
         best=best[0] if best else None,
-        test=evaluated(cell.evaluation, best[0] if best else None) if cell.evaluation else None,
+        test=evaluated(cell.evaluation, best[0] if best else None) if cell.evaluation and cell.evaluation.retrainings else None,
         usage=usage(cell.searches),
         own_models=cell.own_models,
     )

@@ -16,6 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 from ..core import layout
@@ -131,7 +132,8 @@ def serve(pipe: Connection) -> None:
         return
     gc.freeze()  # what all forks share is not looked at by their collectors, which would copy it
     fork = get_context("fork")
-    waiting, running = list(order.study.seeds), {}
+    waiting = list(order.study.seeds)
+    running: dict[Connection, tuple[int, BaseProcess]] = {}
     while waiting or running:
         while waiting and len(running) < order.workers:
             ours, theirs = fork.Pipe(duplex=False)
@@ -205,7 +207,7 @@ def _search(order: Order, table: Table, seed: int) -> None:
         objective = Replayed(table, seed, study.budget.trial_seconds, (t.trial for t in known))
         with tempfile.TemporaryDirectory(prefix="tuneoff-") as folder:
             problem = problem_of(study, seed, Path(folder))
-            clock = time.perf_counter if study.objective.replay.count_method_seconds else lambda: 0.0
+            clock = time.process_time if study.objective.replay.count_method_seconds else lambda: 0.0
             method = Instance(build(spec.name, cell.method.settings, problem), clock)
             replayed = objective
             search = Search(spec, method, objective, record, purse, study.objective, NoCheckpoints())

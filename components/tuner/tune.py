@@ -106,7 +106,7 @@ def _replay(
     report: Callable[[str], None],
     stopping: Callable[[], bool],
 ) -> Found:
-    """Nothing is sent to a tracking server: that would take far longer than the searches. `tuneoff sync` does it when it is wanted."""
+    """Nothing is sent to a tracking server, which takes far longer than the searches: `tuneoff sync` does it where wanted."""
     workers = min(study.resources.workers or cores(), len(study.seeds))
     with tempfile.TemporaryDirectory(prefix="tuneoff-") as scratch:
         folder = Path(os.environ.get("TUNEOFF_LOGS") or scratch)

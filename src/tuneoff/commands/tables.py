@@ -72,6 +72,28 @@ def card(file: Path) -> None:
     click.echo(str(write_card(file, read_info(str(file)))))
 
 
+@table.command("import")
+@click.argument("source", metavar="SOURCE")
+@click.option("--from", "kind", type=click.Choice(["optuna", "mlflow", "csv"]), required=True, help="What SOURCE is.")
+@click.option("--study", "name", help="The Optuna study or MLflow experiment in it; may be left out where it is the only one.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The table, a .parquet file.")
+@click.option("--subgrid", is_flag=True, help="Keep the largest part of the grid that is whole, so that a study can search it.")
+def import_(source: str, kind: str, name: str | None, out: Path, subgrid: bool) -> None:
+    """Make a table of a finished study of yours, and say which share of its grid is there.
+
+    SOURCE is an Optuna storage (a SQLite file or a URL), an MLflow server's URI or SQLite file, or a CSV with a row an epoch:
+    epoch, val_accuracy or val_loss, what else there is of loss, accuracy, test_loss, test_accuracy, seconds and seed, and a
+    column for each hyperparameter.
+    """
+    from ..pipelines.tablecard import write_card
+    from ..pipelines.tableimport import coverage, runs_of, write_imported
+
+    found = write_imported(runs_of(kind, source, name), out.stem, f"{kind} {Path(source).name}", out, subgrid)
+    click.echo(f"{out}, {write_card(out, found.info)}: {coverage(found.info)}")
+    if found.left_out:
+        click.echo(f"Left out: {found.left_out:,} trainings beside that part.")
+
+
 class _Bar:
     """How far a build is: a bar on a terminal, a line now and then elsewhere."""
 
