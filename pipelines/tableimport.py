@@ -125,7 +125,7 @@ def _trainings(runs: list[Run], origin: str) -> Iterator[Recorded]:
 
 
 def _values(trainings: Sequence[Recorded]) -> dict[str, list[Value]]:
-    """The values of each hyperparameter, numbers in ascending order."""
+    """The values of each hyperparameter in ascending order, texts by the alphabet."""
     found: dict[str, list[Value]] = {}
     for name in trainings[0].config:
         kinds = {type(t.config[name]) for t in trainings}
@@ -133,7 +133,7 @@ def _values(trainings: Sequence[Recorded]) -> dict[str, list[Value]]:
         if len(known) > MAX_VALUES:
             raise StudyError(f"{name} has {len(known):,} values, and a table's grid at most {MAX_VALUES:,} of each.")
         numbers = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
-        found[name] = sorted(known) if numbers else known
+        found[name] = sorted(known) if numbers else sorted(known, key=str)
     return found
 
 
@@ -142,7 +142,7 @@ def _as_one_kind(value: Value, kinds: set[type]) -> Value:
 
 
 def whole_part(present: Sequence[Config], values: Mapping[str, Sequence[Value]]) -> dict[str, list[Value]]:
-    """Values of each hyperparameter whose every combination is present: the value with the most gaps is left out, again and again.
+    """Values of each hyperparameter whose every combination is present: again and again the value with the most gaps is left out.
 
     Greedy, so that a larger one may exist. Empty lists where there is none.
     """

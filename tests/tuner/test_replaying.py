@@ -78,7 +78,7 @@ def test_what_is_not_in_the_table_is_an_error_and_never_a_guess(tmp_path: Path) 
     off = Trial(5, 5, Proposal({"units": 9, "optimizer": "SGD"}, 2), 0)
     with pytest.raises(CellFailed, match=r"trial 5, \{'units': 9, 'optimizer': 'SGD'\}, is not in the table .*t\.parquet"):
         list(objective(off, None))
-    with pytest.raises(CellFailed, match="has 4 epochs of .*, and trial 0 wants epoch 5"):
+    with pytest.raises(CellFailed, match=r"has 4 epochs of .*, and trial 0 wants epoch 5"):
         list(objective(trial(0, 1, 5), None))
 
 
