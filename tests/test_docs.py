@@ -40,6 +40,7 @@ NOT_RUN = {
     "tuneoff run studies/own-model.yaml": "takes minutes; the shared run trains its model in its space",
     "optuna-dashboard sqlite:///quickstart-optuna.db": "serves until Ctrl-C: tests/pipelines/test_exporting.py",
     "tuneoff run studies/own-method.yaml": "takes minutes; tests/tuner/test_own.py trains its method",
+    "tuneoff table build studies/tables/fashion-mnist-14.yaml": "takes hours: tests/pipelines/test_tablebuild.py",
     "tuneoff run bars.yaml": "as long as the shared run, whose data is like it",
 }
 """Commands of the pages that are not run here, and why; one that no page has any more is a fault of this list."""

@@ -14,7 +14,7 @@ from tuneoff.pipelines.studyfile import check_file
 STUDIES = Path(__file__).parents[1] / "studies"
 
 
-@pytest.mark.parametrize("file", sorted(STUDIES.glob("*.yaml")), ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", sorted(STUDIES.rglob("*.yaml")), ids=lambda file: file.stem)
 def test_a_study_that_comes_with_tuneoff_is_valid(file: Path) -> None:
     study, faults = check_file(file)
     assert study is not None
