@@ -457,6 +457,10 @@ def schema() -> dict[str, Any]:
     shipped = [*SHORT, *REGISTRY]
     dataset, method = found["$defs"]["Dataset"], found["$defs"]["MethodChoice"]
     dataset["required"], method["required"] = [], ["name"]
+    found["required"].remove("datasets")  # a table gives it
+    text = {"type": "string"}
+    found["properties"]["objective"] = {"anyOf": [text, {"$ref": "#/$defs/Goal"}], "default": {}}
+    found["$defs"]["Goal"]["properties"]["replay"]["anyOf"].insert(0, text)
     method["properties"]["name"] |= {"anyOf": [{"enum": shipped}, {"pattern": OWN_METHOD}]}
     for section, model in (("datasets", "Dataset"), ("methods", "MethodChoice")):
         whole = {"$ref": f"#/$defs/{model}"}
