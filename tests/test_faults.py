@@ -178,6 +178,18 @@ def test_a_full_disk_under_a_checkpoint_stops_the_search_and_fails_no_trial(data
         assert len(list(worker(trial, None))) == 1, "the worker lives"
 
 
+def test_a_broken_disk_under_a_checkpoint_stops_the_search_and_fails_no_trial(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(faulty_worker(data, tmp_path / "log", monkeypatch)) as worker:
+        (tmp_path / "weights").mkdir()
+        checkpoints = StoredCheckpoints(FolderStore(tmp_path / "store"), "checkpoints/", tmp_path / "weights")
+        trial = faulty_trial("broken disk")
+        with pytest.raises(CellFailed, match=r"^what a trial has to save cannot be written: Input/output error"):
+            list(worker(trial, checkpoints.of(trial)))
+        assert not list((tmp_path / "weights").iterdir()), "nothing partial is left behind"
+
+
 def test_a_run_on_a_full_disk_ends_in_a_sentence_and_goes_on_when_there_is_space(tmp_path: Path, small_disk: Path) -> None:
     subprocess.run(["mount", "-o", "remount,size=12m", small_disk], check=True)
     study = small_study(tmp_path, methods=["hyperband"], budget={"epochs": 12, "epochs_per_trial": 3})

@@ -33,6 +33,7 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "objects.npz", x_train=np.array([[None] * 3], object), y_train=np.arange(1))
     (folder / "text.npz").write_text("hello")
     (folder / "mymodel.py").write_text("def build(): ...")
+    (folder / "starred.py").write_text("from mymodel import *")
     return folder
 
 
@@ -48,6 +49,10 @@ def said(folder: Path, text: str) -> list[str]:
 
 
 # What it takes
+
+
+def test_a_builder_that_only_an_import_can_find_is_left_to_the_run(beside: Path) -> None:
+    assert said(beside, f"{MINIMAL}model: starred:build") == []
 
 
 def test_a_minimal_study_has_the_papers_defaults(beside: Path) -> None:
@@ -158,6 +163,12 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("seeds: [0, 1, 2]", "seeds: [true]", "21: seeds[0]: true is not taken: a whole number is wanted"),
         ("seeds: [0, 1, 2]", "seeds: [1.5]", "21: seeds[0]: 1.5 is not taken: a whole number is wanted"),
         ("model: mymodel:build", "model: nomodel:build", "22: model: 'nomodel:build': there is no module 'nomodel' beside the"),
+        ("model: mymodel:build", "model: mymodel:bild", "22: model: 'mymodel:bild': mymodel.py defines no 'bild' (did you mean"),
+        (
+            "model: mymodel:build",
+            "model: mymodel.deep:build",
+            "22: model: 'mymodel.deep:build': there is no module 'mymodel.deep'",
+        ),
         ("model: mymodel:build", "model: paper_cnn", "22: model: 'paper_cnn' is not taken: give paper-cnn, or module:function"),
         ("model: mymodel:build", "model: my model:x()", "22: model: 'my model:x()' is not taken: give paper-cnn, or"),
         # data sets
