@@ -26,9 +26,10 @@ from tuneoff.components.core.storage import FileJournal, FolderStore
 from tuneoff.components.core.stored import claim, read_study
 from tuneoff.components.core.study import Dataset, Goal, Split, Training
 from tuneoff.components.data_prep.prepare import prepare
+from tuneoff.components.tuner.bench import WorkerDied
 from tuneoff.components.tuner.budget import Budget
 from tuneoff.components.tuner.checkpoints import StoredCheckpoints
-from tuneoff.components.tuner.loop import Search, WorkerDied
+from tuneoff.components.tuner.loop import Search
 from tuneoff.components.tuner.training import Patience, Worker, Workplace
 from tuneoff.components.tuner.tune import tune
 from tuneoff.pipelines.studyfile import read_study as read_study_file

@@ -24,10 +24,11 @@ from ..core.record import Writer, replay
 from ..core.space import Categorical, Config, Space
 from ..core.storage import FileJournal
 from ..core.study import MethodChoice, Study
+from .bench import WorkerDied
 from .budget import Budget
 from .checkpoints import NoCheckpoints
 from .host import HostedMethod, MethodFailed
-from .loop import Search, WorkerDied
+from .loop import Search
 from .processes import Child, ChildDied
 from .registry import find
 from .training import Worker, Workplace
