@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..components.core.errors import StudyError
+from ..components.core.machine import cores
 from ..components.core.space import PAPER_SPACE, Space
 from ..components.core.study import Budget, Dataset, MethodChoice, Split, Study
 from ..components.tuner.own import PATTERN as OWN_METHOD
@@ -100,6 +101,19 @@ def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | Non
 
 def warnings(study: Study) -> list[str]:
     """What is allowed, but probably not meant."""
+    return [*_of_grids(study), *_of_flights(study)]
+
+
+def _of_flights(study: Study) -> Iterator[str]:
+    in_flight, resources, trials = study.budget.in_flight, study.resources, _trials(study)
+    if trials is not None and in_flight > max(1, trials):
+        pays = "one full training" if trials == 1 else f"{trials} full trainings"
+        yield f"budget.in_flight: the budget pays for {pays}, so that {in_flight} are seldom in flight."
+    if in_flight > cores() and not (resources.gpu or resources.of("tuner").cpu):
+        yield f"budget.in_flight: {in_flight} processes of a search train at a time, on {cores()} cores."
+
+
+def _of_grids(study: Study) -> list[str]:
     trials = _trials(study)
     in_order = [m for m in study.methods if find(m.name).name == "sklearn-grid" and m.settings.get("order") != "shuffled"]
     if not in_order or trials is None or study.space.grid_size() <= trials:

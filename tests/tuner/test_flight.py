@@ -13,17 +13,26 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from small import small_study
 from toy import Curve, Halving, Plain, essence, toy_spec
+from tuneoff.components.core import layout
 from tuneoff.components.core.errors import ReplayError
 from tuneoff.components.core.problem import Checkpoint, Done, Epoch, Limits, Proposal, Trial, Wait
-from tuneoff.components.core.record import Event, Writer, replay
-from tuneoff.components.core.storage import MemoryJournal
-from tuneoff.components.core.study import Goal
+from tuneoff.components.core.record import Event, Writer, parse, replay
+from tuneoff.components.core.stopping import Stopped
+from tuneoff.components.core.storage import FolderStore, MemoryJournal
+from tuneoff.components.core.study import Goal, Split
+from tuneoff.components.data_prep.prepare import prepare
 from tuneoff.components.reporter.curves import progress
 from tuneoff.components.tuner.bench import Bench, Simulated, Workers
 from tuneoff.components.tuner.budget import Budget
 from tuneoff.components.tuner.checkpoints import NoCheckpoints
+from tuneoff.components.tuner.contract.subject import Subject
+from tuneoff.components.tuner.contract.training import real_search
 from tuneoff.components.tuner.loop import MAX_DEATHS, STOPPED, Search
+from tuneoff.components.tuner.registry import find
+from tuneoff.components.tuner.tune import tune
+from tuneoff.pipelines.studyfile import read_study
 
 
 class Paced(Curve):
@@ -352,3 +361,43 @@ def test_more_trials_in_flight_on_record_than_there_are_places_is_an_error(tmp_p
     _, lines, _ = fly(Simulated(Paced([1.0]), 3), Plain(), Limits(trials=6))
     with pytest.raises(ReplayError, match="3 trials were in flight, and now 1 may be"):
         fly(Simulated(Paced([1.0])), Plain(), Limits(trials=6), lines[:7])
+
+
+# With real workers
+
+
+def test_a_methods_trials_train_for_real_two_at_a_time(tmp_path: Path) -> None:
+    found = real_search(Subject(find("keras-tuner-hyperband")), tmp_path, in_flight=2)
+    told = of(found, "told")
+    assert most_in_flight(found) == 2
+    assert {e["status"] for e in told} == {"completed"}
+    assert any(e["parent"] is not None for e in of(found, "asked")), "their weights are there"
+    assert not of(found, "restored")
+    assert sum(e["trained_epochs"] for e in told) == len(of(found, "epoch")) <= 30
+
+
+def test_a_study_with_trials_in_flight_is_stopped_and_goes_on(tmp_path: Path) -> None:
+    file = small_study(tmp_path, budget={"trials": 5, "epochs_per_trial": 3, "in_flight": 2}, methods=["optuna-random"])
+    study, store = read_study(file), FolderStore(tmp_path / "out")
+    prepare(study.datasets[0], Split(), tmp_path / "data", lambda line: None)
+    log = layout.events("bars", "optuna-random", 0)
+    epochs = [0]
+
+    def stopping() -> bool:
+        epochs[0] = sum(b'"epoch"' in line for line in store.journal_lines(log))
+        return epochs[0] >= 4
+
+    def search(stop: Callable[[], bool]) -> Any:
+        uri = f"sqlite:///{tmp_path}/mlflow.db"
+        return tune(study, study.cells[0], tmp_path / "data", store, uri, report=lambda line: None, stopping=stop)
+
+    with pytest.raises(Stopped):
+        search(stopping)
+    cut = [e for e in parse(store.journal_lines(log)) if e["event"] == "cut"]
+    assert 1 <= len(cut) <= 2
+    (found,) = search(lambda: False).searches
+    assert [t.status for t in found.trials] == ["completed"] * 5
+    assert found.spent.epochs == 15
+    events = parse(store.journal_lines(log))
+    assert len(of(events, "epoch")) == 15, "no epoch is reported twice"
+    assert most_in_flight(events) == 2

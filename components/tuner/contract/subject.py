@@ -15,6 +15,7 @@ from ...core.record import Event, Writer, proposal_of
 from ...core.space import Space
 from ...core.storage import MemoryJournal
 from ...core.study import Goal
+from ..bench import Simulated
 from ..budget import Budget
 from ..checkpoints import NoCheckpoints
 from ..host import HostedMethod, build
@@ -90,14 +91,15 @@ class Subject:
         objective: Any = None,
         checkpoints: Any = None,
         lines: list[bytes] | None = None,
+        in_flight: int = 1,
     ) -> Kept:
         """A whole search with a toy objective, from where the record's `lines` stand; returns its record."""
         record = Kept(lines or [])
         writer = Writer(record)
         writer.open()
-        bounds = {"trials": limits.trials, "epochs": limits.epochs}
+        bounds = {"trials": limits.trials, "epochs": limits.epochs, "in_flight": in_flight}
         with self.method(folder, space, seed, max_epochs, **bounds) as method:
-            place, budget = objective or Bowl(space), Budget(limits)
+            place, budget = Simulated(objective or Bowl(space), in_flight), Budget(limits)
             Search(self.spec, method, place, writer, budget, Goal(), checkpoints or NoCheckpoints()).run()
         record.events = list(writer.events)
         return record
