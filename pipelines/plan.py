@@ -126,7 +126,7 @@ def without_probe(study: Study) -> Plan:
 
 def workers_of(study: Study) -> int:
     """Searches of a cell that run side by side, as the tuner step decides it."""
-    return min(study.resources.workers or step_cores(study), len(study.seeds))
+    return study.searches_at_once(step_cores(study))
 
 
 def step_cores(study: Study) -> int:

@@ -45,8 +45,9 @@ def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
     best = [t.trial.outcome.loss for s in cell.searches for t in [s.incumbent] if t and t.trial.outcome]
     least = min((loss for loss in best if loss is not None), default=None)
     seconds = sum(s.spent.seconds for s in cell.searches)
+    in_flight = 1 if cell.own_models else study.budget.in_flight
     side_by_side = max(1, sum(bool(s.trials) and not s.ended for s in cell.searches))
-    left = seconds * (1 - share) / share / side_by_side if 0 < share < 1 else None
+    left = seconds * (1 - share) / share / (side_by_side * in_flight) if 0 < share < 1 else None
     return CellProgress(
         name=cell.cell.name,
         share=share,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import math
 import re
 import sys
@@ -15,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..components.core.errors import StudyError
+from ..components.core.machine import cores
 from ..components.core.space import PAPER_SPACE, Space
 from ..components.core.study import Budget, Dataset, MethodChoice, Split, Study
 from ..components.tuner.own import PATTERN as OWN_METHOD
@@ -30,6 +32,7 @@ MAX_PARAMETERS = 500
 MAX_URI = 1000
 MAX_STEPS = 10_000
 """So many values a stepped range may have."""
+MAX_SOURCE_BYTES = 1_000_000
 
 
 def read_study(file: str | Path) -> Study:
@@ -103,6 +106,19 @@ def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | Non
 
 def warnings(study: Study) -> list[str]:
     """What is allowed, but probably not meant."""
+    return [*_of_grids(study), *_of_flights(study)]
+
+
+def _of_flights(study: Study) -> Iterator[str]:
+    in_flight, resources, trials = study.budget.in_flight, study.resources, _trials(study)
+    if trials is not None and in_flight > max(1, trials):
+        pays = "one full training" if trials == 1 else f"{trials} full trainings"
+        yield f"budget.in_flight: the budget pays for {pays}, so that {in_flight} are seldom in flight."
+    if in_flight > cores() and not (resources.gpu or resources.of("tuner").cpu):
+        yield f"budget.in_flight: {in_flight} processes of a search train at a time, on {cores()} cores."
+
+
+def _of_grids(study: Study) -> list[str]:
     trials = _trials(study)
     in_order = [m for m in study.methods if find(m.name).name == "sklearn-grid" and m.settings.get("order") != "shuffled"]
     if not in_order or trials is None or study.space.grid_size() <= trials:
@@ -444,9 +460,55 @@ def _check_model(document: Mapping[str, Any], folder: Path) -> Iterator[tuple[Pl
     model = document.get("model")
     if not isinstance(model, str) or ":" not in model:
         return
-    top = model.partition(":")[0].partition(".")[0]
-    if top.isidentifier() and PathFinder.find_spec(top, [str(folder.absolute()), str(Path.cwd()), *sys.path]) is None:
-        yield ("model",), f"{quoted(model)}: there is no module {top!r} beside the study file or on the Python path"
+    module, _, function = model.partition(":")
+    if not module.partition(".")[0].isidentifier():
+        return
+    with _importable_from(folder):
+        file, missing = _source(module)
+    if missing:
+        yield ("model",), f"{quoted(model)}: there is no module {missing!r} beside the study file or on the Python path"
+        return
+    defined = _defined(file)
+    if defined is not None and function not in defined:
+        near = did_you_mean(function, sorted(defined))
+        yield ("model",), f"{quoted(model)}: {file.name} defines no {function!r}{near}: name its function that builds the model"
+
+
+def _source(module: str) -> tuple[Path, str | None]:
+    """Where a module's code lies, found without importing it; and the first part of its name that is not there."""
+    places: list[str] | None = None
+    origin, known = None, ""
+    for name in module.split("."):
+        known = f"{known}.{name}" if known else name
+        spec = PathFinder.find_spec(known, places)
+        if spec is None:
+            return Path(), known
+        origin, places = spec.origin, list(spec.submodule_search_locations or ())
+    return Path(origin or ""), None
+
+
+def _defined(file: Path) -> set[str] | None:
+    """The names that a module's source gives at its top level; None where that cannot be told from the source."""
+    if file.suffix != ".py" or file.stat().st_size > MAX_SOURCE_BYTES:
+        return None
+    try:
+        body = ast.parse(file.read_bytes()).body
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    names: set[str] = set()
+    for node in body:
+        match node:
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+                names.add(name)
+            case ast.Import(names=aliases) | ast.ImportFrom(names=aliases):
+                names |= {a.asname or a.name for a in aliases}
+            case ast.Assign() | ast.AnnAssign():
+                names |= {n.id for n in ast.walk(node) if isinstance(n, ast.Name)}
+            case ast.Expr():
+                pass
+            case _:
+                return None  # conditions and loops may define anything
+    return None if "*" in names or "__getattr__" in names else names
 
 
 def schema() -> dict[str, Any]:

@@ -30,7 +30,8 @@ from ..components.core.storage import FileJournal, whole_lines
 from ..components.core.study import Study
 from ..components.core.table import METRICS, Made, Recorded, TableInfo, key_of, write_table
 from ..components.data_prep.prepare import prepare
-from ..components.tuner.loop import MAX_DEATHS, WorkerDied
+from ..components.tuner.bench import WorkerDied
+from ..components.tuner.loop import MAX_DEATHS
 from ..components.tuner.training import Patience, Worker, Workplace
 from ..components.tuner.versions import training_versions
 

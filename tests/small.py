@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -78,8 +79,12 @@ def picky(config: Any, input_shape: tuple[int, ...], classes: int) -> Any:
     return Sequential([layers.Input(input_shape), layers.Flatten(), layers.Dense(classes, activation="softmax")])
 
 
+def _broken_disk(*arguments: object, **arrays: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
 def faulty(config: Any, input_shape: tuple[int, ...], classes: int) -> Any:
-    """Does what the configuration's `fault` says: trains, runs out of memory, segfaults, hangs, or takes long for an epoch."""
+    """Does what the configuration's `fault` says: trains, runs out of memory, segfaults, hangs, is slow, or breaks the disk."""
     import ctypes
     import time
 
@@ -89,6 +94,8 @@ def faulty(config: Any, input_shape: tuple[int, ...], classes: int) -> Any:
         np.ones(2**50, dtype=np.uint8)
     if config["fault"] == "segfault":
         ctypes.string_at(0)
+    if config["fault"] == "broken disk":
+        np.savez = _broken_disk
 
     class Slow(callbacks.Callback):  # type: ignore[misc]
         def on_train_begin(self, logs: object = None) -> None:

@@ -26,9 +26,10 @@ from tuneoff.components.core.storage import FileJournal, FolderStore
 from tuneoff.components.core.stored import claim, read_study
 from tuneoff.components.core.study import Dataset, Goal, Split, Training
 from tuneoff.components.data_prep.prepare import prepare
+from tuneoff.components.tuner.bench import WorkerDied
 from tuneoff.components.tuner.budget import Budget
 from tuneoff.components.tuner.checkpoints import StoredCheckpoints
-from tuneoff.components.tuner.loop import Search, WorkerDied
+from tuneoff.components.tuner.loop import Search
 from tuneoff.components.tuner.training import Patience, Worker, Workplace
 from tuneoff.components.tuner.tune import tune
 from tuneoff.pipelines.studyfile import read_study as read_study_file
@@ -176,6 +177,18 @@ def test_a_full_disk_under_a_checkpoint_stops_the_search_and_fails_no_trial(data
             list(worker(trial, checkpoints.of(trial)))
         assert [p.name for p in small_disk.iterdir()] == ["filler"], "nothing partial is left behind"
         assert len(list(worker(trial, None))) == 1, "the worker lives"
+
+
+def test_a_broken_disk_under_a_checkpoint_stops_the_search_and_fails_no_trial(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(faulty_worker(data, tmp_path / "log", monkeypatch)) as worker:
+        (tmp_path / "weights").mkdir()
+        checkpoints = StoredCheckpoints(FolderStore(tmp_path / "store"), "checkpoints/", tmp_path / "weights")
+        trial = faulty_trial("broken disk")
+        with pytest.raises(CellFailed, match=r"^what a trial has to save cannot be written: Input/output error"):
+            list(worker(trial, checkpoints.of(trial)))
+        assert not list((tmp_path / "weights").iterdir()), "nothing partial is left behind"
 
 
 def test_a_run_on_a_full_disk_ends_in_a_sentence_and_goes_on_when_there_is_space(tmp_path: Path, small_disk: Path) -> None:

@@ -13,9 +13,10 @@ from tuneoff.components.core.record import Event, Writer
 from tuneoff.components.core.space import Space
 from tuneoff.components.core.storage import FileJournal
 from tuneoff.components.core.study import Goal
+from tuneoff.components.tuner.bench import WorkerDied
 from tuneoff.components.tuner.budget import Budget
 from tuneoff.components.tuner.checkpoints import NoCheckpoints
-from tuneoff.components.tuner.loop import Search, WorkerDied
+from tuneoff.components.tuner.loop import Search
 from tuneoff.components.tuner.spec import FailedRule, MethodSpec
 
 SPACE = Space.model_validate({"x": {"type": "float", "low": 0.0, "high": 1.0}, "n": {"type": "int", "low": 1, "high": 9}})

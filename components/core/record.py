@@ -4,6 +4,8 @@ Events, in the order in which a trial meets them; each line is one JSON object w
 
     opened   a process starts or resumes the search: schema, study, process, versions
     asked    the method proposed a trial; `seconds` that ask and the tells before it took
+    held     it was asked while trials were in flight, and none can start before one of them has ended: it waits (without a
+             proposal), or the budget does not pay for its proposal yet, which is then not asked for again
     started  a worker began to train it
     died     that worker's process is gone, and how it ended; the trial is started again or given up
     restored its weights were lost or damaged, and it is trained again, uncharged, for a trial that continues it

@@ -101,6 +101,10 @@ class Budget(Model):
     trial_seconds: Annotated[float, Field(gt=0)] | None = Field(
         default=None, description="A trial that trains longer is ended as failed, with that reason."
     )
+    in_flight: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1,
+        description="Trials of a seed that train at the same time: a method then decides before it has heard of all before.",
+    )
 
     @model_validator(mode="after")
     def _limited(self) -> Budget:
@@ -110,6 +114,9 @@ class Budget(Model):
             raise ValueError(
                 f"epochs = {self.epochs} does not pay for one full training of epochs_per_trial = {self.epochs_per_trial}"
             )
+        for name, limit in (("trials", self.trials), ("epochs", self.epochs)):
+            if limit is not None and limit < self.in_flight:
+                raise ValueError(f"in_flight = {self.in_flight} is more than {name} = {limit} can ever fill")
         return self
 
     @property
@@ -217,7 +224,9 @@ class Resources(Model):
     gpu: Gpus = Field(default=0, description="GPUs of each step that trains: tuner and evaluator.")
     gpu_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,98}[A-Za-z0-9]$")] = "nvidia.com/gpu"
     workers: Annotated[int, Field(ge=1, le=256)] | None = Field(
-        default=None, description="Searches (seeds) of a tuner step that run side by side; by default what the cores allow."
+        default=None,
+        description="Searches (seeds) of a tuner step that run side by side, each with budget.in_flight training processes;"
+        " by default what the cores allow.",
     )
     hang_seconds: Annotated[float, Field(ge=60, le=1_000_000)] = Field(
         default=3600.0, description="A worker that says nothing for so long hangs: it is killed, and its trial tried again."
@@ -305,6 +314,14 @@ class Study(Model):
     def full_epochs(self) -> int:
         """What a full training of a configuration costs the budget."""
         return self.budget.epochs_per_trial * self.trainings
+
+    def searches_at_once(self, cores: int) -> int:
+        """Seeds of a cell that are searched side by side on so many cores, each with its trials in flight."""
+        return min(self.resources.workers or max(1, cores // self.budget.in_flight), len(self.seeds))
+
+    def threads(self, cores: int) -> int:
+        """Threads of each training process, with all of them at work."""
+        return max(1, cores // (self.searches_at_once(cores) * self.budget.in_flight))
 
     @property
     def experiment(self) -> str:

@@ -69,6 +69,7 @@ def problem_of(study: Study, seed: int, folder: Path) -> Problem:
         budget.trials,
         budget.epochs,
         budget.seconds,
+        budget.in_flight,
         metric=goal.metric,
         sign=goal.sign,
     )

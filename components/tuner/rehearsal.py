@@ -24,10 +24,11 @@ from ..core.record import Writer, replay
 from ..core.space import Categorical, Config, Space
 from ..core.storage import FileJournal
 from ..core.study import MethodChoice, Study
+from .bench import Simulated, WorkerDied
 from .budget import Budget
 from .checkpoints import NoCheckpoints
 from .host import HostedMethod, MethodFailed, problem_of
-from .loop import Search, WorkerDied
+from .loop import Search
 from .processes import Child, ChildDied
 from .registry import find
 from .training import Worker, Workplace
@@ -190,7 +191,7 @@ class Course:
 
     trials: int
     epochs: int
-    seconds: float  # of training and of the method itself
+    seconds: float  # from its first ask to its end, trials in flight side by side
     method_seconds: float
     start_seconds: float  # until the method could be asked
     ended: str | None  # why, where the budget is not what ends it or the rehearsal was cut short: None
@@ -239,14 +240,15 @@ def rehearse(study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs:
         record = Writer(FileJournal(Path(scratch, "events.jsonl")))
         try:
             actor, purse = _Actor(costs, pace), Budget(budget.limits, study.trainings)
+            bench = Simulated(actor, budget.in_flight)
 
             def stopping() -> bool:
                 late = time.monotonic() - ready > patience_seconds
                 return late or (budget.seconds is not None and _seconds(actor, purse) >= budget.seconds)
 
-            search = Search(spec, method, actor, record, purse, goal, NoCheckpoints(), stopping)
+            search = Search(spec, method, bench, record, purse, goal, NoCheckpoints(), stopping)
             search.run()
-            return _course(record, actor, purse, ready - began)
+            return _course(record, actor, bench, purse, ready - began)
         except MethodFailed as error:
             raise StudyError(f"{error}.") from None
         finally:
@@ -255,20 +257,21 @@ def rehearse(study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs:
 
 
 def _seconds(actor: _Actor, purse: Budget) -> float:
-    """What the search would have used by now: the loop's own clock knows nothing of training that takes no time."""
+    """What the search would have used by now of its budget, in the middle of a trial too."""
     return actor.seconds + purse.spent.method_seconds
 
 
-def _course(record: Writer, actor: _Actor, purse: Budget, start_seconds: float) -> Course:
+def _course(record: Writer, actor: _Actor, bench: Simulated, purse: Budget, start_seconds: float) -> Course:
     seen = replay(record.events, "", "", 0)
     spent, limits = purse.spent, purse.limits
     if seen.ended is not None:
         reason = seen.ended["reason"]
-        return Course(spent.trials, spent.epochs, _seconds(actor, purse), spent.method_seconds, start_seconds, reason)
+        return Course(spent.trials, spent.epochs, bench.now, spent.method_seconds, start_seconds, reason)
     used = [(spent.trials, limits.trials), (spent.epochs, limits.epochs), (_seconds(actor, purse), limits.seconds)]
     more = max(0.0, 1 / max(1e-9, *(done / limit for done, limit in used if limit), 0.0) - 1)
     asked = [t.ask_seconds for t in seen.trials]
     # A model of the search space grows dearer with each trial: the rest is charged as the last asks were, not as all were.
     method = spent.method_seconds + fmean(asked[-5:] or [0.0]) * len(asked) * more
     trials, epochs = round(spent.trials * (1 + more)), round(spent.epochs * (1 + more))
-    return Course(trials, epochs, actor.seconds * (1 + more) + method, method, start_seconds, None)
+    training = (bench.now - spent.method_seconds) * (1 + more)
+    return Course(trials, epochs, training + method, method, start_seconds, None)

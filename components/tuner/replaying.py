@@ -23,10 +23,11 @@ from ..core import layout
 from ..core.errors import CellFailed, RecordError, ReplayError, StudyError
 from ..core.machine import end_with_run
 from ..core.problem import Checkpoint, Epoch, TrainingFailed, Trial
-from ..core.record import Writer, ended_under, replay
+from ..core.record import Writer, ended_under, parse, replay
 from ..core.storage import open_store
 from ..core.study import Cell, Study
 from ..core.table import Source, Table, read_table, source_of, sources
+from .bench import Simulated
 from .budget import Budget
 from .checkpoints import NoCheckpoints
 from .host import ENVIRONMENT, Instance, MethodFailed, build, problem_of
@@ -40,7 +41,7 @@ LOOK_EVERY_SECONDS = 1.0
 
 
 class Replayed:
-    """An objective that looks trials up in a table (core.table.source_of), on a clock of its own.
+    """An objective that looks trials up in a table (core.table.source_of).
 
     Raises CellFailed where a configuration or an epoch is not in the table.
     """
@@ -49,8 +50,6 @@ class Replayed:
     peak_memory_bytes = None
 
     def __init__(self, table: Table, seed: int, trial_seconds: float | None = None, known: Iterable[Trial] = ()) -> None:
-        self.seconds = 0.0
-        """Simulated, of all that was looked up."""
         self._table, self._seed, self._trial_seconds = table, seed, trial_seconds
         self._sources = sources(table, seed, known)
 
@@ -58,7 +57,7 @@ class Replayed:
         source = self._sources[trial.id] = self._source(trial)
         if source.training.reason is not None:
             raise TrainingFailed(source.training.reason)
-        curve, began = source.training.shown, self.seconds
+        curve, seconds = source.training.shown, 0.0
         for number in range(trial.first_epoch + 1, trial.proposal.target_epoch + 1):
             if number - source.offset > len(curve):
                 raise CellFailed(
@@ -66,8 +65,8 @@ class Replayed:
                     f" {trial.id} wants epoch {number - source.offset}"
                 )
             epoch = curve[number - source.offset - 1]
-            self.seconds += epoch.seconds
-            if self._trial_seconds is not None and self.seconds - began > self._trial_seconds:
+            seconds += epoch.seconds
+            if self._trial_seconds is not None and seconds > self._trial_seconds:
                 raise TrainingFailed(f"it trained for longer than trial_seconds = {self._trial_seconds:g}")
             yield epoch if source.offset == 0 else Epoch(number, epoch.metrics, epoch.seconds)
 
@@ -189,30 +188,22 @@ def _search_alone(order: Order, table: Table, seed: int, pipe: Connection) -> No
 def _search(order: Order, table: Table, seed: int) -> None:
     study, cell, spec = order.study, order.cell, find(order.cell.method.name)
     assert study.objective.replay is not None
-    began, replayed = time.time(), None
-
-    def now() -> float:
-        return began + (replayed.seconds + purse.spent.method_seconds if replayed is not None else 0.0)
-
-    purse = Budget(study.budget.limits)
     journal = open_store(order.store).quick_journal(layout.events(cell.dataset, cell.method.label, seed))
-    record = Writer(journal, now)
+    events = parse(journal.lines())
+    known = (t.trial for t in replay(events, "", "", seed).trials)
+    bench = Simulated(Replayed(table, seed, study.budget.trial_seconds, known), study.budget.in_flight)
+    began = events[0]["time"] if events else time.time()
+    record = Writer(journal, now=lambda: began + bench.now)
     try:
         if ended_under(record.ended, study.budget.limits):
             return
         _check(record, table)
-        known = replay(record.events, "", "", seed).trials
         told = {"table": table.source, "clock": "simulated", "best_weights": "answered with the curve of the last state"}
         record.open(seed=seed, **header(order.study_id, study, cell, spec, table.info.fingerprint), replay=told)
-        objective = Replayed(table, seed, study.budget.trial_seconds, (t.trial for t in known))
+        clock = time.process_time if study.objective.replay.count_method_seconds else lambda: 0.0
         with tempfile.TemporaryDirectory(prefix="tuneoff-") as folder:
-            problem = problem_of(study, seed, Path(folder))
-            clock = time.process_time if study.objective.replay.count_method_seconds else lambda: 0.0
-            method = Instance(build(spec.name, cell.method.settings, problem), clock)
-            replayed = objective
-            search = Search(spec, method, objective, record, purse, study.objective, NoCheckpoints())
-            search.clock = lambda: objective.seconds
-            search.run()
+            method = Instance(build(spec.name, cell.method.settings, problem_of(study, seed, Path(folder))), clock)
+            Search(spec, method, bench, record, Budget(study.budget.limits), study.objective, NoCheckpoints()).run()
     finally:
         record.close()
 

@@ -104,7 +104,15 @@ class MethodSpec:
             trains = "trains models of its own" if self.kind == "system" else "continues trials with another configuration"
             return [f"{self.name} {trains}, for which a table of recorded trainings has no answer."]
         own = list(self._named(self.check)(study, settings)) if self.check else []
-        return own or (self._unfit(study) if self.kind == "system" else self._unknown(study.space))
+        if self.kind == "system":
+            return own or self._unfit(study)
+        return [*(own or self._unknown(study.space)), *self._crowded(study)]
+
+    def _crowded(self, study: Study) -> list[str]:
+        """Whether the study has more trials in flight than the method can ask for."""
+        if self.parallel or study.budget.in_flight == 1:
+            return []
+        return [f"{self.name} asks for one trial at a time, and budget.in_flight = {study.budget.in_flight} wants more."]
 
     def _unfit(self, study: Study) -> list[str]:
         """Why a system cannot do this study."""

@@ -16,7 +16,7 @@ from typing import Any
 from ..core.errors import CellFailed
 from ..core.problem import Checkpoint, Epoch, Inherit, TrainingFailed, Trial
 from ..core.study import Goal, Training
-from .loop import WorkerDied
+from .bench import WorkerDied
 from .processes import Child, ChildDied, ChildSilent
 
 SLOWEST_START_SECONDS = 600.0
@@ -110,11 +110,14 @@ class Worker:
             epoch = self._answer(deadline)
             if epoch is None:
                 return
+            said = time.monotonic()
             try:
                 yield epoch
             except GeneratorExit:
                 self._stop()
                 return
+            if deadline is not None:
+                deadline += time.monotonic() - said  # nobody trained meanwhile
             self._send(True)
 
     def _stop(self) -> None:

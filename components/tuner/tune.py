@@ -21,6 +21,7 @@ from ..core.storage import Store, cannot_write
 from ..core.stored import MODEL_FILE, SystemModel, claim, write_failure
 from ..core.study import Cell, Study
 from ..core.tracking import Delivery, Tracker
+from .bench import Workers
 from .budget import Budget
 from .checkpoints import NoCheckpoints, StoredCheckpoints
 from .host import HostedMethod, MethodFailed, problem_of
@@ -116,7 +117,7 @@ def _replay(
 
 
 class _Searches:
-    """The searches of a cell: as many side by side as there are workers, each worker kept for the next seed."""
+    """The searches of a cell, some side by side, each with a worker for every trial in flight, kept for the next seed."""
 
     def __init__(self, study: Study, cell: Cell, data: Path, store: Store, study_id: str, stopping: Callable[[], bool]) -> None:
         self._study = study
@@ -124,8 +125,8 @@ class _Searches:
         self._cell = cell
         self._store = store
         self._spec = find(cell.method.name)
-        self._workers = min(study.resources.workers or cores(), len(study.seeds))
-        self._workplace = Workplace(data, study.model, study.training, study.objective, max(1, cores() // self._workers))
+        self._side_by_side = study.searches_at_once(cores())
+        self._workplace = Workplace(data, study.model, study.training, study.objective, study.threads(cores()))
         self._patience = Patience(study.budget.trial_seconds, study.resources.hang_seconds)
         self._header = header(study_id, study, cell, self._spec, Prepared.read(data).fingerprint)
         self._local = threading.local()
@@ -153,7 +154,7 @@ class _Searches:
 
     def run(self) -> None:
         try:
-            with ThreadPoolExecutor(self._workers) as pool:
+            with ThreadPoolExecutor(self._side_by_side) as pool:
                 futures = [pool.submit(self._search, seed) for seed in self._study.seeds]
             for future in futures:
                 future.result()
@@ -181,19 +182,21 @@ class _Searches:
             record.close()
 
     def _run_method(self, seed: int, record: Writer) -> None:
-        worker = self._worker()
-        worker.start()
+        workers = self._workers()
+        for worker in workers:
+            worker.start()
         folder = self._scratch / f"seed-{seed}"
         (folder / "method").mkdir(parents=True)
         method = HostedMethod(
             self._spec.name, self._cell.method.settings, problem_of(self._study, seed, folder), self._log("method", seed)
         )
         try:
-            worker.serve_search(seed)
+            for worker in workers:
+                worker.serve_search(seed)
             checkpoints = self._checkpoints(seed, folder) if self._spec.warm_start else NoCheckpoints()
             budget = Budget(self._study.budget.limits, self._study.trainings)
             goal = self._study.objective
-            Search(self._spec, method, worker, record, budget, goal, checkpoints, self._stopping).run()
+            Search(self._spec, method, Workers(workers), record, budget, goal, checkpoints, self._stopping).run()
         finally:
             method.close()
             shutil.rmtree(folder, ignore_errors=True)
@@ -204,7 +207,8 @@ class _Searches:
         seconds = self._study.budget.seconds
         if seconds is None:
             raise CellFailed(f"{self._spec.name} trains models of its own and needs budget.seconds")
-        work = Work(place.data, place.goal, seconds, seed, place.threads, folder / "system")
+        threads = max(1, cores() // self._side_by_side)  # it trains in one process, whatever is in flight elsewhere
+        work = Work(place.data, place.goal, seconds, seed, threads, folder / "system")
         system = HostedSystem(self._spec, self._cell.method.settings, work, self._log("system", seed))
 
         def keep(trial: int, number: int) -> None:
@@ -212,7 +216,7 @@ class _Searches:
             system.save(number, folder / "model")
             self._put_model(seed, trial, folder)
 
-        late, device = self._study.resources.hang_seconds, f"{place.threads} cores"
+        late, device = self._study.resources.hang_seconds, f"{threads} cores"
         try:
             SystemSearch(self._spec.name, system, record, place.goal, seconds, late, device, keep, self._stopping).run()
         finally:
@@ -236,11 +240,17 @@ class _Searches:
         journal = self._store.journal(layout.events(self._cell.dataset, self._cell.method.label, seed))
         return self._writers.setdefault(seed, Writer(journal))
 
-    def _worker(self) -> Worker:
-        if not hasattr(self._local, "worker"):
-            self._local.worker = Worker(self._workplace, self._log("worker", len(self._open_workers)), self._patience)
-            self._open_workers.append(self._local.worker)
-        worker: Worker = self._local.worker
+    def _workers(self) -> list[Worker]:
+        """One for each trial in flight, kept from one search of this thread to the next."""
+        if not hasattr(self._local, "workers"):
+            self._local.workers = [self._new_worker() for _ in range(self._study.budget.in_flight)]
+        workers: list[Worker] = self._local.workers
+        return workers
+
+    def _new_worker(self) -> Worker:
+        with self._looking:
+            worker = Worker(self._workplace, self._log("worker", len(self._open_workers)), self._patience)
+            self._open_workers.append(worker)
         return worker
 
     def _checkpoints(self, seed: int, folder: Path) -> StoredCheckpoints:

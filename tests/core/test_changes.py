@@ -32,6 +32,7 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"budget": {**BUDGET, "seconds": 60}}, "budget.seconds was not set and is 60.0"),
     ({"budget": {**BUDGET, "epochs_per_trial": 10}}, "budget.epochs_per_trial was 9 and is 10"),
     ({"budget": {**BUDGET, "trial_seconds": 60}}, "budget.trial_seconds was not set and is 60.0"),
+    ({"budget": {**BUDGET, "in_flight": 2}}, "budget.in_flight was 1 and is 2"),
     ({"seeds": [0, 1]}, "seeds: 2 left out"),
     ({"methods": ["grid", "random", "bayes"]}, "methods: hyperband left out"),
     (

@@ -99,6 +99,10 @@ def test_a_rehearsal_leads_the_real_method_through_its_budget(tmp_path: Path) ->
     timed = made_study(methods=["grid"], budget={"seconds": 100.0, "epochs_per_trial": 9})
     course = rehearse(timed, timed.methods[0], FlatCosts(), pace(), tmp_path, 60)  # type: ignore[arg-type]
     assert course.trials in (5, 6), "a trial takes 19 s, and the one that the limit cuts is trained whole"
+    beside = made_study(methods=["random"], budget={"epochs": 36, "epochs_per_trial": 9, "in_flight": 2})
+    course = rehearse(beside, beside.methods[0], FlatCosts(), pace(), tmp_path, 60)  # type: ignore[arg-type]
+    assert (course.trials, course.epochs) == (4, 36)
+    assert course.seconds == pytest.approx(2 * (1 + 9 * 2), abs=1.0), "two by two"
     short = rehearse(study, study.methods[0], FlatCosts(), pace(), tmp_path, -1)  # type: ignore[arg-type]
     assert short.ended is None
 

@@ -33,6 +33,7 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
     np.savez(folder / "objects.npz", x_train=np.array([[None] * 3], object), y_train=np.arange(1))
     (folder / "text.npz").write_text("hello")
     (folder / "mymodel.py").write_text("def build(): ...")
+    (folder / "starred.py").write_text("from mymodel import *")
     return folder
 
 
@@ -48,6 +49,10 @@ def said(folder: Path, text: str) -> list[str]:
 
 
 # What it takes
+
+
+def test_a_builder_that_only_an_import_can_find_is_left_to_the_run(beside: Path) -> None:
+    assert said(beside, f"{MINIMAL}model: starred:build") == []
 
 
 def test_a_minimal_study_has_the_papers_defaults(beside: Path) -> None:
@@ -158,6 +163,12 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("seeds: [0, 1, 2]", "seeds: [true]", "21: seeds[0]: true is not taken: a whole number is wanted"),
         ("seeds: [0, 1, 2]", "seeds: [1.5]", "21: seeds[0]: 1.5 is not taken: a whole number is wanted"),
         ("model: mymodel:build", "model: nomodel:build", "22: model: 'nomodel:build': there is no module 'nomodel' beside the"),
+        ("model: mymodel:build", "model: mymodel:bild", "22: model: 'mymodel:bild': mymodel.py defines no 'bild' (did you mean"),
+        (
+            "model: mymodel:build",
+            "model: mymodel.deep:build",
+            "22: model: 'mymodel.deep:build': there is no module 'mymodel.deep'",
+        ),
         ("model: mymodel:build", "model: paper_cnn", "22: model: 'paper_cnn' is not taken: give paper-cnn, or module:function"),
         ("model: mymodel:build", "model: my model:x()", "22: model: 'my model:x()' is not taken: give paper-cnn, or"),
         # data sets
@@ -214,6 +225,9 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("  seconds: 3600", "  seconds: 0", "18: budget.seconds: 0 is not taken: it must be greater than 0.0"),
         ("  seconds: 3600", "  seconds: .inf", "18: budget.seconds: inf is not taken: it must be a finite number"),
         ("  seconds: 3600", "  seconds: 1 h", "18: budget.seconds: '1 h' is not taken: a number is wanted"),
+        ("  trials: 20", "  trials: 20\n  in_flight: 0", "17: budget.in_flight: 0 is not taken: it must be at least 1"),
+        ("  trials: 20", "  trials: 20\n  in_flight: 21", "15: budget: in_flight = 21 is more than trials = 20 can ever fill"),
+        ("  trials: 20", "  trials: 20\n  in_flight: 2", "10: methods[1]: sklearn-grid asks for one trial at a time, and budget"),
         ("epochs_per_trial: 9", "epochs_per_trial: 10001", "20: budget.epochs_per_trial: 10001 is not taken: it must be at most"),
         # space
         ("{type: int, low: 16, high: 64, step: 16}", "3", "27: space.filters: 3 is not taken: a mapping (name: value) is wanted"),
@@ -448,6 +462,21 @@ def test_a_grid_that_sees_only_its_first_corner_gets_a_note(beside: Path) -> Non
         said(beside, MINIMAL.replace("[random]", "[grid]").replace("trials: 4", budget))
         assert warnings(read_study(beside / "study.yaml")) == []
     said(beside, MINIMAL.replace("[random]", "[{name: grid, settings: {order: shuffled}}]"))
+    assert warnings(read_study(beside / "study.yaml")) == []
+
+
+def test_more_in_flight_than_the_budget_fills_or_the_cores_carry_is_said(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEOFF_CORES", "2")
+    few = "budget.in_flight: the budget pays for one full training, so that 2 are seldom in flight."
+    for budget, notes in (
+        ("trials: 8, in_flight: 2", []),
+        ("epochs: 30, in_flight: 2", []),
+        ("epochs: 15, in_flight: 2", [few]),
+        ("trials: 8, in_flight: 3", ["budget.in_flight: 3 processes of a search train at a time, on 2 cores."]),
+    ):
+        assert said(beside, MINIMAL.replace("trials: 4", budget)) == []
+        assert warnings(read_study(beside / "study.yaml")) == notes
+    assert said(beside, MINIMAL.replace("trials: 4", "trials: 8, in_flight: 3") + "resources: {gpu: 1}") == []
     assert warnings(read_study(beside / "study.yaml")) == []
 
 

@@ -169,6 +169,18 @@ class Forgetful(Sound):
         self.random = random.Random(next(self.births))
 
 
+class Hurried(Forgetful):
+    """The same, where trials are in flight alone."""
+
+    def __init__(self, problem: Problem, settings: Model) -> None:
+        super().__init__(problem, settings)
+        self.alone, self.hurried = random.Random(problem.seed), self.random
+
+    def draw(self) -> dict[str, Any]:
+        self.random = self.alone if self.asked == len(self.told) + 1 else self.hurried
+        return super().draw()
+
+
 class Possessive(Sound):
     """Continues trials whose weights it has given up."""
 

@@ -30,6 +30,7 @@ BROKEN = {
     "Waiting": "done_is_final_and_it_never_waits_for_nothing",
     "Fragile": "survives_first_trials_that_fail",
     "Forgetful": "a_killed_search_goes_on_as_if_it_had_not_stopped",
+    "Hurried": "a_search_killed_with_trials_in_flight_goes_on_as_if_it_had_not_stopped",
     "Possessive": "continues_only_trials_whose_weights_are_kept",
     "Serial": "may_be_asked_four_times_before_it_is_told_in_another_order",
     "Confused": "may_be_asked_four_times_before_it_is_told_in_another_order",

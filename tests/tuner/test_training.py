@@ -13,7 +13,7 @@ from small import small_npz
 from tuneoff.components.core.problem import Checkpoint, Epoch, Inherit, Proposal, TrainingFailed, Trial
 from tuneoff.components.core.study import Dataset, Goal, Split, Training
 from tuneoff.components.data_prep.prepare import prepare
-from tuneoff.components.tuner.loop import WorkerDied
+from tuneoff.components.tuner.bench import WorkerDied
 from tuneoff.components.tuner.training import Worker, Workplace
 
 CONFIG = {"filters1": 4, "filters2": 4, "neurons": 16, "dropout": 0.2, "learning_rate": 0.01, "optimizer": "Adam"}

@@ -271,10 +271,21 @@ def _survives(subject: Subject, folder: Path, ends: dict[int, Status], trials: i
 @promise(lambda spec: spec.exact_replay)
 def a_killed_search_goes_on_as_if_it_had_not_stopped(subject: Subject, folder: Path) -> None:
     """Killed at every event (of slow methods, at a few); none of its trials may be lost, doubled or changed."""
-    parts = _short(subject.spec) | {"objective": Bowl(PAPER_SPACE, {2: Status.FAILED, 6: Status.DIVERGED})}
+    _killed(subject, folder, 1, subject.size.cuts)
+
+
+@promise(lambda spec: spec.exact_replay and spec.parallel)
+def a_search_killed_with_trials_in_flight_goes_on_as_if_it_had_not_stopped(subject: Subject, folder: Path) -> None:
+    """The same with several in flight, which end in another order than they were asked: all of them are trained on."""
+    _killed(subject, folder, IN_FLIGHT, max(1, subject.size.cuts // 3))
+
+
+def _killed(subject: Subject, folder: Path, in_flight: int, cuts: int) -> None:
+    ends = {2: Status.FAILED, 6: Status.DIVERGED}
+    parts = _short(subject.spec) | {"objective": Bowl(PAPER_SPACE, ends), "in_flight": in_flight}
     whole = subject.search(folder, PAPER_SPACE, **parts)
     lines = whole.lines()
-    for kept in _spread(len(lines) - 1, subject.size.cuts):
+    for kept in _spread(len(lines) - 1, cuts):
         again = subject.search(folder, PAPER_SPACE, **parts, lines=lines[:kept])
         lost, doubled, changed = _compared(whole, again)
         found = f"killed after event {kept} of {len(lines)}: {lost} trials lost, {doubled} doubled, {changed} changed"
@@ -290,9 +301,11 @@ def _short(spec: MethodSpec) -> dict[str, Any]:
 
 
 def _spread(last: int, number: int) -> list[int]:
-    """At most so many of the places 1 … last, evenly spread, the last among them."""
+    """At most so many of the places 1 … last, evenly spread, the last among them; of one alone, the middle."""
     if last <= number:
         return list(range(1, last + 1))
+    if number == 1:
+        return [last // 2]
     return [1 + round(place * (last - 1) / (number - 1)) for place in range(number)]
 
 

@@ -9,11 +9,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ...core.problem import Limits, Problem, Proposal
+from ...core.problem import Limits, Problem, Proposal, TrialId
 from ...core.record import Event, Writer, proposal_of
 from ...core.space import Space
 from ...core.storage import MemoryJournal
 from ...core.study import Goal
+from ..bench import Simulated
 from ..budget import Budget
 from ..checkpoints import NoCheckpoints
 from ..host import HostedMethod, Instance, build
@@ -89,17 +90,25 @@ class Subject:
         objective: Any = None,
         checkpoints: Any = None,
         lines: list[bytes] | None = None,
+        in_flight: int = 1,
     ) -> Kept:
         """A whole search with a toy objective, from where the record's `lines` stand; returns its record."""
         record = Kept(lines or [])
         writer = Writer(record)
         writer.open()
-        bounds = {"trials": limits.trials, "epochs": limits.epochs}
+        bounds = {"trials": limits.trials, "epochs": limits.epochs, "in_flight": in_flight}
         with self.method(folder, space, seed, max_epochs, **bounds) as method:
-            place, budget = objective or Bowl(space), Budget(limits)
+            place, budget = _Clock(objective or Bowl(space), in_flight), Budget(limits)
             Search(self.spec, method, place, writer, budget, Goal(), checkpoints or NoCheckpoints()).run()
         record.events = list(writer.events)
         return record
+
+
+class _Clock(Simulated):
+    """On which the method's own seconds do not pass: they differ from run to run, and so would the order of trials in flight."""
+
+    def proposed(self, trial: TrialId, seconds: float) -> None:
+        super().proposed(trial, 0.0)
 
 
 class Kept(MemoryJournal):

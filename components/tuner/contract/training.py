@@ -9,10 +9,11 @@ import numpy as np
 
 from ...core.prepared import DESCRIPTION, Part, Prepared
 from ...core.problem import Limits, Problem
-from ...core.record import Writer
+from ...core.record import Event, Writer
 from ...core.space import Space
 from ...core.storage import FileJournal, FolderStore
 from ...core.study import Goal, Training
+from ..bench import Workers
 from ..budget import Budget
 from ..checkpoints import NoCheckpoints, StoredCheckpoints
 from ..host import HostedMethod
@@ -35,30 +36,38 @@ NETWORKS = Space.model_validate(
 
 def trains_three_real_trials(subject: Subject, folder: Path) -> None:
     """The paper's network, small, on pictures of bright bars; a method that continues trials must continue one for real."""
+    events = real_search(subject, folder)
+    told = [e for e in events if e["event"] == "told"]
+    assert len(told) >= 3, f"it ended after {len(told)} trials: {events[-1]}"
+    assert all(e["status"] in ("completed", "stopped") for e in told), f"trials failed: {told}"
+    assert all(math.isfinite(e["loss"]) and e["seconds"] > 0 for e in told), f"trials without figures: {told}"
+    assert not [e for e in events if e["event"] == "restored"], "weights that it continues from were lost"
+    continued = [e for e in events if e["event"] == "asked" and e["parent"] is not None]
+    assert continued or not subject.spec.warm_start, "in 30 epochs it continued no trial"
+
+
+def real_search(subject: Subject, folder: Path, in_flight: int = 1) -> list[Event]:
+    """The events of a search that trains, with so many workers."""
     workplace = Workplace(pictures(folder / "data"), "paper-cnn", Training(), Goal(), 1)
     limits = Limits(epochs=30) if subject.spec.warm_start else Limits(trials=3)
-    worker = Worker(workplace, folder / "worker.log")
+    workers = [Worker(workplace, folder / f"worker-{number}.log") for number in range(in_flight)]
     record = Writer(FileJournal(folder / "events.jsonl"))
     record.open(seed=0)
     (folder / "method").mkdir()
-    problem = Problem(NETWORKS, 3, 0, folder / "method", limits.trials, limits.epochs)
+    problem = Problem(NETWORKS, 3, 0, folder / "method", limits.trials, limits.epochs, in_flight=in_flight)
     method = HostedMethod(subject.spec.name, subject.settings, problem, folder / "method.log")
     try:
-        worker.serve_search(0)
+        for worker in workers:
+            worker.serve_search(0)
         stored = StoredCheckpoints(FolderStore(folder / "store"), "checkpoints/", folder)
         kept = stored if subject.spec.warm_start else NoCheckpoints()
-        Search(subject.spec, method, worker, record, Budget(limits), Goal(), kept).run()
+        Search(subject.spec, method, Workers(workers), record, Budget(limits), Goal(), kept).run()
     finally:
         method.close()
-        worker.close()
+        for worker in workers:
+            worker.close()
         record.close()
-    told = [e for e in record.events if e["event"] == "told"]
-    assert len(told) >= 3, f"it ended after {len(told)} trials: {record.events[-1]}"
-    assert all(e["status"] in ("completed", "stopped") for e in told), f"trials failed: {told}"
-    assert all(math.isfinite(e["loss"]) and e["seconds"] > 0 for e in told), f"trials without figures: {told}"
-    assert not [e for e in record.events if e["event"] == "restored"], "weights that it continues from were lost"
-    continued = [e for e in record.events if e["event"] == "asked" and e["parent"] is not None]
-    assert continued or not subject.spec.warm_start, "in 30 epochs it continued no trial"
+    return list(record.events)
 
 
 TRAINING = Check(trains_three_real_trials.__name__, trains_three_real_trials, lambda spec: True)

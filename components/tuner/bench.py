@@ -1,0 +1,297 @@
+"""Where a search's trials are trained: several at a time, heard of in the order in which things happen.
+
+A bench is told `start`, and says in `next` what happened first among the trials in flight. An epoch is answered with `go_on` or
+`end`, any other word ends its trial::
+
+    start(trial 0), start(trial 1)
+    next() -> trial 1, epoch 1          go_on(trial 1)
+    next() -> trial 0, epoch 1          end(trial 0): it has reached its target, or is stopped
+    start(trial 2)
+    next() -> trial 1 failed
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, suppress
+from dataclasses import dataclass, replace
+from queue import SimpleQueue
+from typing import Protocol
+
+from ..core.problem import Checkpoint, Epoch, Objective, TrainingFailed, Trial, TrialId
+
+
+class WorkerDied(Exception):
+    """The process that trained a trial is gone; the message says how."""
+
+
+class TrainingObjective(Objective, Protocol):
+    """An objective that knows where it ran."""
+
+    @property
+    def device(self) -> str: ...
+
+    @property
+    def peak_memory_bytes(self) -> int | None: ...
+
+
+@dataclass(frozen=True)
+class Word:
+    """What happened next to a trial: an epoch, or without one its end, by a failure or by itself."""
+
+    trial: TrialId
+    epoch: Epoch | None = None
+    failure: TrainingFailed | WorkerDied | None = None
+    seconds: float = 0.0  # of training, since it was started
+    peak_memory_bytes: int | None = None
+
+
+class Bench(ABC):
+    """Trains at most `places` trials at a time, for one search."""
+
+    places: int
+
+    @property
+    @abstractmethod
+    def device(self) -> str: ...
+
+    @abstractmethod
+    def start(self, trial: Trial, checkpoint: Checkpoint | None) -> None:
+        """Train the trial; a place must be free."""
+
+    @abstractmethod
+    def next(self) -> Word:
+        """What happens next among the trials in flight, of which there must be one. A word without an epoch frees a place."""
+
+    @abstractmethod
+    def go_on(self, trial: TrialId) -> None:
+        """The answer to an epoch: train the next one."""
+
+    @abstractmethod
+    def end(self, trial: TrialId) -> Word:
+        """The answer to an epoch: end here and save the weights; says how it ended. Its place is free."""
+
+    @abstractmethod
+    def again(self, trial: Trial, checkpoint: Checkpoint | None, last_epoch: int) -> None:
+        """Train a trial once more up to this epoch, at a free place and unheard, for the weights alone."""
+
+    def proposed(self, trial: TrialId, seconds: float) -> None:
+        """The method has proposed the trial and taken so long, now or on record: for a clock that is not the wall's."""
+        return
+
+    def passed(self, trial: TrialId, seconds: float) -> None:
+        """An epoch that the record has took so long: for a clock that is not the wall's."""
+        return
+
+    def close(self) -> None:
+        """End what is still in flight, after its epoch."""
+        return
+
+
+def bench_of(given: TrainingObjective | Bench) -> Bench:
+    """The bench itself, or one that trains with the objective, a trial at a time."""
+    return given if isinstance(given, Bench) else Workers([given])
+
+
+# On the wall's clock
+
+
+@dataclass(eq=False)
+class _Flight:
+    trial: TrialId
+    place: TrainingObjective
+    epochs: Generator[Epoch, None, None]
+    began: float
+    waited: float = 0.0  # seconds until what it said was heard: those are not its own
+
+    def listen(self) -> Word:
+        """Its next word, once it is there."""
+        try:
+            return self._word(next(self.epochs, None))
+        except (TrainingFailed, WorkerDied) as failure:
+            return self._word(failure=failure)
+
+    def close(self) -> Word:
+        try:
+            self.epochs.close()
+        except (TrainingFailed, WorkerDied) as failure:
+            return self._word(failure=failure)
+        return self._word()
+
+    def _word(self, epoch: Epoch | None = None, failure: TrainingFailed | WorkerDied | None = None) -> Word:
+        seconds = time.monotonic() - self.began - self.waited
+        return Word(self.trial, epoch, failure, seconds, self.place.peak_memory_bytes)
+
+
+class Workers(Bench):
+    """As many places as objectives, each of which trains in a process of its own and is waited for in a thread of its own.
+
+    Where there is one alone, it is called by whoever asks for its next word, without a thread.
+    """
+
+    def __init__(self, objectives: Sequence[TrainingObjective]) -> None:
+        self.places = len(objectives)
+        self._first = objectives[0]
+        self._free = list(objectives)
+        self._flights: dict[TrialId, _Flight] = {}
+        self._heard: SimpleQueue[tuple[TrialId, Word | Exception, float]] = SimpleQueue()
+        self._turn: _Flight | None = None  # with one place alone: who is to be listened to next
+        self._ears = ThreadPoolExecutor(self.places, thread_name_prefix="bench") if self.places > 1 else None
+
+    @property
+    def device(self) -> str:
+        return self._first.device
+
+    def start(self, trial: Trial, checkpoint: Checkpoint | None) -> None:
+        place = self._free.pop(0)
+        self._flights[trial.id] = _Flight(trial.id, place, place(trial, checkpoint), time.monotonic())
+        self.go_on(trial.id)
+
+    def go_on(self, trial: TrialId) -> None:
+        flight = self._flights[trial]
+        if self._ears is None:
+            self._turn = flight
+        else:
+            self._ears.submit(self._listen, flight)
+
+    def _listen(self, flight: _Flight) -> None:
+        word: Word | Exception
+        try:
+            word = flight.listen()
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the word is waited for
+            word = error
+        self._heard.put((flight.trial, word, time.monotonic()))
+
+    def next(self) -> Word:
+        if self._ears is None:
+            assert self._turn is not None
+            return self._taken(self._turn.listen())
+        trial, word, said = self._heard.get()
+        if isinstance(word, Exception):
+            raise word
+        self._flights[trial].waited += time.monotonic() - said
+        return self._taken(word)
+
+    def _taken(self, word: Word) -> Word:
+        if word.epoch is None:
+            self._leave(word.trial)
+        return word
+
+    def _leave(self, trial: TrialId) -> None:
+        self._free.append(self._flights.pop(trial).place)
+
+    def end(self, trial: TrialId) -> Word:
+        word = self._flights[trial].close()
+        self._leave(trial)
+        return word
+
+    def again(self, trial: Trial, checkpoint: Checkpoint | None, last_epoch: int) -> None:
+        _train_to(self._free[0], trial, checkpoint, last_epoch)
+
+    def close(self) -> None:
+        if self._ears is not None:
+            self._ears.shutdown()  # waits for those that are in the middle of an epoch
+        for flight in self._flights.values():
+            with suppress(Exception):  # the search is over, or has its own fault to tell of
+                flight.epochs.close()
+        self._flights.clear()
+
+
+def _train_to(objective: Objective, trial: Trial, checkpoint: Checkpoint | None, last_epoch: int) -> None:
+    with closing(objective(trial, checkpoint)) as epochs:
+        for epoch in epochs:
+            if epoch.number >= last_epoch:
+                return
+
+
+# On a clock of its own
+
+
+@dataclass(eq=False)
+class _Course:
+    trial: TrialId
+    epochs: Generator[Epoch, None, None]
+    began: float
+    seconds: float = 0.0
+    word: Word | None = None  # known, and heard when the clock has come to it
+
+    @property
+    def at(self) -> float:
+        return self.began + self.seconds
+
+
+class Simulated(Bench):
+    """Trials of an objective that answers at once with the seconds that its epochs would take, overlapping on a simulated clock.
+
+    Of the trials in flight the one whose next epoch ends first is heard first; of equals, the one with the smaller number. The
+    clock stands still while the method thinks but for the seconds that are charged to it, and goes on from where a record left
+    it. Seconds are counted as the record rounds them, so that a search that was cut off has the same order as one that was not.
+    """
+
+    def __init__(self, objective: TrainingObjective, places: int = 1) -> None:
+        self.places = places
+        self.now = 0.0
+        """Simulated seconds since the search began."""
+        self._objective = objective
+        self._began: dict[TrialId, float] = {}
+        self._passed: dict[TrialId, float] = {}
+        self._courses: dict[TrialId, _Course] = {}
+
+    @property
+    def device(self) -> str:
+        return self._objective.device
+
+    def proposed(self, trial: TrialId, seconds: float) -> None:
+        self.now += seconds
+        self._began[trial] = self.now
+
+    def passed(self, trial: TrialId, seconds: float) -> None:
+        self._passed[trial] = self._passed.get(trial, 0.0) + seconds
+        self.now = max(self.now, self._began[trial] + self._passed[trial])
+
+    def start(self, trial: Trial, checkpoint: Checkpoint | None) -> None:
+        assert len(self._courses) < self.places
+        began = self._began.setdefault(trial.id, self.now)
+        self._courses[trial.id] = _Course(trial.id, self._objective(trial, checkpoint), began)
+
+    def next(self) -> Word:
+        for course in self._courses.values():
+            if course.word is None:
+                course.word = self._drawn(course)
+        first = min(self._courses.values(), key=lambda course: (course.at, course.trial))
+        self.now = max(self.now, first.at)
+        word, first.word = first.word, None
+        assert word is not None
+        if word.epoch is None:
+            del self._courses[first.trial]
+        return word
+
+    def _drawn(self, course: _Course) -> Word:
+        epoch, failure = None, None
+        try:
+            epoch = next(course.epochs, None)
+        except (TrainingFailed, WorkerDied) as error:
+            failure = error
+        if epoch is not None:
+            epoch = replace(epoch, seconds=round(epoch.seconds, 4))
+            course.seconds += epoch.seconds
+        return Word(course.trial, epoch, failure, course.seconds, self._objective.peak_memory_bytes)
+
+    def go_on(self, trial: TrialId) -> None:
+        return  # its next epoch is drawn when the next word is wanted
+
+    def end(self, trial: TrialId) -> Word:
+        course = self._courses.pop(trial)
+        course.epochs.close()
+        return Word(trial, None, None, course.seconds, self._objective.peak_memory_bytes)
+
+    def again(self, trial: Trial, checkpoint: Checkpoint | None, last_epoch: int) -> None:
+        _train_to(self._objective, trial, checkpoint, last_epoch)
+
+    def close(self) -> None:
+        for course in self._courses.values():
+            course.epochs.close()
+        self._courses.clear()
