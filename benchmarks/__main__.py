@@ -12,7 +12,7 @@ from pathlib import Path
 
 from .lines import Line, as_json, machine, table
 
-PARTS = ("search", "bookkeeping", "report", "tracking_search", "resume")
+PARTS = ("search", "bookkeeping", "report", "tracking_search", "resume", "replay")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks import __main__ as command
-from benchmarks import report, resume
+from benchmarks import replay, report, resume
 from benchmarks.bookkeeping_search import shares
 from benchmarks.lines import Line, table
 from benchmarks.made_record import made_study, search_events, write_study
@@ -70,6 +70,13 @@ def test_report_and_resume_measure_something() -> None:
     assert made.name == "report of 400 trials"
     assert resumed.name == "resume grid with 40 trials"
     assert made.measured > 0 < resumed.measured
+
+
+def test_replay_measures_its_rate_and_a_comparison() -> None:
+    rate, comparison = replay.measure(replay.QUICK, print)
+    assert rate.name == "replayed trials a second"
+    assert comparison.name == "2 seeds of 2 methods on a table"
+    assert rate.measured > 0 < comparison.measured
 
 
 def test_the_command_writes_figures_only_where_it_is_asked_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

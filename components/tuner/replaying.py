@@ -16,7 +16,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
-from multiprocessing.process import BaseProcess
+from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 from ..core import layout
@@ -132,7 +132,7 @@ def serve(pipe: Connection) -> None:
     gc.freeze()  # what all forks share is not looked at by their collectors, which would copy it
     fork = get_context("fork")
     waiting = list(order.study.seeds)
-    running: dict[Connection, tuple[int, BaseProcess]] = {}
+    running: dict[Connection, tuple[int, ForkProcess]] = {}
     while waiting or running:
         while waiting and len(running) < order.workers:
             ours, theirs = fork.Pipe(duplex=False)
@@ -173,7 +173,7 @@ def _search_alone(order: Order, table: Table, seed: int, pipe: Connection) -> No
     end_with_run()
     where = f"{order.cell.name}, seed {seed}"
     try:
-        _search(order, table, seed)
+        search(order, table, seed)
     except (CellFailed, MethodFailed) as error:
         pipe.send(CellFailed(f"{where}: {error}."))
     except (RecordError, ReplayError, StudyError) as error:
@@ -185,7 +185,8 @@ def _search_alone(order: Order, table: Table, seed: int, pipe: Connection) -> No
         pipe.close()
 
 
-def _search(order: Order, table: Table, seed: int) -> None:
+def search(order: Order, table: Table, seed: int) -> None:
+    """The search with this seed in this process, from where its record stands to its end."""
     study, cell, spec = order.study, order.cell, find(order.cell.method.name)
     assert study.objective.replay is not None
     journal = open_store(order.store).quick_journal(layout.events(cell.dataset, cell.method.label, seed))
