@@ -98,8 +98,11 @@ class Writer:
         self._journal.close()
 
 
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode  # one for all: json.dumps would make one a line
+
+
 def _line(entry: dict[str, Any]) -> bytes:
-    return json.dumps(entry, allow_nan=False, separators=(",", ":")).encode()
+    return _encode(entry).encode()
 
 
 def parse(lines: Iterable[bytes]) -> list[Event]:

@@ -12,7 +12,7 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -94,9 +94,8 @@ class Recorded:
     @cached_property
     def shown(self) -> tuple[Epoch, ...]:
         """The curve without the test: what a search may see."""
-        return tuple(
-            replace(e, metrics={name: value for name, value in e.metrics.items() if name in VALIDATED}) for e in self.curve
-        )
+        seen = [name for name in VALIDATED if self.curve and name in self.curve[0].metrics]
+        return tuple(Epoch(e.number, {name: e.metrics[name] for name in seen}, e.seconds) for e in self.curve)
 
     @property
     def diverged(self) -> bool:

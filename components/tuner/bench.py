@@ -276,7 +276,8 @@ class Simulated(Bench):
         except (TrainingFailed, WorkerDied) as error:
             failure = error
         if epoch is not None:
-            epoch = replace(epoch, seconds=round(epoch.seconds, 4))
+            seconds = round(epoch.seconds, 4)
+            epoch = epoch if seconds == epoch.seconds else replace(epoch, seconds=seconds)
             course.seconds += epoch.seconds
         return Word(course.trial, epoch, failure, course.seconds, self._objective.peak_memory_bytes)
 
