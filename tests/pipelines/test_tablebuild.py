@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,9 @@ import pytest
 
 from small import small_study
 from tuneoff.components.core.errors import StudyError
-from tuneoff.components.core.table import Table, read_table
+from tuneoff.components.core.problem import Epoch, Trial
+from tuneoff.components.core.table import METRICS, Table, key_of, read_table
+from tuneoff.pipelines import tablebuild
 from tuneoff.pipelines.studyfile import read_study
 from tuneoff.pipelines.tablebuild import Progress, Shard, build, said, wanted
 
@@ -41,6 +44,31 @@ def built(folder: Path, study: Path, shard: Shard = ALL, partial: bool = False) 
 def numbers(table: Table) -> dict[tuple[str, int], list[dict[str, float]]]:
     """All that a table says but for its seconds."""
     return {(str(t.config), t.seed): [dict(e.metrics) for e in t.curve] for t in table}
+
+
+class Formula:
+    """In the worker's place: a formula of configuration, seed and epoch, for tests of what is around the training."""
+
+    device = "formula"
+
+    def __init__(self, *parts: Any) -> None:
+        self._seed = 0
+
+    def serve_search(self, seed: int) -> None:
+        self._seed = seed
+
+    def __call__(self, trial: Trial, checkpoint: None) -> Generator[Epoch, None, None]:
+        for number in range(1, trial.proposal.target_epoch + 1):
+            value = (hash(key_of(trial.proposal.config)) % 1000 + self._seed) / 1001 - 1 / (number + 1000)
+            yield Epoch(number, dict.fromkeys(METRICS, value), 0.5)
+
+    def close(self) -> None:
+        pass
+
+
+@pytest.fixture
+def formula(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tablebuild, "Worker", Formula)
 
 
 @pytest.fixture(scope="module")
@@ -110,16 +138,20 @@ def trained(journal: Path) -> int:
     return journal.read_bytes().count(b'"curve"') if journal.exists() else 0
 
 
-def test_shards_share_the_trainings_and_the_last_one_writes_the_table(whole: Path, tmp_path: Path) -> None:
+@pytest.mark.usefixtures("formula")
+def test_shards_share_the_trainings_and_the_last_one_writes_the_table(tmp_path: Path) -> None:
     study = small_study(tmp_path, **GRID)
     first, _ = built(tmp_path, study, Shard(1, 2))
     assert (first.info, first.missing) == (None, 2)
     second, seen = built(tmp_path, study, Shard(2, 2))
     assert (second.missing, seen[-1].trainings) == (0, 2)
-    assert numbers(read_table(str(tmp_path / "table.parquet"))) == numbers(read_table(str(whole / "table.parquet")))
+    shared = numbers(read_table(str(tmp_path / "table.parquet")))
+    (tmp_path / "alone").mkdir()
+    built(tmp_path / "alone", study)
+    assert shared == numbers(read_table(str(tmp_path / "alone" / "table.parquet")))
 
 
-def test_what_was_begun_as_another_study_is_left_alone(whole: Path, tmp_path: Path) -> None:
+def test_what_was_begun_as_another_study_is_left_alone(whole: Path) -> None:
     for changes, said_so in (
         ({"training": {"batch_size": 16}}, "was begun with another training: give another --out"),
         ({"budget": {"trials": 4, "epochs_per_trial": 3}}, r"was begun with budget\.epochs_per_trial = 2"),
@@ -129,11 +161,21 @@ def test_what_was_begun_as_another_study_is_left_alone(whole: Path, tmp_path: Pa
             built(whole, study)
 
 
-def test_a_larger_grid_and_more_seeds_keep_what_was_trained(whole: Path) -> None:
-    study = small_study(whole, **{**GRID, "seeds": [0, 1], "noise": None})
-    _, seen = built(whole, study, partial=False)
+@pytest.mark.usefixtures("formula")
+def test_a_larger_grid_and_more_seeds_keep_what_was_trained(tmp_path: Path) -> None:
+    built(tmp_path, small_study(tmp_path, **GRID))
+    _, seen = built(tmp_path, small_study(tmp_path, **{**GRID, "seeds": [0, 1], "noise": None}))
     assert seen[0].done == TRAININGS
-    assert len(list(read_table(str(whole / "table.parquet")))) == 8
+    assert len(list(read_table(str(tmp_path / "table.parquet")))) == 8
+
+
+@pytest.mark.usefixtures("formula")
+def test_a_table_with_gaps_is_written_only_where_it_is_asked_for(tmp_path: Path) -> None:
+    study = small_study(tmp_path, **GRID)
+    built(tmp_path, study, Shard(1, 2))
+    assert not (tmp_path / "table.parquet").exists()
+    found, _ = built(tmp_path, study, Shard(1, 2), partial=True)
+    assert (found.missing, found.info.trainings, found.info.complete) == (2, 3, False)
 
 
 @pytest.mark.parametrize(
