@@ -79,7 +79,8 @@ def _metrics(evaluation: Evaluation) -> list[Point]:
     metrics: list[Point] = []
     for name in ("test_accuracy", "test_loss"):
         values = [float(getattr(r, name)) for r in evaluation.retrainings]
-        metrics.append((name, statistics.fmean(values), time, 0))
+        if values:
+            metrics.append((name, statistics.fmean(values), time, 0))
         if len(values) > 1:
             metrics.append((f"{name}_sd", statistics.stdev(values), time, 0))
         metrics += [(f"retraining/{name}", value, time, number) for number, value in enumerate(values)]
