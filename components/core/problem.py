@@ -139,7 +139,14 @@ class Objective(Protocol):
 
 
 class TrainingFailed(Exception):
-    """A trial's model could not be built or trained; the message is the recorded reason."""
+    """A trial's model could not be built or trained; the message is the recorded reason.
+
+    On a simulated clock, `seconds` of training since its last epoch were lost.
+    """
+
+    def __init__(self, reason: str, seconds: float = 0.0) -> None:
+        super().__init__(reason)
+        self.seconds = seconds
 
 
 class Method(Protocol):

@@ -83,7 +83,7 @@ class Bench(ABC):
         return
 
     def passed(self, trial: TrialId, seconds: float) -> None:
-        """An epoch that the record has took so long: for a clock that is not the wall's."""
+        """An epoch that the record has took so long, or what was lost after it: for a clock that is not the wall's."""
         return
 
     def close(self) -> None:
@@ -210,6 +210,11 @@ def _train_to(objective: Objective, trial: Trial, checkpoint: Checkpoint | None,
 # On a clock of its own
 
 
+def _ticks(seconds: float) -> float:
+    """To the tenth of a millisecond, so that sums are equal in whatever order they were made."""
+    return round(seconds, 4)
+
+
 @dataclass(eq=False)
 class _Course:
     trial: TrialId
@@ -220,7 +225,7 @@ class _Course:
 
     @property
     def at(self) -> float:
-        return self.began + self.seconds
+        return _ticks(self.began + self.seconds)
 
 
 class Simulated(Bench):
@@ -228,7 +233,7 @@ class Simulated(Bench):
 
     Of the trials in flight the one whose next epoch ends first is heard first; of equals, the one with the smaller number. The
     clock stands still while the method thinks but for the seconds that are charged to it, and goes on from where a record left
-    it. Seconds are counted as the record rounds them, so that a search that was cut off has the same order as one that was not.
+    it. Seconds are rounded as the record rounds them, so that a search that was cut off has the same order as one that was not.
     """
 
     def __init__(self, objective: TrainingObjective, places: int = 1) -> None:
@@ -245,12 +250,12 @@ class Simulated(Bench):
         return self._objective.device
 
     def proposed(self, trial: TrialId, seconds: float) -> None:
-        self.now += seconds
+        self.now = _ticks(self.now + seconds)
         self._began[trial] = self.now
 
     def passed(self, trial: TrialId, seconds: float) -> None:
         self._passed[trial] = self._passed.get(trial, 0.0) + seconds
-        self.now = max(self.now, self._began[trial] + self._passed[trial])
+        self.now = max(self.now, _ticks(self._began[trial] + self._passed[trial]))
 
     def start(self, trial: Trial, checkpoint: Checkpoint | None) -> None:
         assert len(self._courses) < self.places
@@ -270,14 +275,17 @@ class Simulated(Bench):
         return word
 
     def _drawn(self, course: _Course) -> Word:
-        epoch, failure = None, None
+        epoch: Epoch | None = None
+        failure: TrainingFailed | WorkerDied | None = None
         try:
             epoch = next(course.epochs, None)
-        except (TrainingFailed, WorkerDied) as error:
+        except TrainingFailed as error:
             failure = error
+            course.seconds += error.seconds
+        except WorkerDied as death:
+            failure = death
         if epoch is not None:
-            seconds = round(epoch.seconds, 4)
-            epoch = epoch if seconds == epoch.seconds else replace(epoch, seconds=seconds)
+            epoch = replace(epoch, seconds=_ticks(epoch.seconds))
             course.seconds += epoch.seconds
         return Word(course.trial, epoch, failure, course.seconds, self._objective.peak_memory_bytes)
 

@@ -381,6 +381,8 @@ class Search:
                 case "told":
                     outcome = final[event["trial"]].trial.outcome
                     assert outcome is not None
+                    if outcome.status is Status.FAILED:
+                        self._bench.passed(event["trial"], outcome.seconds - sum(e.seconds for e in outcome.curve))
                     self._end(self._trials[event["trial"]].trial, outcome)
         if len(self._flights) > self._bench.places:
             raise ReplayError(f"{len(self._flights)} trials were in flight, and now {self._bench.places} may be")

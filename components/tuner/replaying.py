@@ -65,9 +65,10 @@ class Replayed:
                     f" {trial.id} wants epoch {number - source.offset}"
                 )
             epoch = curve[number - source.offset - 1]
+            limit = self._trial_seconds
+            if limit is not None and seconds + epoch.seconds > limit:
+                raise TrainingFailed(f"it trained for longer than trial_seconds = {limit:g}", limit - seconds)
             seconds += epoch.seconds
-            if self._trial_seconds is not None and seconds > self._trial_seconds:
-                raise TrainingFailed(f"it trained for longer than trial_seconds = {self._trial_seconds:g}")
             yield epoch if source.offset == 0 else Epoch(number, epoch.metrics, epoch.seconds)
 
     def _source(self, trial: Trial) -> Source:

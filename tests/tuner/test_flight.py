@@ -17,7 +17,7 @@ from small import small_study
 from toy import Curve, Halving, Plain, essence, toy_spec
 from tuneoff.components.core import layout
 from tuneoff.components.core.errors import ReplayError
-from tuneoff.components.core.problem import Checkpoint, Done, Epoch, Limits, Proposal, Trial, Wait
+from tuneoff.components.core.problem import Checkpoint, Done, Epoch, Limits, Proposal, TrainingFailed, Trial, Wait
 from tuneoff.components.core.record import Event, Writer, parse, replay
 from tuneoff.components.core.stopping import Stopped
 from tuneoff.components.core.storage import FolderStore, MemoryJournal
@@ -36,16 +36,20 @@ from tuneoff.pipelines.studyfile import read_study
 
 
 class Paced(Curve):
-    """A curve whose epochs take these seconds in turn, another turn for each trial."""
+    """A curve whose epochs take these seconds in turn, another turn for each trial; trials over their time fail."""
 
-    def __init__(self, pace: list[float], **ends: Any) -> None:
+    def __init__(self, pace: list[float], limit: float = 1e9, **ends: Any) -> None:
         super().__init__(**ends)
-        self._pace = pace
+        self._pace, self._limit = pace, limit
 
     def __call__(self, trial: Trial, checkpoint: Checkpoint | None) -> Generator[Epoch, None, None]:
+        left = self._limit
         for epoch in super().__call__(trial, checkpoint):
-            place = trial.id * 7 + epoch.number
-            yield Epoch(epoch.number, epoch.metrics, self._pace[place % len(self._pace)])
+            seconds = self._pace[(trial.id * 7 + epoch.number) % len(self._pace)]
+            if seconds > left:
+                raise TrainingFailed("it trained for too long", left)
+            left -= seconds
+            yield Epoch(epoch.number, epoch.metrics, seconds)
 
 
 class Rungs:
@@ -158,7 +162,7 @@ def test_a_search_on_one_place_has_the_record_that_it_has_without_a_bench() -> N
         assert of(alone, "held") == []
 
 
-@settings(deadline=None, max_examples=25)
+@settings(deadline=None, max_examples=15)
 @given(
     pace=st.lists(st.sampled_from([0.0, 0.3, 1.0, 2.0, 7.1234567]), min_size=1, max_size=6),
     places=st.integers(1, 4),
@@ -167,13 +171,25 @@ def test_a_search_on_one_place_has_the_record_that_it_has_without_a_bench() -> N
     method=st.sampled_from([Halving, Rungs]),
     failing=st.lists(st.integers(0, 8), max_size=2),
     diverging=st.lists(st.integers(0, 8), max_size=2),
+    time_limit=st.sampled_from([1e9, 2.5, 9.30005]),
 )
 def test_killed_at_any_event_a_search_goes_on_as_if_it_had_not_stopped(
-    pace: list[float], places: int, limit: int, seed: int, method: Any, failing: list[int], diverging: list[int]
+    pace: list[float],
+    places: int,
+    limit: int,
+    seed: int,
+    method: Any,
+    failing: list[int],
+    diverging: list[int],
+    time_limit: float,
 ) -> None:
     def flown(lines: list[bytes]) -> tuple[list[Event], list[bytes], str]:
-        objective = Paced(pace, failing=tuple(failing), diverging=tuple(diverging))
-        return fly(Simulated(objective, places), method(seed), Limits(epochs=limit), lines)
+        bench = Simulated(Paced(pace, time_limit, failing=tuple(failing), diverging=tuple(diverging)), places)
+        flight = fly(bench, method(seed), Limits(epochs=limit), lines)
+        clocks.append(bench.now)
+        return flight
+
+    clocks: list[float] = []
 
     whole, lines, reason = flown([])
     trained = sum(e["trained_epochs"] for e in of(whole, "told"))
@@ -183,6 +199,7 @@ def test_killed_at_any_event_a_search_goes_on_as_if_it_had_not_stopped(
     for kept in range(1, len(lines)):
         again, _, why = flown(lines[:kept])
         assert (essence(again), why) == (essence(whole), reason), f"killed after event {kept} of {len(lines)}"
+        assert clocks[-1] == clocks[0]
 
 
 def test_a_method_that_waits_is_asked_again_when_a_trial_has_ended_and_not_before() -> None:
