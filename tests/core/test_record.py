@@ -105,6 +105,8 @@ def test_a_second_writer_is_kept_out_while_readers_are_not(tmp_path: Path) -> No
 class Slow:
     """A journal whose writes wait until they are let go, and fail where it is told to."""
 
+    instant = False
+
     def __init__(self) -> None:
         self.written: list[bytes] = []
         self.free = threading.Event()

@@ -23,7 +23,16 @@ from tuneoff.components.core import storage
 from tuneoff.components.core.errors import RecordError, StudyError
 from tuneoff.components.core.problem import Limits
 from tuneoff.components.core.record import Event, Writer
-from tuneoff.components.core.storage import FileJournal, FolderStore, S3Store, Store, fetch_file, open_store, whole_lines
+from tuneoff.components.core.storage import (
+    FileJournal,
+    FolderStore,
+    QuickJournal,
+    S3Store,
+    Store,
+    fetch_file,
+    open_store,
+    whole_lines,
+)
 from tuneoff.components.core.study import Goal
 from tuneoff.components.tuner.budget import Budget
 from tuneoff.components.tuner.checkpoints import NoCheckpoints
@@ -499,3 +508,26 @@ def test_a_search_on_s3_goes_on_from_any_number_of_its_objects(s3: Any, monkeypa
 
 def test_a_search_on_s3_records_what_a_search_in_a_folder_does(s3: Any, tmp_path: Path) -> None:
     assert essence(run_toy_on(S3Store(f"s3://{BUCKET}/x"))) == essence(run_toy_on(FolderStore(tmp_path)))
+
+
+def test_a_quick_journal_keeps_order_and_lock_and_is_whole_once_it_is_closed(tmp_path: Path) -> None:
+    journal = FolderStore(tmp_path).quick_journal("a/log")
+    assert journal.instant
+    for number in range(5):
+        journal.append(b"%d" % number)
+    with pytest.raises(RecordError, match="is being written by another process"):
+        QuickJournal(tmp_path / "a" / "log", patience_seconds=0.1)
+    journal.close()
+    assert (tmp_path / "a" / "log").read_bytes() == b"0\n1\n2\n3\n4\n"
+
+
+def test_a_quick_journal_that_was_killed_is_the_beginning_of_what_was_written(tmp_path: Path) -> None:
+    whole = [b"%06d" % number + b"x" * 1000 for number in range(1500)]
+    journal = QuickJournal(tmp_path / "log")
+    for line in whole:
+        journal.append(line)
+    found, _ = storage.whole_lines((tmp_path / "log").read_bytes())
+    assert 0 < len(found) < 1500
+    assert found == whole[: len(found)]
+    journal.close()
+    assert FileJournal(tmp_path / "log").lines() == whole

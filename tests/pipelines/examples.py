@@ -49,6 +49,7 @@ resources: {cpu: "2", memory: 8Gi, gpu: 1, gpu_type: amd.com/gpu, workers: 2, re
   steps: {tuner: {cpu: "1", memory: 1Gi, gpu: 0, retries: 0}}}
 tracking: {uri: "https://mlflow.example.org", experiment: mine}
 artifacts: s3://bucket/runs/full
+noise: {configurations: 5, seeds: [1, 2]}
 """
 
 LIBRARY_WORDING = re.compile(
