@@ -13,7 +13,7 @@ from .resampling import interval, means
 from .significance import ranks
 
 POINTS = 100
-"""At so many shares of the common budget, evenly apart, the curves are read: they are steps, and nothing lies in between."""
+"""Several data sets are read at so many shares of their common budgets, evenly apart; one alone at its own budgets."""
 
 
 @dataclass(frozen=True)
@@ -43,10 +43,10 @@ def anytime(scope: str, found: Sequence[Course]) -> Anytime:
 
     Ranks are those among the methods at the same share, where an unknown value counts as the worst.
     """
-    shares = np.arange(1, POINTS + 1) / POINTS
+    alone = len(found) == 1
+    shares = found[0].budgets / found[0].full if alone else np.arange(1, POINTS + 1) / POINTS
     seeds = [len(c.seeds) for c in found]
-    read = [c.regret[:, :, [c.place(s) for s in shares]].transpose(1, 2, 0) for c in found]
-    values = np.concatenate(read)  # (blocks, shares, methods)
+    values = np.concatenate([_read(c, shares) for c in found])  # (blocks, shares, methods)
     blocks, points, methods = values.shape
     flat = np.where(np.isnan(values), np.inf, values).reshape(-1, methods)
     ranked = ranks(flat).reshape(blocks, points, methods)
@@ -59,6 +59,13 @@ def anytime(scope: str, found: Sequence[Course]) -> Anytime:
         regret=tuple(_trace(name, values[:, :, i], seeds) for i, name in enumerate(names)),
         rank=tuple(_trace(name, ranked[:, :, i], seeds) for i, name in enumerate(names)),
     )
+
+
+def _read(course: Course, shares: Floats) -> Floats:
+    """Regrets at these shares, shape (seeds, shares, methods): those of the last budget within each, infinite before the first."""
+    places = np.array([course.within(s * course.full * (1 + 1e-12)) for s in shares])
+    values = course.regret[:, :, np.maximum(places, 0)].transpose(1, 2, 0)
+    return np.where((places < 0)[None, :, None], np.inf, values)
 
 
 def _trace(method: str, values: Floats, seeds: Sequence[int]) -> Trace:

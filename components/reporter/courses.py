@@ -80,6 +80,30 @@ def courses(
     return found
 
 
+def reading(
+    study: Study, curves: Sequence[Progress], by_itself: set[tuple[str, str, int]], dataset: str, epochs: float
+) -> tuple[tuple[str, ...], Floats] | None:
+    """What each method had found on a data set after so many epochs: labels and regrets, shape (seeds, methods).
+
+    Only of methods all of whose ended searches spent as much, but for a last full training that no longer fitted, or ended by
+    themselves. None where nothing has a score.
+    """
+    mine = {(c.method, c.seed): c for c in curves if c.dataset == dataset}
+    anchors = _anchors(study, list(mine.values()), None)
+    if anchors is None:
+        return None
+    at = np.array([epochs], dtype=float)
+    found: dict[str, list[float]] = {}
+    for method in (m.label for m in study.methods):
+        searches = [c for c in (mine.get((method, seed)) for seed in study.seeds) if c is not None]
+        ended = [c for c in searches if c.ended and len(c.trial) and (dataset, method, c.seed) not in by_itself]
+        short = any(c.epochs[-1] <= epochs - study.full_epochs for c in ended)
+        if len(searches) == len(study.seeds) and not short and any(c.ended for c in searches):
+            found[method] = [float(_read(c, "epochs", at, study.objective.sign)[0]) for c in searches]
+    best, scale = anchors
+    return tuple(found), (np.array(list(found.values()), dtype=float).T - best) / scale
+
+
 def ended_by_themselves(searches: Sequence[SearchRecord], study: Study) -> set[tuple[str, str, int]]:
     """The searches that ended although their budget would have paid for another full training."""
     found = set()

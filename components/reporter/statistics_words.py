@@ -22,13 +22,13 @@ MOST_NAMED = 6
 """More methods than this are counted rather than named."""
 
 
-def budget_said(clock: Axis, value: float, full_epochs: int) -> str:
-    """A budget with its unit, epochs also in full trainings."""
-    if clock == "seconds":
-        return duration(value)
-    if clock == "trials":
-        return plural(round(value), "configuration")
-    return f"{plural(round(value), 'epoch')} ({value / full_epochs:.3g} full trainings)"
+def epochs_said(budgets: Sequence[float], full_epochs: int) -> str:
+    """A budget of epochs, also in full trainings; from the least to the most where data sets differ."""
+    least, most = round(min(budgets)), round(max(budgets))
+    trainings = (f"{least / full_epochs:.3g}", f"{most / full_epochs:.3g}")
+    if least == most:
+        return f"{plural(least, 'epoch')} ({trainings[0]} full trainings)"
+    return f"{count(least)} to {plural(most, 'epoch')} ({trainings[0]} to {trainings[1]} full trainings)"
 
 
 def p_said(p: float) -> str:
@@ -42,11 +42,9 @@ def scope_sentences(results: Results, scope: Scope) -> list[str]:
     if main is None:
         return ["No common budget of epochs was reached, so the methods are not compared."]
     last = main.comparisons[-1]
-    full_epochs = _full_epochs(results)
-    budgets = sorted({budget_said("epochs", b, full_epochs) for b in last.budgets.values()})
     leader = last.standings[0]
     found = [
-        f"At {listed(budgets)}, the most that every method could spend, {leader.method} has the best mean rank:"
+        f"At {epochs_said(list(last.budgets.values()), _full_epochs(results))}, the most that every method could spend, {leader.method} has the best mean rank:"
         f" {leader.rank:.2f} of {len(last.standings)}, over {_blocks_said(scope)}."
     ]
     found += _friedman_said(last)
@@ -61,14 +59,13 @@ def recommendation_sentences(results: Results, scope: Scope) -> list[str]:
         return ["Nothing can be recommended: no common budget of epochs was reached."]
     main = next(c for c in scope.clocks if c.clock == "epochs")
     choice = scope.choices[len(SHARES) - 1]
-    budgets = sorted({budget_said("epochs", b, _full_epochs(results)) for b in main.comparisons[-1].budgets.values()})
-    where = f"a budget of {listed(budgets)} on data like {listed(scope.datasets)}"
+    budget = epochs_said(list(main.comparisons[-1].budgets.values()), _full_epochs(results))
+    where = f"a budget of {budget} on data like {listed(scope.datasets)}"
     if choice.best is None:
         return [refusal_said(choice, where)]
-    return [
-        recommendation_said(choice, where, _settings(results)),
-        *_changes_said(results, scope, choice),
-    ]
+    p = main.comparisons[-1].friedman
+    doubt = [f"Friedman's test does not show that the methods differ at all ({p_said(p)})."] if p is not None and p > ALPHA else []
+    return [recommendation_said(choice, where, _settings(results)), *doubt, *_changes_said(results, scope, choice)]
 
 
 def recommendation_said(choice: Choice, where: str, settings: dict[str, dict[str, object]]) -> str:
@@ -185,9 +182,9 @@ def _changes_said(results: Results, scope: Scope, choice: Choice) -> list[str]:
     found = []
     for place, share in enumerate(SHARES[:-1]):
         if (other := scope.choices[place].leader) != choice.best:
-            budgets = main.comparisons[place].budgets.values()
-            least = budget_said("epochs", min(budgets), _full_epochs(results))
-            found.append(f"a smaller budget ({PARTS[share]} of it, {least}: {other} leads)")
+            epochs = [round(b) for b in main.comparisons[place].budgets.values()]
+            said = plural(min(epochs), "epoch") if len(set(epochs)) == 1 else f"{count(min(epochs))} to {plural(max(epochs), 'epoch')}"
+            found.append(f"a smaller budget ({PARTS[share]} of it, {said}: {other} leads)")
     if len(scope.choices) > len(SHARES) and (other := scope.choices[-1].leader) != choice.best:
         found.append(f"counting seconds, the method's own with them ({other} leads)")
     if choice.if_unknown_were_best != choice.best:
