@@ -52,9 +52,7 @@ def advise(places: Sequence[str], epochs: int) -> Advice:
     if len(common) < 2:
         lacking = "; ".join(f"{m} not on {listed(names)}" for m, names in left_out.items())
         raise StudyError(f"--budget {epochs}: fewer than two methods were given so many epochs everywhere ({lacking}).")
-    fields = [
-        Field(f.dataset, tuple(common), f.regret[:, [f.methods.index(m) for m in common]]) for f in every
-    ]
+    fields = [Field(f.dataset, tuple(common), f.regret[:, [f.methods.index(m) for m in common]]) for f in every]
     random = set().union(*(random_methods(r.study) for r in results))
     return Advice(
         choice=choose(fields),
@@ -81,7 +79,9 @@ def lines(advice: Advice) -> list[str]:
     if len(choice.datasets) == 1:
         said.append("What following this costs on other data is not known: that takes a second data set.")
     said += [_followed_line(f) for f in advice.followed]
-    said += [f"Not considered: {m}, which was not given {advice.epochs} epochs on {listed(d)}." for m, d in advice.left_out.items()]
+    said += [
+        f"Not considered: {m}, which was not given {advice.epochs} epochs on {listed(d)}." for m, d in advice.left_out.items()
+    ]
     return said
 
 

@@ -26,7 +26,12 @@ def beats(losses: Floats, others: Floats) -> Floats:
 
 def superiority(by_dataset: Sequence[Floats]) -> Floats:
     """A of each method (row) over each other (column): over seed pairs, the mean over data sets; arrays (methods, seeds)."""
-    return np.mean([((a := m[:, None, :, None]) < (b := m[None, :, None, :])).mean(axis=(2, 3)) + 0.5 * (a == b).mean(axis=(2, 3)) for m in by_dataset], axis=0)
+    return np.asarray(np.mean([_superiority(losses) for losses in by_dataset], axis=0))
+
+
+def _superiority(losses: Floats) -> Floats:
+    mine, theirs = losses[:, None, :, None], losses[None, :, None, :]
+    return np.asarray((mine < theirs).mean(axis=(2, 3)) + 0.5 * (mine == theirs).mean(axis=(2, 3)))
 
 
 def interval(a: Floats, seeds: int, datasets: int = 1) -> tuple[Floats, Floats]:

@@ -298,7 +298,9 @@ def _band(axes: Axes, found: Band, per: float, unit: float, reach: tuple[float, 
 
 def _unfinished(axes: Axes, search: Progress, axis: Axis, per: float, unit: float, index: int) -> None:
     at, known = search.spent(axis) / per, np.isfinite(search.best)
-    (line,) = axes.step(at[known], unit * search.best[known], where="post", color=colour_of(index), linestyle=DOTTED, linewidth=1.4)
+    (line,) = axes.step(
+        at[known], unit * search.best[known], where="post", color=colour_of(index), linestyle=DOTTED, linewidth=1.4
+    )
     line.set_zorder(3)
     mark(line, f"m{index}", f"{search.method}, seed {search.seed}, not ended")
 

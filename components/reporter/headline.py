@@ -58,8 +58,8 @@ def separation(results: Results, answer: Answer) -> str:
     else:
         lead = f"{by}{leader.method} leads {runner_up.method} by {points(answer.lead or 0.0, metric)}{_compared(answer, metric)}."
     few = f" {plural(seeds, 'seed').capitalize()} {'is' if seeds == 1 else 'are'} too few to separate the methods."
-    caution = few if seeds < ENOUGH_SEEDS else " Whether it is more than chance stands under Statistics." if answer.verdict.startswith("beyond") else ""
-    return lead + caution + _unfinished(results, answer)
+    beyond = " Whether that is more than chance stands under Statistics." if answer.verdict == "beyond the spread" else ""
+    return lead + (few if seeds < ENOUGH_SEEDS else beyond) + _unfinished(results, answer)
 
 
 def _compared(answer: Answer, metric: str) -> str:

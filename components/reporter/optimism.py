@@ -75,7 +75,8 @@ def noise(rows: Sequence[TrialRow], scores: Sequence[CellScore], metric: str) ->
     freedom = sum(len(g) - 1 for g in repeated)
     squares = sum(float(np.var(g)) * len(g) for g in repeated)
     if freedom >= FEWEST_REPEATS and squares > 0:
-        return Noise(sd=math.sqrt(squares / freedom), source=f"{len(repeated)} configurations trained more than once", freedom=freedom)
+        source = f"{len(repeated)} configurations trained more than once"
+        return Noise(sd=math.sqrt(squares / freedom), source=source, freedom=freedom)
     tests = [s.test.accuracy for s in scores if s.test and s.test.accuracy.sd is not None and not s.own_models]
     if metric == "val_accuracy" and (degrees := sum(t.n - 1 for t in tests)):
         pooled = sum((t.sd or 0.0) ** 2 * (t.n - 1) for t in tests) / degrees
@@ -146,9 +147,7 @@ def _corrected(share: float, losses: Sequence[Floats], goal: Goal, sd: float | N
         return Corrected(share=share, seen=None, corrected=None)
     seen = float(np.mean([x.min() for x in losses]))
     too_small = None if sd is None else float(np.mean([optimism(x, sd) for x in losses]))
-    return Corrected(
-        share=share, seen=goal.sign * seen, corrected=None if too_small is None else goal.sign * (seen + too_small)
-    )
+    return Corrected(share=share, seen=goal.sign * seen, corrected=None if too_small is None else goal.sign * (seen + too_small))
 
 
 def _ranks(values: Sequence[float | None], sign: int) -> list[float | None]:

@@ -190,7 +190,8 @@ def _reached(computed: Computed, scope: Scope, colours: Mapping[str, int], name:
     found = []
     for place, goal in enumerate(t for t in alone.targets if t.clock == "epochs"):
         title = f"Seeds that reached {wording.score(goal.value, metric)}, {goal.name}"
-        found.append(Drawing(title, Markup(svg(figure_reached(course, sign * goal.value, colours), f"{name}-reached-{place}", title))))
+        figure = figure_reached(course, sign * goal.value, colours)
+        found.append(Drawing(title, Markup(svg(figure, f"{name}-reached-{place}", title))))
     return found
 
 

@@ -15,6 +15,8 @@ import numpy as np
 from .curves import Floats
 
 DRAWS = 2000
+CURVE_DRAWS = 1000
+"""Of curves, which have an interval at each of many budgets."""
 LEVEL = 0.95
 
 
@@ -32,9 +34,9 @@ def means(values: Floats, seeds: Sequence[int]) -> Floats:
     return np.tensordot(even, values, axes=1)
 
 
-def interval(values: Floats, seeds: Sequence[int]) -> tuple[Floats, Floats]:
+def interval(values: Floats, seeds: Sequence[int], draws: int = DRAWS) -> tuple[Floats, Floats]:
     """The 95 % interval of the mean over blocks of values of shape (blocks, columns)."""
-    drawn = weights(tuple(seeds)) @ values
+    drawn = weights(tuple(seeds), draws) @ values
     low, high = np.quantile(drawn, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=0)
     return np.asarray(low), np.asarray(high)
 

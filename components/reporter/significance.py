@@ -117,7 +117,7 @@ def holm(p: Floats) -> Floats:
 
 
 def fewest_blocks(tests: int) -> int:
-    """With fewer blocks than this no pair can be significant, whatever the numbers: all differences alike give p = 2 / 2^blocks."""
+    """With fewer blocks no pair can be significant, whatever the numbers: at best p is 2 / 2^blocks, which Holm multiplies."""
     return math.ceil(math.log2(2 * max(tests, 1) / ALPHA))
 
 

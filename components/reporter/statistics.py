@@ -150,10 +150,8 @@ def statistics(
         scopes=[_scope(name, together) for name, together in scopes.items()],
         datasets=[_dataset(study, name, found, rows, scores, curves) for name in dict.fromkeys(c.dataset for c in found)],
     )
-    drawn = [
-        anytime(name, mine) for name, together in scopes.items() for clock in AXES if (mine := [c for c in together if c.clock == clock])
-    ]
-    return made, Figures(tuple(drawn), tuple(found))
+    clocks = [(name, [c for c in together if c.clock == axis]) for name, together in scopes.items() for axis in AXES]
+    return made, Figures(tuple(anytime(name, mine) for name, mine in clocks if mine), tuple(found))
 
 
 def _refusal(reason: str) -> tuple[Statistics, Figures]:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -24,8 +25,6 @@ from .wording import count, shortened
 Measure = Literal["regret", "rank"]
 LEAST_REGRET = 1e-3
 """Regrets below this are drawn here: the axis is logarithmic, and the best known has none."""
-MOST_BANDS = 10
-"""With more methods than this, only the best so many have their band drawn."""
 _ROW = 19
 """CSS pixels between the labels of two methods."""
 _LABEL = 24
@@ -40,9 +39,8 @@ def figure_anytime(numbers: Anytime, measure: Measure, colours: Mapping[str, int
     end = numbers.full[0] if alone else 100.0
     per, label = axis_unit(numbers.clock, end) if alone else (1.0, f"{_clock_said(numbers.clock)}, % of the common budget")
     traces = numbers.regret if measure == "regret" else numbers.rank
-    banded = {t.method for t in sorted(traces, key=lambda t: _last(t.mean))[:MOST_BANDS]}
     for trace in traces:
-        _trace(axes, trace, numbers.shares * end / per, measure, colours[trace.method], trace.method in banded)
+        _trace(axes, trace, numbers.shares * end / per, measure, colours[trace.method])
     axes.set(xlim=(0, end / per), xlabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND))
     if numbers.clock != "seconds":
@@ -91,7 +89,9 @@ def figure_critical_difference(standings: Sequence[Standing], difference: float,
         row = top + _ROW * (place if on_left else methods - 1 - place)
         edge, words = (left - 22, "right") if on_left else (right + 22, "left")
         index = colours[standing.method]
-        (line,) = axes.plot([at(standing.rank)] * 2 + [edge], [0, row, row], color=colour_of(index), linewidth=1.4, linestyle=dashes_of(index))
+        (line,) = axes.plot(
+            [at(standing.rank)] * 2 + [edge], [0, row, row], color=colour_of(index), linewidth=1.4, linestyle=dashes_of(index)
+        )
         mark(line, f"m{index}", f"{standing.method}, mean rank {standing.rank:.2f}")
         said = (shortened(standing.method, _LABEL), f"{standing.rank:.2f}")
         text = axes.text(edge + (-5 if on_left else 5), row, "  ".join(said if on_left else said[::-1]), ha=words, va="center")
@@ -108,7 +108,9 @@ def figure_reached(course: Course, loss: float, colours: Mapping[str, int]) -> F
     for method, shares in zip(course.methods, reached(course, loss), strict=True):
         index, keep = colours[method], _changed(shares)
         at, height = np.append(course.budgets[keep], course.full), np.append(shares[keep], shares[-1])
-        (line,) = axes.step(at / per, 100 * height, where="post", color=colour_of(index), linestyle=dashes_of(index), linewidth=1.8)
+        (line,) = axes.step(
+            at / per, 100 * height, where="post", color=colour_of(index), linestyle=dashes_of(index), linewidth=1.8
+        )
         mark(line, f"m{index}", method)
     axes.set(xlim=(0, course.full / per), ylim=(-3, 103), xlabel=label, ylabel="seeds that reached it, %")
     if course.clock != "seconds":
@@ -154,14 +156,14 @@ def _break_even(axes: Axes, row: int, found: BreakEven, per: float, index: int) 
         mark(artist, f"m{index}", f"{found.method}, from {at:.3g} on")
 
 
-def _trace(axes: Axes, trace: Trace, at: Floats, measure: Measure, index: int, banded: bool) -> None:
+def _trace(axes: Axes, trace: Trace, at: Floats, measure: Measure, index: int) -> None:
     least = LEAST_REGRET if measure == "regret" else 0.0
     known = np.isfinite(trace.mean)
     if not known.any():
         return
-    mean, low, high = (np.maximum(v[known], least) for v in (trace.mean, trace.low, trace.high))
-    x = at[known]
-    if banded:
+    mean, x = np.maximum(trace.mean[known], least), at[known]
+    if trace.low is not None and trace.high is not None:
+        low, high = (np.maximum(v[known], least) for v in (trace.low, trace.high))
         keep = _changed(low, high)
         area = axes.fill_between(x[keep], low[keep], high[keep], step="post", color=colour_of(index), alpha=0.14, linewidth=0)
         mark(area, f"m{index}", f"{trace.method}, 95 % interval of the mean")
@@ -171,16 +173,12 @@ def _trace(axes: Axes, trace: Trace, at: Floats, measure: Measure, index: int, b
     mark(line, f"m{index}", f"{trace.method}, mean")
 
 
-def _changed(*values: Floats) -> Floats:
+def _changed(*values: Floats) -> npt.NDArray[np.intp]:
     """Which steps are new, the first and the last among them."""
     stacked = np.stack(values)
     new = np.concatenate([[True], (stacked[:, 1:] != stacked[:, :-1]).any(axis=0)])
     new[-1] = True
     return np.flatnonzero(new)
-
-
-def _last(mean: Floats) -> float:
-    return float(mean[-1]) if np.isfinite(mean[-1]) else np.inf
 
 
 def _rank_ticks(methods: int) -> list[int]:

@@ -10,7 +10,7 @@ from .results import Results
 from .significance import ALPHA, POWER, fewest_blocks
 from .statistics import ALL, SHARES, ClockStatistics, Comparison, Pair, Scope
 from .tables import ENOUGH_SEEDS
-from .wording import count, duration, listed, percent, plural
+from .wording import count, listed, percent, plural
 
 CLOCKS: dict[Axis, str] = {
     "trials": "by configurations",
@@ -43,9 +43,10 @@ def scope_sentences(results: Results, scope: Scope) -> list[str]:
         return ["No common budget of epochs was reached, so the methods are not compared."]
     last = main.comparisons[-1]
     leader = last.standings[0]
+    budget = epochs_said(list(last.budgets.values()), _full_epochs(results))
     found = [
-        f"At {epochs_said(list(last.budgets.values()), _full_epochs(results))}, the most that every method could spend, {leader.method} has the best mean rank:"
-        f" {leader.rank:.2f} of {len(last.standings)}, over {_blocks_said(scope)}."
+        f"At {budget}, the most that every method could spend, {leader.method} has the best mean rank: {leader.rank:.2f} of"
+        f" {len(last.standings)}, over {_blocks_said(scope)}."
     ]
     found += _friedman_said(last)
     found += _pairs_said(scope, main, leader.method)
@@ -63,17 +64,20 @@ def recommendation_sentences(results: Results, scope: Scope) -> list[str]:
     where = f"a budget of {budget} on data like {listed(scope.datasets)}"
     if choice.best is None:
         return [refusal_said(choice, where)]
+    said = [recommendation_said(choice, where, _settings(results))]
     p = main.comparisons[-1].friedman
-    doubt = [f"Friedman's test does not show that the methods differ at all ({p_said(p)})."] if p is not None and p > ALPHA else []
-    return [recommendation_said(choice, where, _settings(results)), *doubt, *_changes_said(results, scope, choice)]
+    if p is not None and p > ALPHA:
+        said.append(f"Friedman's test does not show that the methods differ at all ({p_said(p)}).")
+    return said + _changes_said(results, scope, choice)
 
 
 def recommendation_said(choice: Choice, where: str, settings: dict[str, dict[str, object]]) -> str:
     """The recommendation itself."""
     first = choice.standings[0]
     said = (
-        f"For {where}, use {first.method} with {settings_said(settings[first.method])}: it has the best mean rank, {first.mean_rank:.2f}"
-        f" of {len(choice.standings)}, and is the best in {percent(first.probability)} of the bootstrap draws over seeds."
+        f"For {where}, use {first.method} with {settings_said(settings[first.method])}: it has the best mean rank,"
+        f" {first.mean_rank:.2f} of {len(choice.standings)}, and is the best in {percent(first.probability)} of the bootstrap"
+        " draws over seeds."
     )
     return said + (f" As good: {_named(choice.as_good)}." if choice.as_good else " No other method is as good.")
 
@@ -141,8 +145,9 @@ def _pairs_said(scope: Scope, main: ClockStatistics, leader: str) -> list[str]:
 def _more_said(pair: Pair, scope: Scope) -> str:
     if pair.more_seeds is None:
         return f"{pair.first} and {pair.second} ({p_said(pair.p)}) are too alike to be told apart by any number of seeds."
-    others = len(scope.datasets) > 1 and pair.more_datasets is not None
-    more = plural(pair.more_seeds, "more seed") + (f" on each data set, or {plural(pair.more_datasets or 0, 'more data set')}," if others else "")
+    more = plural(pair.more_seeds, "more seed")
+    if len(scope.datasets) > 1 and pair.more_datasets is not None:
+        more += f" on each data set, or {plural(pair.more_datasets, 'more data set')},"
     return (
         f"If {pair.first} and {pair.second} ({p_said(pair.p)}) differ as much as it looks, about {more} would show it with"
         f" power {POWER:g}."
@@ -156,14 +161,17 @@ def _unknown_said(main: ClockStatistics, last: Comparison) -> list[str]:
     named = listed([f"{s.method} ({s.unknown})" for s in open_][:MOST_NAMED])
     leader = last.standings[0].method
     otherwise = min(last.standings, key=lambda s: s.rank_best_case).method
-    flipped = [p for p in main.pairs if leader in (p.first, p.second) and (p.p <= ALPHA) != (p.p_best_case <= ALPHA)]
+    mine = [p for p in main.pairs if leader in (p.first, p.second)]
+    flipped = [p for p in mine if (p.p <= ALPHA) != (p.p_best_case <= ALPHA)]
     head = f"Failed, missing or unfinished searches, which count as the worst of their block: {named}."
     if otherwise == leader and not flipped:
         return [f"{head} If they counted as the best, {leader} would still lead, and the same differences would be significant."]
     if otherwise != leader:
         return [f"{head} If they counted as the best, {otherwise} would lead: the conclusion depends on them."]
-    others = [p.second if p.first == leader else p.first for p in flipped]
-    return [f"{head} If they counted as the best, {leader} would still lead, but not alike against {_named(others)}: there the conclusion depends on them."]
+    others = _named([p.second if p.first == leader else p.first for p in flipped])
+    return [
+        f"{head} If they counted as the best, {leader} would still lead, but whether it differs from {others} depends on them."
+    ]
 
 
 def _clocks_said(scope: Scope, leader: str) -> list[str]:
@@ -183,7 +191,11 @@ def _changes_said(results: Results, scope: Scope, choice: Choice) -> list[str]:
     for place, share in enumerate(SHARES[:-1]):
         if (other := scope.choices[place].leader) != choice.best:
             epochs = [round(b) for b in main.comparisons[place].budgets.values()]
-            said = plural(min(epochs), "epoch") if len(set(epochs)) == 1 else f"{count(min(epochs))} to {plural(max(epochs), 'epoch')}"
+            said = (
+                plural(max(epochs), "epoch")
+                if len(set(epochs)) == 1
+                else f"{count(min(epochs))} to {plural(max(epochs), 'epoch')}"
+            )
             found.append(f"a smaller budget ({PARTS[share]} of it, {said}: {other} leads)")
     if len(scope.choices) > len(SHARES) and (other := scope.choices[-1].leader) != choice.best:
         found.append(f"counting seconds, the method's own with them ({other} leads)")
@@ -195,7 +207,7 @@ def _changes_said(results: Results, scope: Scope, choice: Choice) -> list[str]:
     if choice.as_good:
         found.append(f"more seeds (they may part {choice.best} from {_named(choice.as_good)})")
     if not found:
-        return ["Nothing that was measured would change this: it leads at a quarter, at half and at all of the budget, and by seconds."]
+        return ["Nothing that was measured would change this: it leads at every budget, by epochs and by seconds."]
     return [f"What would change this: {'; '.join(found)}."]
 
 

@@ -45,7 +45,9 @@ def test_a_search_that_ended_by_itself_limits_nobody_and_keeps_its_value():
 
 
 def test_losses_step_at_each_whole_budget():
-    course = by_trials(study("random", "bayes"), *[search(made(0.5), made(0.4), made(0.7), method=m) for m in ("random", "bayes")])
+    course = by_trials(
+        study("random", "bayes"), *[search(made(0.5), made(0.4), made(0.7), method=m) for m in ("random", "bayes")]
+    )
     assert course.budgets.tolist() == [1, 2, 3]
     assert course.losses[0, 0].tolist() == [-0.5, -0.5, -0.7]
 
@@ -69,13 +71,17 @@ def test_a_missing_search_is_not_known_at_any_budget():
 
 
 def test_regret_is_0_at_the_best_of_all_and_1_at_the_median_trial_of_random_search():
-    course = by_trials(study("random", "bayes"), search(made(0.5), made(0.6), made(0.7)), search(*[made(0.8)] * 3, method="bayes"))
+    course = by_trials(
+        study("random", "bayes"), search(made(0.5), made(0.6), made(0.7)), search(*[made(0.8)] * 3, method="bayes")
+    )
     assert course.regret[0, 0] == pytest.approx([1.5, 1.0, 0.5])
     assert course.regret[1, 0] == pytest.approx([0, 0, 0])
 
 
 def test_without_random_search_regret_1_is_the_median_first_trial():
-    course = by_trials(study("grid", "bayes"), search(made(0.5), made(0.9), method="grid"), search(made(0.7), made(0.8), method="bayes"))
+    course = by_trials(
+        study("grid", "bayes"), search(made(0.5), made(0.9), method="grid"), search(made(0.7), made(0.8), method="bayes")
+    )
     assert course.best == -0.9
     assert course.scale == pytest.approx(0.3)  # from 0.9 to the median of 0.5 and 0.7
 

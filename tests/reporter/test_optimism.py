@@ -16,7 +16,15 @@ from tuneoff.components.reporter.tables import CellScore, Evaluated, Usage
 
 GOAL = Goal()
 USAGE = Usage(
-    searches=1, configurations=1, trials=1, epochs=1, training_seconds=1, method_seconds=0, method_share=0, statuses={}, attempts=1
+    searches=1,
+    configurations=1,
+    trials=1,
+    epochs=1,
+    training_seconds=1,
+    method_seconds=0,
+    method_share=0,
+    statuses={},
+    attempts=1,
 )
 
 
@@ -27,13 +35,10 @@ def rows(*searches):
 def score(method="random", tests=None):
     test = None
     if tests:
-        test = Evaluated(
-            seed=0, trial=0, epochs=1, config={}, validation={"val_accuracy": 0.9}, accuracy=spread(tests), loss=spread([1.0]), gap=0,
-            stale=False,
-        )  # fmt: skip
-    return CellScore(
-        dataset="mnist", method=method, name=method, settings={}, incumbents=spread([0.9]), by_seed={}, best=None, test=test, usage=USAGE
-    )  # fmt: skip
+        of = {"seed": 0, "trial": 0, "epochs": 1, "config": {}, "validation": {"val_accuracy": 0.9}, "gap": 0, "stale": False}
+        test = Evaluated(**of, accuracy=spread(tests), loss=spread([1.0]))
+    of = {"dataset": "mnist", "method": method, "name": method, "settings": {}, "by_seed": {}, "best": None}
+    return CellScore(**of, incumbents=spread([0.9]), test=test, usage=USAGE)
 
 
 def test_noise_is_the_spread_within_configurations_that_several_searches_trained():
@@ -75,9 +80,7 @@ def test_one_trial_or_no_noise_is_no_choice():
 def test_the_corrected_score_is_worse_than_it_looks(metric, sign):
     goal = Goal(metric=metric)
     random = np.random.default_rng(0)
-    searches = [
-        search(*[made(0.5 + random.normal(0, 0.02), config={"x": c}) for c in range(30)], seed=s) for s in range(3)
-    ]
+    searches = [search(*[made(0.5 + random.normal(0, 0.02), config={"x": c}) for c in range(30)], seed=s) for s in range(3)]
     table = [trial_row(s, t, goal) for s in searches for t in s.trials]
     (row,) = winners_curse(table, [score()], [progress(s, goal) for s in searches], {0.5: 15.0, 1.0: 30.0}, goal).rows
     assert [x.share for x in row.by_budget] == [0.5, 1.0]

@@ -99,7 +99,11 @@ def _print_trials(result: StudyResult, rows: list[TrialRow], form: str) -> None:
 @click.command()
 @place_argument
 @click.option("--to", "kind", type=click.Choice(["optuna", "deepcave", "csv", "figures"]), required=True, help="As what.")
-@click.option("--out", type=click.Path(path_type=Path), help="What to write; by default NAME-optuna.db, NAME-deepcave, NAME-csv, NAME-figures.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="What to write; by default NAME-optuna.db, NAME-deepcave, NAME-csv, NAME-figures.",
+)
 @click.option("--format", "form", type=click.Choice(["pdf", "png", "svg"]), help="Of the figures.  [default: pdf]")
 def export(place: str, kind: str, out: Path | None, form: str | None) -> None:
     """Write the record of DIR (an output folder or s3:// URI) as another program reads it, and print where.
