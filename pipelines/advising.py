@@ -49,6 +49,8 @@ def advise(places: Sequence[str], epochs: int) -> Advice:
         raise StudyError(f"{listed(places)}: no search has a score yet, so there is nothing to advise from.")
     common = [m for m in methods if all(m in field.methods for field in every)]
     left_out = {m: [f.dataset for f in every if m not in f.methods] for m in methods if m not in common}
+    if len(methods) < 2:
+        raise StudyError(f"{listed(places)}: there is one method only, so there is nothing to advise.")
     if len(common) < 2:
         lacking = "; ".join(f"{m} not on {listed(names)}" for m, names in left_out.items())
         raise StudyError(f"--budget {epochs}: fewer than two methods were given so many epochs everywhere ({lacking}).")

@@ -35,12 +35,13 @@ def break_even(course: Course, random: set[str]) -> list[BreakEven]:
     places = [i for i, m in enumerate(course.methods) if m in random]
     if not places:
         return []
-    lots = np.nan_to_num(course.losses[places], nan=-np.inf, posinf=np.inf, neginf=-np.inf).reshape(-1, len(course.budgets))
+    unknown = np.isnan(course.losses)
+    lots = np.where(unknown, -np.inf, course.losses)[places].reshape(-1, len(course.budgets))
+    mine = np.where(unknown, np.inf, course.losses)
+    sure = np.stack([beats(mine[:, :, g], lots[:, g]) for g in range(len(course.budgets))], axis=1)  # (methods, budgets)
     found = []
     for i, method in enumerate(course.methods):
-        mine = np.where(np.isnan(course.losses[i]), np.inf, course.losses[i])
-        sure = beats(mine, lots)
-        short = np.flatnonzero(sure < SURE)
+        short = np.flatnonzero(sure[i] < SURE - 1e-9)
         first = int(short[-1]) + 1 if len(short) else 0
         reached = method not in random and first < len(course.budgets)
         found.append(
@@ -51,7 +52,7 @@ def break_even(course: Course, random: set[str]) -> list[BreakEven]:
                 budget=float(course.budgets[first]) if reached else None,
                 share=float(course.budgets[first] / course.full) if reached else None,
                 full=course.full,
-                at_full=float(sure[-1]),
+                at_full=float(sure[i, -1]),
                 is_random=method in random,
             )
         )
