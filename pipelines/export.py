@@ -1,4 +1,4 @@
-"""A study's record handed to other programs: an Optuna storage, runs for DeepCAVE, or CSV; only read, never changed."""
+"""A study's record handed to others: an Optuna storage, runs for DeepCAVE, CSV, or figures for a paper; never changed."""
 
 from __future__ import annotations
 
@@ -6,12 +6,14 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from ..components.core.errors import StudyError
 from ..components.core.extras import missing
 from ..components.core.stored import StudyResult
 from ..components.reporter.export import csv, epochs_frame, trials_frame
+from ..components.reporter.export_figures import FORMS, write_figures
 from ..components.reporter.numbers import trial_rows
 from .export_deepcave import write_runs
 
@@ -34,9 +36,9 @@ def _write_storage(result: StudyResult, file: Path) -> None:
     write_storage(result, file)
 
 
-WRITERS: Mapping[str, Writer] = {"optuna": _write_storage, "deepcave": write_runs, "csv": write_csv}
+WRITERS: Mapping[str, Writer] = {"optuna": _write_storage, "deepcave": write_runs, "csv": write_csv, "figures": write_figures}
 """What a study can be exported to."""
-_ENDINGS = {"optuna": "-optuna.db", "deepcave": "-deepcave", "csv": "-csv"}
+_ENDINGS = {"optuna": "-optuna.db", "deepcave": "-deepcave", "csv": "-csv", "figures": "-figures"}
 
 
 def default_target(result: StudyResult, kind: str) -> Path:
@@ -44,14 +46,20 @@ def default_target(result: StudyResult, kind: str) -> Path:
     return Path(result.study.name + _ENDINGS[kind])
 
 
-def export(result: StudyResult, kind: str, target: Path) -> None:
-    """Write the study to `target`, whole or not at all; StudyError where there is something already."""
+def export(result: StudyResult, kind: str, target: Path, form: str | None = None) -> None:
+    """Write the study to `target`, whole or not at all; StudyError where there is something already.
+
+    `form` is the format of the figures, pdf by default; nothing else has one.
+    """
+    if form is not None and kind != "figures":
+        raise StudyError(f"--format {form} is for --to figures: leave it out with --to {kind}.")
+    write = partial(write_figures, form=form) if form in FORMS else WRITERS[kind]
     if target.exists() or target.is_symlink():
         raise StudyError(f"{target} exists already: give another --out, or remove it first.")
     target.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix=".tuneoff-", dir=target.parent))
     try:
-        WRITERS[kind](result, workplace / "export")
+        write(result, workplace / "export")
         os.rename(workplace / "export", target)
     finally:
         shutil.rmtree(workplace)

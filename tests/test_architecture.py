@@ -177,7 +177,7 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
         "components/data_prep/splits.py",
         "components/reporter/*",
     ),
-    "scipy": ("components/tuner/methods/*.py",),
+    "scipy": ("components/tuner/methods/*.py", "components/reporter/significance.py"),
     "ConfigSpace": ("components/tuner/methods/configspace.py",),
     "smac": ("components/tuner/methods/smac.py",),
     "syne_tune": ("components/tuner/methods/syne_tune.py",),

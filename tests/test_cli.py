@@ -115,7 +115,7 @@ def test_help_and_version(tuneoff: Tuneoff) -> None:
         ("step prepare small.yaml", "'prepare' is not one of 'data_prep', 'tuner', 'evaluator', 'reporter'."),
         ("ui none", "Directory 'none' does not exist."),
         ("export out", "Missing option '--to'. Choose from:"),
-        ("export out --to excel", "'excel' is not one of 'optuna', 'deepcave', 'csv'."),
+        ("export out --to excel", "'excel' is not one of 'optuna', 'deepcave', 'csv', 'figures'."),
     ],
 )
 def test_wrong_usage_is_exit_code_2(tuneoff: Tuneoff, arguments: str, sentence: str) -> None:

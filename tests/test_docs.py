@@ -38,6 +38,7 @@ NOT_RUN = {
     "tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/pipelines/test_ui.py",
     "tuneoff plan studies/quickstart.yaml": "trains for a minute: tests/pipelines/test_plan.py",
     "tuneoff run studies/own-model.yaml": "takes minutes; the shared run trains its model in its space",
+    "tuneoff advise --budget 60 --dir runs/quickstart": "the shared run has one method: tests/pipelines/test_advising.py",
     "optuna-dashboard sqlite:///quickstart-optuna.db": "serves until Ctrl-C: tests/pipelines/test_exporting.py",
     "tuneoff run studies/own-method.yaml": "takes minutes; tests/tuner/test_own.py trains its method",
     "tuneoff table build studies/tables/fashion-mnist-14.yaml": "takes hours: tests/pipelines/test_tablebuild.py",

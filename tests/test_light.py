@@ -50,6 +50,7 @@ WORKING = (
     "report out",
     "export out --to csv",
     "export out --to deepcave",
+    "export out --to figures --format svg",
     "methods",
     "datasets",
     "schema",
@@ -91,7 +92,8 @@ def test_the_report_says_what_it_leaves_out(answers: dict[str, tuple[int, str, s
     _, _, err = answers["report out"]
     assert "Parquet" in err
     assert "importance" in err
-    assert err.count("pip install 'tuneoff[report]'") == 2
+    assert "statistics" in err
+    assert err.count("pip install 'tuneoff[report]'") == 3
 
 
 @pytest.mark.parametrize("command", REFUSED)

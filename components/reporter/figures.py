@@ -88,8 +88,8 @@ STYLE: list[Any] = ["default", _SETTINGS]
 @style.context(STYLE)
 def figure_curves(numbers: CurveSet, axis: Axis, colours: Mapping[str, int]) -> Figure:
     """Best-so-far against one axis: medians with quartile bands, and searches that have not ended as dotted lines."""
-    figure, axes = _axes(380, 260)
-    per, label = _axis_unit(axis, numbers.ends[axis])
+    figure, axes = empty_axes(380, 260)
+    per, label = axis_unit(axis, numbers.ends[axis])
     unit = _unit(numbers.metric)
     for found in (b for b in numbers.bands if b.axis == axis):
         _band(axes, found, per, unit, numbers.reach, colours[found.method])
@@ -111,7 +111,7 @@ def draw_curves(numbers: CurveSet, axis: Axis, colours: Mapping[str, int], name:
 @style.context(STYLE)
 def figure_learning(curves: Sequence[Learning], metric: str, part: Part, colours: Mapping[str, int]) -> Figure | None:
     """The winners' learning curves in the search or in the retrainings; None where they have no values."""
-    figure, axes = _axes(430, 260)
+    figure, axes = empty_axes(430, 260)
     for curve in curves:
         if part == "search":
             _epochs(axes, curve, "training", metric, colours, curve.epochs, curve.metrics[metric])
@@ -138,7 +138,7 @@ def draw_learning(
 @style.context(STYLE)
 def figure_family(numbers: Family, colours: Mapping[str, int]) -> Figure:
     """Each trial as a line from its parent's objective to its own: the winner's line strong, changed configurations dashed."""
-    figure, axes = _axes(700, 300)
+    figure, axes = empty_axes(700, 300)
     unit, index = _unit(numbers.metric), colours[numbers.method]
     for strand in (s for s in numbers.strands if s.objective is not None):
         ends = [(strand.first_epoch, strand.start)] if strand.start is not None else []
@@ -146,7 +146,7 @@ def figure_family(numbers: Family, colours: Mapping[str, int]) -> Figure:
         (line,) = axes.plot(
             at,
             [unit * v for v in values],
-            color=_colour(index) if strand.of_winner else SOFT,
+            color=colour_of(index) if strand.of_winner else SOFT,
             linestyle=DASHED if strand.changed else "-",
             linewidth=2 if strand.of_winner else 0.8,
             marker="o",
@@ -154,7 +154,7 @@ def figure_family(numbers: Family, colours: Mapping[str, int]) -> Figure:
             markersize=4 if strand.of_winner else 2.5,
             zorder=4 if strand.of_winner else 3,
         )
-        _mark(line, f"strand m{index}", _strand_title(strand))
+        mark(line, f"strand m{index}", _strand_title(strand))
     axes.set(xlabel="epoch", ylabel=_score_label(numbers.metric))
     axes.margins(x=0.03, y=0.06)
     axes.xaxis.set_major_locator(MaxNLocator(10, steps=ROUND, integer=True, min_n_ticks=1))
@@ -175,7 +175,7 @@ def _strand_title(strand: Strand) -> str:
 def figure_parallel(numbers: Parallel, colours: Mapping[str, int]) -> Figure:
     """The trials as lines over one axis a hyperparameter and, last, one for the objective; the worst are drawn first."""
     scales = (*numbers.axes, numbers.objective)
-    figure, axes = _axes(parallel_width(numbers), 380)
+    figure, axes = empty_axes(parallel_width(numbers), 380)
     places = np.arange(len(scales))
     heights = np.array([[_apart(p, i, a.categorical) for i, p in enumerate(a.positions)] for a in scales])
     for i, (row, fifth) in enumerate(zip(numbers.rows, numbers.fifths, strict=True)):
@@ -187,7 +187,7 @@ def figure_parallel(numbers: Parallel, colours: Mapping[str, int]) -> Figure:
             linewidth=1 if fifth else 1.2,
             in_layout=False,
         )
-        _mark(line, f"trial m{colours[row.method]}", _trial_title(row, numbers.metric))
+        mark(line, f"trial m{colours[row.method]}", _trial_title(row, numbers.metric))
     floor = min(0.0, *(p for a in scales for p in a.positions))
     axes.vlines(places, floor, 1, color=SOFT, linewidth=1, zorder=3)
     for place, scale in zip(places, scales, strict=True):
@@ -229,6 +229,9 @@ def svg(figure: Figure, name: str, label: str) -> str:
     return ElementTree.tostring(root, encoding="unicode")
 
 
+_LONG = re.compile(r"-?\d+\.\d{3,}")
+
+
 def _in_page(element: ElementTree.Element) -> None:
     """Make one element part of a page: its marks, the page's colours, and no identifiers but those that are referred to."""
     element.tag = _local(element.tag)
@@ -236,11 +239,13 @@ def _in_page(element: ElementTree.Element) -> None:
     element.attrib = {_local(key): value for key, value in element.attrib.items()}
     if element.tag == "g" and "id" in element.attrib:
         _unmark(element, element.attrib.pop("id"))
+    if path := element.get("d"):
+        element.set("d", _LONG.sub(lambda found: f"{float(found[0]):.2f}", path))  # a hundredth of a pixel is enough
     if looks := element.get("style"):
         element.set("style", re.sub("#[0-9a-f]{6}", _variable, looks))
 
 
-def _mark(artist: Artist, classes: str, title: str = "") -> None:
+def mark(artist: Artist, classes: str, title: str = "") -> None:
     """Give what is drawn a CSS class and a tooltip, by way of the one text that matplotlib carries into the SVG."""
     artist.set_gid(json.dumps([classes, title]))
 
@@ -265,7 +270,7 @@ def _local(name: str) -> str:
     return name.rpartition("}")[2]
 
 
-def _axes(width: int, height: int) -> tuple[Figure, Axes]:
+def empty_axes(width: int, height: int) -> tuple[Figure, Axes]:
     """An empty figure of so many CSS pixels."""
     figure = Figure(figsize=(width / 72, height / 72), dpi=72, layout="constrained")
     figure.patch.set_visible(False)
@@ -282,20 +287,22 @@ def _band(axes: Axes, found: Band, per: float, unit: float, reach: tuple[float, 
     lower, median, upper = (np.append(v, v[-1]) for v in (found.lower, found.median, found.upper))
     known = np.isfinite(median)
     low, high = (unit * np.clip(v[known], *reach) for v in (lower, upper))
-    area = axes.fill_between(at[known], low, high, step="post", color=_colour(index), alpha=0.14, linewidth=0)
-    _mark(area, f"m{index}", f"{found.method}, quartiles over {found.seeds} seeds")
+    area = axes.fill_between(at[known], low, high, step="post", color=colour_of(index), alpha=0.14, linewidth=0)
+    mark(area, f"m{index}", f"{found.method}, quartiles over {found.seeds} seeds")
     (line,) = axes.step(
-        at[known], unit * median[known], where="post", color=_colour(index), linestyle=_dashes(index), linewidth=2
+        at[known], unit * median[known], where="post", color=colour_of(index), linestyle=dashes_of(index), linewidth=2
     )
     line.set_zorder(4)
-    _mark(line, f"m{index}", f"{found.method}, median")
+    mark(line, f"m{index}", f"{found.method}, median")
 
 
 def _unfinished(axes: Axes, search: Progress, axis: Axis, per: float, unit: float, index: int) -> None:
     at, known = search.spent(axis) / per, np.isfinite(search.best)
-    (line,) = axes.step(at[known], unit * search.best[known], where="post", color=_colour(index), linestyle=DOTTED, linewidth=1.4)
+    (line,) = axes.step(
+        at[known], unit * search.best[known], where="post", color=colour_of(index), linestyle=DOTTED, linewidth=1.4
+    )
     line.set_zorder(3)
-    _mark(line, f"m{index}", f"{search.method}, seed {search.seed}, not ended")
+    mark(line, f"m{index}", f"{search.method}, seed {search.seed}, not ended")
 
 
 def _epochs(
@@ -312,20 +319,20 @@ def _epochs(
     if not np.isfinite(values).any():
         return
     index = colours[curve.method]
-    looks = {"training": (DASHED, 1.4, 1.0), "validation": (_dashes(index), 2, 1.0)}
+    looks = {"training": (DASHED, 1.4, 1.0), "validation": (dashes_of(index), 2, 1.0)}
     dashes, width, opacity = looks.get(which, ("-", 1.3, 0.75))
     marker = "o" if len(epochs) <= MOST_MARKED_EPOCHS else ""
     (line,) = axes.plot(
         epochs,
         values,
-        color=_colour(index),
+        color=colour_of(index),
         linestyle=dashes,
         linewidth=width,
         alpha=opacity,
         marker=marker,
         markersize=1.6 * width,
     )
-    _mark(line, f"m{index}", f"{curve.method}, {which}")
+    mark(line, f"m{index}", f"{curve.method}, {which}")
 
 
 def _scale(axes: Axes, place: float, scale: ParallelAxis) -> None:
@@ -333,18 +340,20 @@ def _scale(axes: Axes, place: float, scale: ParallelAxis) -> None:
     for height, label in scale.ticks:
         text = axes.annotate(_safe(shortened(label, 11)), (place, height), (5, 0), textcoords="offset points", va="center")
         text.set(color=INK, parse_math=False, in_layout=False, zorder=5)
-        _mark(text, "tick")
+        mark(text, "tick")
 
 
-def _colour(index: int) -> str:
+def colour_of(index: int) -> str:
+    """The colour of the method at this place in the study: eight, which then come again."""
     return METHODS[index % len(METHODS)]
 
 
-def _dashes(index: int) -> Any:
+def dashes_of(index: int) -> Any:
+    """The line style of the method at this place: solid for the first eight, then dashed ones."""
     return "-" if index < len(METHODS) else DASHES[index // len(METHODS) % len(DASHES)]
 
 
-def _axis_unit(axis: Axis, end: float) -> tuple[float, str]:
+def axis_unit(axis: Axis, end: float) -> tuple[float, str]:
     """How many of the axis's own units make one of the shown, and the label."""
     if axis == "trials":
         return 1.0, "configurations"

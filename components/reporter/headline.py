@@ -41,7 +41,7 @@ def system_sentences(results: Results, dataset: str) -> list[str]:
 
 
 def separation(results: Results, answer: Answer) -> str:
-    """What the difference between the methods is worth. No test is made here, and none is claimed."""
+    """What the difference between the methods is worth at a glance; the tests are those of the statistics."""
     metric = results.study.metric
     if answer.verdict == "nothing":
         if any(s.own_models for s in results.scores if s.dataset == answer.dataset):
@@ -58,8 +58,8 @@ def separation(results: Results, answer: Answer) -> str:
     else:
         lead = f"{by}{leader.method} leads {runner_up.method} by {points(answer.lead or 0.0, metric)}{_compared(answer, metric)}."
     few = f" {plural(seeds, 'seed').capitalize()} {'is' if seeds == 1 else 'are'} too few to separate the methods."
-    caution = few if seeds < ENOUGH_SEEDS else " No test of significance was made." if answer.verdict.startswith("beyond") else ""
-    return lead + caution + _unfinished(results, answer)
+    beyond = " Whether that is more than chance stands under Statistics." if answer.verdict == "beyond the spread" else ""
+    return lead + (few if seeds < ENOUGH_SEEDS else beyond) + _unfinished(results, answer)
 
 
 def _compared(answer: Answer, metric: str) -> str:

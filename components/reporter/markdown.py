@@ -10,6 +10,8 @@ from functools import partial
 from .headline import separation, system_sentences, winner_sentences
 from .paper import METHODS, BestTable
 from .results import Results
+from .statistics import Scope
+from .statistics_words import recommendation_sentences, scope_sentences
 from .tables import CellScore, CellState
 from .wording import NOTHING, OWN_MODELS, bare, count, difference, duration, metric_name, percent, shortened, spread
 
@@ -18,8 +20,9 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 
 
 def short(results: Results) -> str:
-    """The answer to each data set, the table of all cells, and what is missing."""
-    return "\n\n".join([f"# {_safe(results.study.name)}", *_answers(results), _scores(results), *_gaps(results)]) + "\n"
+    """The answer to each data set, the table of all cells, what is missing, and the recommendation."""
+    parts = [f"# {_safe(results.study.name)}", *_answers(results), _scores(results), *_gaps(results), *_recommendation(results)]
+    return "\n\n".join(parts) + "\n"
 
 
 def full(results: Results) -> str:
@@ -35,10 +38,14 @@ def full(results: Results) -> str:
         _scores(results),
         *_gaps(results),
         *_paper(results),
+        "## Statistics",
+        *_statistics(results),
         "## Budget",
         _budget(results),
         "## Failed and diverged trials",
         _reasons(results),
+        "## Recommendation",
+        *_recommendation(results),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -107,6 +114,35 @@ def _paper_table(table: BestTable) -> str:
             cells.append(f"{bare(paper, metric)} / {bare(ours, metric)} / {difference(delta, metric)}")
         rows.append([*cells, row.status])
     return _table(["paper / ours / difference", "acc", "val acc", "loss", "val loss", ""], rows)
+
+
+def _statistics(results: Results) -> list[str]:
+    """What is significant, and the mean ranks by epochs, on each data set and on all."""
+    if results.statistics.refused:
+        return [f"Not computed. {_safe(results.statistics.refused)}"]
+    found = []
+    for scope in results.statistics.scopes:
+        found.append(f"**{_safe(scope.name)}**: " + _safe(" ".join(scope_sentences(results, scope))))
+        found += _ranks(scope)
+    return found
+
+
+def _ranks(scope: Scope) -> list[str]:
+    clock = next((c for c in scope.clocks if c.clock == "epochs"), None)
+    if clock is None:
+        return []
+    ranks = [{s.method: s for s in c.standings} for c in clock.comparisons]
+    rows = [
+        [s.method, *(f"{by[s.method].rank:.2f}" for by in ranks), NOTHING if s.regret is None else f"{s.regret:.3f}"]
+        for s in clock.comparisons[-1].standings
+    ]
+    return [_table(["mean rank by epochs", "a quarter", "half", "all", "regret"], rows)]
+
+
+def _recommendation(results: Results) -> list[str]:
+    if results.statistics.refused:
+        return [f"Nothing can be recommended. {_safe(results.statistics.refused)}"]
+    return [_safe(" ".join(recommendation_sentences(results, scope))) for scope in results.statistics.scopes]
 
 
 def _budget(results: Results) -> str:

@@ -13,13 +13,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import wording
-from .curves import Axis, curve_set
-from .figures import METHODS, THEME, Part, draw_curves, draw_family, draw_learning, draw_parallel, parallel_width
+from .curves import AXES, Axis, curve_set
+from .effects import size
+from .figures import METHODS, THEME, Part, draw_curves, draw_family, draw_learning, draw_parallel, parallel_width, svg
 from .headline import score_of, separation, system_sentences, winner_sentences
 from .numbers import TrialRow
 from .paper import METHODS as PAPER_METHODS
 from .parallel import ALWAYS_DRAWN, parallel
 from .results import Computed, DatasetResults, Results, ranked_names
+from .statistics import Scope
+from .statistics_figures import figure_anytime, figure_break_even, figure_critical_difference, figure_reached
+from .statistics_words import CLOCKS, pair_said, recommendation_sentences, scope_sentences
 from .tables import CellState, Confusion, mean_spent, most_confused
 
 MOST_BYTES = 4_900_000
@@ -29,7 +33,7 @@ MOST_PICTURES_BYTES = 1_500_000
 MOST_MATRIX_CLASSES = 20
 MOST_ROWS = 200
 MOST_COLUMNS = 15
-LARGE_PARTS = frozenset({"parallel", "confusions", "ten best", "pictures", "curve tables", "families"})
+LARGE_PARTS = frozenset({"parallel", "confusions", "ten best", "pictures", "curve tables", "families", "statistics"})
 
 
 @dataclass(frozen=True)
@@ -70,11 +74,24 @@ class DatasetView:
     pictures: tuple[Picture, ...]
 
 
+@dataclass(frozen=True)
+class ScopeView:
+    """The statistics of a data set, or of all together: sentences, and figures by what they show."""
+
+    scope: Scope
+    said: tuple[str, ...]
+    recommended: tuple[str, ...]
+    curves: tuple[Drawing, ...]
+    differences: Drawing | None
+    reached: tuple[Drawing, ...]
+    break_even: Drawing | None
+
+
 def page(computed: Computed, pictures: Mapping[str, Sequence[tuple[str, bytes]]]) -> str:
     """The whole page; `pictures` are the PNG files of each data set, by name.
 
     Where it would be larger than 4.9 MB, parallel coordinates, lineages, confusion matrices, the ten best trials, the curves'
-    tables and the pictures are left out, and the page says so; results.json always has all numbers.
+    tables, the statistics' curves and the pictures are left out, and the page says so; results.json always has all numbers.
     """
     whole: str = _render(computed, pictures, LARGE_PARTS)
     return whole if len(whole.encode()) <= MOST_BYTES else _render(computed, pictures, frozenset())
@@ -87,6 +104,10 @@ def _render(computed: Computed, pictures: Mapping[str, Sequence[tuple[str, bytes
         r=results,
         metric=results.study.metric,
         views=_views(computed, pictures, colours, parts),
+        scopes=_scopes(computed, colours, parts),
+        alone={d.dataset: d for d in results.statistics.datasets},
+        clock_words=CLOCKS,
+        pair_said=pair_said,
         colours=colours,
         parts=parts,
         anchors={d.name: f"data-{i}" for i, d in enumerate(results.datasets)},
@@ -121,6 +142,65 @@ def _views(
         )
         for i, d in enumerate(computed.results.datasets)
     ]
+
+
+def _scopes(computed: Computed, colours: Mapping[str, int], parts: frozenset[str]) -> list[ScopeView]:
+    results = computed.results
+    return [
+        ScopeView(
+            scope=scope,
+            said=tuple(scope_sentences(results, scope)),
+            recommended=tuple(recommendation_sentences(results, scope)),
+            curves=tuple(_anytime(computed, scope, colours, f"scope-{i}")) if "statistics" in parts else (),
+            differences=_differences(scope, colours, f"scope-{i}"),
+            reached=tuple(_reached(computed, scope, colours, f"scope-{i}")) if "statistics" in parts else (),
+            break_even=_break_even(computed, scope, colours, f"scope-{i}"),
+        )
+        for i, scope in enumerate(results.statistics.scopes)
+    ]
+
+
+def _anytime(computed: Computed, scope: Scope, colours: Mapping[str, int], name: str) -> list[Drawing]:
+    """Regret on every clock, and the mean rank by epochs."""
+    mine = {a.clock: a for a in computed.figures.anytime if a.scope == scope.name}
+    shown = [(mine[axis], "regret") for axis in AXES if axis in mine] + [(mine["epochs"], "rank")] * ("epochs" in mine)
+    found = []
+    for numbers, measure in shown:
+        title = f"{'Regret' if measure == 'regret' else 'Mean rank'} {CLOCKS[numbers.clock]}"
+        figure = figure_anytime(numbers, measure, colours)  # type: ignore[arg-type]
+        found.append(Drawing(title, Markup(svg(figure, f"{name}-{measure}-{numbers.clock}", title))))
+    return found
+
+
+def _differences(scope: Scope, colours: Mapping[str, int], name: str) -> Drawing | None:
+    clock = next((c for c in scope.clocks if c.clock == "epochs"), None)
+    if clock is None or clock.critical_difference is None:
+        return None
+    figure = figure_critical_difference(clock.comparisons[-1].standings, clock.critical_difference, colours)
+    title = "Mean ranks at the full budget of epochs, and which differ"
+    return Drawing(title, Markup(svg(figure, f"{name}-differences", title)))
+
+
+def _reached(computed: Computed, scope: Scope, colours: Mapping[str, int], name: str) -> list[Drawing]:
+    course = next((c for c in computed.figures.courses if [c.dataset] == scope.datasets and c.clock == "epochs"), None)
+    alone = next((d for d in computed.results.statistics.datasets if [d.dataset] == scope.datasets), None)
+    if course is None or alone is None:
+        return []
+    metric, sign = computed.results.study.metric, computed.study.objective.sign
+    found = []
+    for place, goal in enumerate(t for t in alone.targets if t.clock == "epochs"):
+        title = f"Seeds that reached {wording.score(goal.value, metric)}, {goal.name}"
+        figure = figure_reached(course, sign * goal.value, colours)
+        found.append(Drawing(title, Markup(svg(figure, f"{name}-reached-{place}", title))))
+    return found
+
+
+def _break_even(computed: Computed, scope: Scope, colours: Mapping[str, int], name: str) -> Drawing | None:
+    alone = next((d for d in computed.results.statistics.datasets if [d.dataset] == scope.datasets), None)
+    if alone is None or all(r.is_random for r in alone.break_even):
+        return None
+    title = "From which budget on a method beats random search"
+    return Drawing(title, Markup(svg(figure_break_even(alone.break_even, colours), f"{name}-break-even", title)))
 
 
 def _curves(computed: Computed, dataset: str, colours: Mapping[str, int], name: str) -> list[Drawing]:
@@ -226,6 +306,7 @@ def _template() -> Any:
     extra = {
         "heat": _heat,
         "colour": _colour,
+        "effect": size,
         "compact": _compact,
         "pairs": partial(most_confused, number=10),
         "spent": mean_spent,

@@ -88,8 +88,12 @@ def by_value(rows: Sequence[TrialRow], space: Space, goal: Goal, names: Sequence
     table = []
     for name in shown:
         groups: dict[tuple[float, str], list[float]] = {}
+        known: dict[tuple[type, object], tuple[float, str]] = {}  # many trials share few values
         for row in scored:
-            groups.setdefault(_group(space[name], row.config.get(name)), []).append(row.objective or 0.0)
+            value = row.config.get(name)
+            if (key := (type(value), value)) not in known:
+                known[key] = _group(space[name], value)
+            groups.setdefault(known[key], []).append(row.objective or 0.0)
         for (_, label), found in sorted(groups.items()):
             median = statistics.median(found)
             table.append(ValueRow(parameter=name, value=label, trials=len(found), median=median, best=found[0]))

@@ -63,6 +63,7 @@ def _parquet(name: str, frame: Any) -> dict[str, bytes]:
 
 _LEFT_OUT = {
     "pyarrow": "the Parquet files are left out, since pyarrow is not installed: pip install 'tuneoff[report]'.",
+    "scipy": "the statistics are left out, since scipy is not installed: pip install 'tuneoff[report]'.",
     "sklearn": "importance is left out, since scikit-learn is not installed: pip install 'tuneoff[report]'.",
 }
 

@@ -19,6 +19,7 @@ from .importance import Importance, importance
 from .numbers import TrialRow, trial_rows
 from .paper import Comparison, compare
 from .parallel import ValueRow, by_value
+from .statistics import Figures, Statistics, statistics
 from .tables import (
     Answer,
     CellScore,
@@ -93,6 +94,7 @@ class Results(Model):
     scores: list[CellScore]
     states: list[CellState]
     datasets: list[DatasetResults]
+    statistics: Statistics
     paper: Comparison
     searches: list[SearchUsage]
     reasons: list[ReasonCount]
@@ -108,15 +110,23 @@ class Computed:
     progress: list[Progress]
     bands: list[Band]
     results: Results
+    figures: Figures  # what the figures of the statistics show
 
 
-def compute(result: StudyResult, versions: Mapping[str, str]) -> Computed:
-    """All numbers of a study; `versions` are those of the packages that make the report."""
+def compute(result: StudyResult, versions: Mapping[str, str], known_best: Mapping[str, float] | None = None) -> Computed:
+    """All numbers of a study; `versions` are those of the packages that make the report.
+
+    `known_best` is the best value of the metric that there is, by data set, where that is known, as it is of a table.
+    """
     rows = trial_rows(result)
     curves = [progress(s, result.study.objective) for cell in result.cells for s in cell.searches]
     own = {(c.cell.dataset, c.cell.method.label) for c in result.cells if c.own_models}
-    bands = _bands(result, [c for c in curves if (c.dataset, c.method) not in own])
-    return Computed(result.study, rows, curves, bands, _results(result, versions, rows, bands))
+    compared = [c for c in curves if (c.dataset, c.method) not in own]
+    bands = _bands(result, compared)
+    by_cell = _by_cell(result, rows)
+    scores = [cell_score(c, by_cell[c.cell.dataset, c.cell.method.label], result.study.objective) for c in result.cells]
+    found, figures = statistics(result, compared, _by_dataset(result, rows), scores, known_best)
+    return Computed(result.study, rows, curves, bands, _results(result, versions, rows, bands, scores, found), figures)
 
 
 def study_hash(result: StudyResult) -> str:
@@ -138,22 +148,43 @@ def _bands(result: StudyResult, curves: Sequence[Progress]) -> list[Band]:
     return found
 
 
-def _results(result: StudyResult, versions: Mapping[str, str], rows: Sequence[TrialRow], bands: Sequence[Band]) -> Results:
-    goal = result.study.objective
-    by_cell: dict[tuple[str, str], list[TrialRow]] = {(c.cell.dataset, c.cell.method.label): [] for c in result.cells}
+def _by_cell(result: StudyResult, rows: Sequence[TrialRow]) -> dict[tuple[str, str], list[TrialRow]]:
+    found: dict[tuple[str, str], list[TrialRow]] = {(c.cell.dataset, c.cell.method.label): [] for c in result.cells}
     for row in rows:
-        by_cell[row.dataset, row.method].append(row)
-    ten = {key: ten_best([r for r in found if not r.own_models], goal) for key, found in by_cell.items()}
-    scores = [cell_score(c, by_cell[c.cell.dataset, c.cell.method.label], goal) for c in result.cells]
+        found[row.dataset, row.method].append(row)
+    return found
+
+
+def _by_dataset(result: StudyResult, rows: Sequence[TrialRow]) -> dict[str, list[TrialRow]]:
+    """The trials with a configuration of the study's space, by data set."""
+    found: dict[str, list[TrialRow]] = {d.name: [] for d in result.study.datasets}
+    for row in rows:
+        if not row.own_models:
+            found[row.dataset].append(row)
+    return found
+
+
+def _results(
+    result: StudyResult,
+    versions: Mapping[str, str],
+    rows: Sequence[TrialRow],
+    bands: Sequence[Band],
+    scores: Sequence[CellScore],
+    found: Statistics,
+) -> Results:
+    goal = result.study.objective
+    by_cell = _by_cell(result, rows)
+    ten = {key: ten_best([r for r in mine if not r.own_models], goal) for key, mine in by_cell.items()}
     names = [d.name for d in result.study.datasets]
     return Results(
         generated_at=_moment(datetime.now(UTC)),
         versions=dict(versions),
         study=_study(result),
         answers=[answer(name, [s for s in scores if s.dataset == name], goal) for name in names],
-        scores=scores,
+        scores=list(scores),
         states=[cell_state(c) for c in result.cells],
         datasets=[_dataset(result, name, by_cell, ten, scores, bands) for name in names],
+        statistics=found,
         paper=compare(result.study, scores, result.prepared, ten),
         searches=search_usages(result),
         reasons=reasons(rows),

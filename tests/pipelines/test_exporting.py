@@ -301,3 +301,9 @@ def test_without_optuna_the_extra_is_named(result: StudyResult, tmp_path: Path, 
     with pytest.raises(StudyError, match=r"needs Optuna, which is not installed: pip install 'tuneoff\[export\]'\.$"):
         export(result, "optuna", tmp_path / "out.db")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_format_is_for_figures_alone(result: StudyResult, tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="--format png is for --to figures"):
+        export(result, "csv", tmp_path / "csv", "png")
+    assert not list(tmp_path.iterdir())

@@ -98,13 +98,19 @@ def _print_trials(result: StudyResult, rows: list[TrialRow], form: str) -> None:
 
 @click.command()
 @place_argument
-@click.option("--to", "kind", type=click.Choice(["optuna", "deepcave", "csv"]), required=True, help="For which program.")
-@click.option("--out", type=click.Path(path_type=Path), help="What to write; by default NAME-optuna.db, NAME-deepcave, NAME-csv.")
-def export(place: str, kind: str, out: Path | None) -> None:
+@click.option("--to", "kind", type=click.Choice(["optuna", "deepcave", "csv", "figures"]), required=True, help="As what.")
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    help="What to write; by default NAME-optuna.db, NAME-deepcave, NAME-csv, NAME-figures.",
+)
+@click.option("--format", "form", type=click.Choice(["pdf", "png", "svg"]), help="Of the figures.  [default: pdf]")
+def export(place: str, kind: str, out: Path | None, form: str | None) -> None:
     """Write the record of DIR (an output folder or s3:// URI) as another program reads it, and print where.
 
     optuna: a SQLite storage with a study per search, for `optuna-dashboard sqlite:///FILE` and Optuna's plots. deepcave: a folder
     with a run per search, for DeepCAVE. csv: a folder with trials.csv and curves.csv, a row a trial and a row an epoch.
+    figures: a folder with each of the report's figures, with its legend, for a paper.
     """
     from ..components.core.storage import open_store
     from ..components.core.stored import read_study
@@ -113,7 +119,7 @@ def export(place: str, kind: str, out: Path | None) -> None:
 
     result = read_study(open_store(place))
     target = out or default_target(result, kind)
-    write(result, kind, target)
+    write(result, kind, target, form)
     click.echo(str(target))
 
 

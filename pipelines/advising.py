@@ -1,0 +1,130 @@
+"""Advice from finished studies: which method to use at a budget, by the report's rule, and what following it would have cost."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..components.core.errors import StudyError
+from ..components.core.storage import open_store
+from ..components.core.stored import StudyResult, read_study
+from ..components.core.study import MethodChoice
+from ..components.reporter.courses import ended_by_themselves, random_methods, reading
+from ..components.reporter.curves import progress
+from ..components.reporter.recommending import Choice, Field, Followed, choose, follow
+from ..components.reporter.statistics_words import epochs_said, recommendation_said, refusal_said
+from ..components.reporter.wording import listed
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What the rule says, what was left out, and how the rule did on each data set when made from the others."""
+
+    choice: Choice
+    followed: tuple[Followed, ...]
+    left_out: dict[str, list[str]]  # methods without so large a budget, and the data sets on which they lack it
+    epochs: int
+    full_epochs: tuple[int, ...]  # of each study
+    settings: dict[str, dict[str, object]]
+
+
+def studies_here() -> list[str]:
+    """The output folders under runs/."""
+    return sorted(str(file.parent) for file in Path("runs").glob("*/study.json"))
+
+
+def advise(places: Sequence[str], epochs: int) -> Advice:
+    """The rule of the report's recommendation over all data sets of these studies, at so many epochs for a search.
+
+    Methods count that were given so much on every data set. StudyError where fewer than two were, and where a label stands for
+    two different methods.
+    """
+    results = [read_study(open_store(place)) for place in places]
+    methods = _methods(places, results)
+    every = [field for result in results for field in _fields(result, epochs, len(results) > 1)]
+    if not every:
+        raise StudyError(f"{listed(places)}: no search has a score yet, so there is nothing to advise from.")
+    common = [m for m in methods if all(m in field.methods for field in every)]
+    left_out = {m: [f.dataset for f in every if m not in f.methods] for m in methods if m not in common}
+    if len(methods) < 2:
+        raise StudyError(f"{listed(places)}: there is one method only, so there is nothing to advise.")
+    if len(common) < 2:
+        lacking = "; ".join(f"{m} not on {listed(names)}" for m, names in left_out.items())
+        raise StudyError(f"--budget {epochs}: fewer than two methods were given so many epochs everywhere ({lacking}).")
+    fields = [Field(f.dataset, tuple(common), f.regret[:, [f.methods.index(m) for m in common]]) for f in every]
+    random = set().union(*(random_methods(r.study) for r in results))
+    return Advice(
+        choice=choose(fields),
+        followed=tuple(follow(fields, random)),
+        left_out=left_out,
+        epochs=epochs,
+        full_epochs=tuple(sorted({r.study.full_epochs for r in results})),
+        settings={label: dict(methods[label].settings) for label in common},
+    )
+
+
+def lines(advice: Advice) -> list[str]:
+    """The advice as sentences, one a line."""
+    choice = advice.choice
+    where = f"a budget of {epochs_said([advice.epochs], advice.full_epochs[0])} on data like {listed(choice.datasets)}"
+    if len(advice.full_epochs) > 1:
+        where = f"a budget of {advice.epochs} epochs on data like {listed(choice.datasets)}"
+    said = [recommendation_said(choice, where, advice.settings) if choice.best else refusal_said(choice, where)]
+    said += [
+        f"{s.method}: mean rank {s.mean_rank:.2f}, the best in {100 * s.probability:.0f} % of the draws"
+        + ("" if s.regret is None else f", normalised regret {s.regret:.3f}")
+        for s in choice.standings
+    ]
+    if len(choice.datasets) == 1:
+        said.append("What following this costs on other data is not known: that takes a second data set.")
+    said += [_followed_line(f) for f in advice.followed]
+    said += [
+        f"Not considered: {m}, which was not given {advice.epochs} epochs on {listed(d)}." for m, d in advice.left_out.items()
+    ]
+    return said
+
+
+def advice_json(advice: Advice) -> dict[str, Any]:
+    """The same for scripts."""
+    return {
+        "epochs": advice.epochs,
+        **json.loads(advice.choice.model_dump_json()),
+        "settings": advice.settings,
+        "followed": [json.loads(f.model_dump_json()) for f in advice.followed],
+        "left_out": advice.left_out,
+    }
+
+
+def _followed_line(found: Followed) -> str:
+    lots = "" if found.lots is None else f", random search {found.lots:.3f}"
+    return (
+        f"Followed on {found.dataset}, from the other data sets alone: {found.advised}, normalised regret {found.regret:.3f};"
+        f" the best there, {found.best}, {found.best_regret:.3f}{lots}."
+    )
+
+
+def _methods(places: Sequence[str], results: Sequence[StudyResult]) -> dict[str, MethodChoice]:
+    """Every method by its label, in the studies' order."""
+    found: dict[str, tuple[str, MethodChoice]] = {}
+    for place, result in zip(places, results, strict=True):
+        for method in result.study.methods:
+            known = found.setdefault(method.label, (place, method))
+            if known[1] != method:
+                raise StudyError(f"{method.label} stands for another method or other settings in {place} than in {known[0]}.")
+    return {label: method for label, (_, method) in found.items()}
+
+
+def _fields(result: StudyResult, epochs: int, several: bool) -> list[Field]:
+    study = result.study
+    cells = [c for c in result.cells if not c.own_models]
+    searches = [s for c in cells for s in c.searches]
+    curves = [progress(s, study.objective) for s in searches]
+    ended = ended_by_themselves(searches, study)
+    found = []
+    for name in (d.name for d in study.datasets):
+        if read := reading(study, curves, ended, name, epochs):
+            found.append(Field(f"{name} of {study.name}" if several else name, *read))
+    return found

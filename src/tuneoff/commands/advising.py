@@ -1,0 +1,37 @@
+"""The command that turns finished studies into advice."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from .common import json_option
+
+
+@click.command()
+@click.option("--budget", type=click.IntRange(min=1), required=True, help="Epochs that a search may train in all.")
+@click.option("--dir", "places", metavar="DIR", multiple=True, help="A study's output folder or s3:// URI; may be given again.")
+@json_option
+def advise(budget: int, places: tuple[str, ...], as_json: bool) -> None:
+    """Say which method to use at a budget, from the studies in each DIR; by default all under runs/.
+
+    The rule is that of the report's recommendation (docs/statistics.md). With two data sets or more it also says what following
+    the advice would have cost on each, had it been made from the others alone.
+    """
+    from ..components.core.errors import StudyError
+    from ..pipelines.advising import advice_json, lines, studies_here
+    from ..pipelines.advising import advise as made
+
+    found = list(places) or studies_here()
+    if not found:
+        raise StudyError("There is no study under runs/: name one with --dir DIR.")
+    advice = made(found, budget)
+    if as_json:
+        click.echo(json.dumps(advice_json(advice), indent=1))
+        return
+    for line in lines(advice):
+        click.echo(line)
+
+
+COMMANDS: tuple[click.Command, ...] = (advise,)
