@@ -13,10 +13,13 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import wording
+from .claims import VERDICT_CLASS
 from .curves import Axis, curve_set
+from .equivalence import too_often
 from .figures import METHODS, THEME, Part, draw_curves, draw_family, draw_learning, draw_parallel, parallel_width
 from .headline import score_of, separation, system_sentences, winner_sentences
 from .numbers import TrialRow
+from .paired import ALPHA
 from .paper import METHODS as PAPER_METHODS
 from .parallel import ALWAYS_DRAWN, parallel
 from .results import Computed, DatasetResults, Results, ranked_names
@@ -219,8 +222,8 @@ def _template() -> Any:
     words = {
         name: getattr(wording, name)
         for name in (
-            "bare", "count", "difference", "duration", "listed", "metric_name", "percent", "plural", "score", "setting",
-            "shortened", "spread",
+            "bare", "count", "difference", "duration", "listed", "metric_name", "p_value", "percent", "plural", "score",
+            "setting", "shortened", "spread",
         )
     }  # fmt: skip
     extra = {
@@ -229,7 +232,10 @@ def _template() -> Any:
         "compact": _compact,
         "pairs": partial(most_confused, number=10),
         "spent": mean_spent,
+        "too_often": too_often,
     }
     environment.filters.update({**words, **extra})
-    environment.globals.update(most_matrix_classes=MOST_MATRIX_CLASSES, most_rows=MOST_ROWS, theme=THEME)
+    environment.globals.update(
+        most_matrix_classes=MOST_MATRIX_CLASSES, most_rows=MOST_ROWS, theme=THEME, alpha=ALPHA, verdict_class=VERDICT_CLASS
+    )
     return environment.get_template("template.html")

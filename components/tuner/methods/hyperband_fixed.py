@@ -45,7 +45,8 @@ def rung_sizes(bracket: int, starts: int, factor: int) -> list[int]:
 
 def starts(bracket: int, last: int, factor: int) -> int:
     """How many configurations a bracket starts, so that all brackets cost about the same."""
-    return math.ceil((last + 1) * factor**bracket / (bracket + 1))
+    power: int = factor**bracket
+    return math.ceil((last + 1) * power / (bracket + 1))
 
 
 @dataclass(eq=False)
