@@ -175,7 +175,11 @@ def _repeated(rows: Sequence[TrialRow]) -> float:
 
 def evenness(name: str, parameter: Categorical | Int | Float, rows: Sequence[TrialRow]) -> Evenness | None:
     """A test of the draws of one hyperparameter; None where there are too few of them."""
-    values = [r.config[name] for r in rows if name in r.config]
+    return evenness_of(name, parameter, [r.config[name] for r in rows if name in r.config])
+
+
+def evenness_of(name: str, parameter: Categorical | Int | Float, values: Sequence[Value]) -> Evenness | None:
+    """The same of its values alone."""
     if isinstance(parameter, Categorical):
         return _by_value(name, list(parameter.values), values)
     few = _values(parameter)

@@ -28,10 +28,10 @@ class HyperbandSettings(Model):
 class Hyperband2020Settings(HyperbandSettings):
     """As KerasTuner was up to version 1.1.3; each setting removes one of its peculiarities (docs/hyperband.md)."""
 
-    inherit: Inherit = Field(
-        default=Inherit.NOTHING,
+    inherit: Literal["nothing", "best_weights", "state"] = Field(
+        default="nothing",
         description="What a promoted trial takes over: nothing, so that it trains its new epochs alone, from new weights;"
-        " best_weights as KerasTuner does since; state with the optimizer's.",
+        " best_weights, as KerasTuner does since; or the last state, with the optimizer's.",
     )
     brackets: Literal["keras-tuner", "li-2018"] = Field(
         default="keras-tuner", description="How many trials a rung has: as KerasTuner counts them, or as Li et al. do."
@@ -176,7 +176,7 @@ class Hyperband2020(Hyperband):
 
     def __init__(self, problem: Problem, settings: Hyperband2020Settings) -> None:
         super().__init__(problem, settings)
-        self.inherit = settings.inherit
+        self.inherit = Inherit(settings.inherit)
         if settings.brackets == "li-2018":
             self._oracle._get_size = self._size_of_li
 
