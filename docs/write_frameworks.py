@@ -12,7 +12,7 @@ from tuneoff.components.core.problem import Limits
 from tuneoff.components.core.space import PAPER_SPACE, Space, Value
 from tuneoff.components.reporter.equivalence import FAMILIES, RANDOM, Evenness, evenness_of
 from tuneoff.components.reporter.wording import p_value, percent
-from tuneoff.components.tuner.contract.subject import Subject
+from tuneoff.components.tuner.contract.subject import ONE_A_PROCESS, Subject
 from tuneoff.components.tuner.registry import REGISTRY, SHORT, find
 from tuneoff.components.tuner.spec import MethodSpec
 
@@ -47,12 +47,13 @@ def row(spec: MethodSpec) -> str:
 
 
 def draws() -> str:
-    """What each random search draws of the paper's grid: how often it repeats itself, and what it draws unevenly."""
+    """What random searches draw of the paper's grid: how often they repeat themselves, and what they draw unevenly.
+
+    Ray's is left out: it starts anew for every search.
+    """
     lines = ["| method | configurations a seed | repeated | drawn unevenly |", "|---|---|---|---|"]
-    for name in FAMILIES[RANDOM]:
-        if name not in SHORT:
-            lines.append(draws_of(name))
-    return "\n".join(lines)
+    specs = [REGISTRY[name] for name in FAMILIES[RANDOM] if name not in SHORT]
+    return "\n".join([*lines, *(draws_of(spec.name) for spec in specs if spec.framework not in ONE_A_PROCESS)])
 
 
 def draws_of(name: str) -> str:
