@@ -307,7 +307,10 @@ def _settings(found: _Study) -> Claim:
         if len(scored) >= FEWEST_DRAWS:
             top = scored[: round(TOP * len(scored))]
             rest = scored[len(top) :]
-            findings = [_value(name, partial(eq, wanted), str(wanted), top, rest) for name, wanted in BEST_VALUES.items()]
+            space = found.study.space
+            for name, wanted in BEST_VALUES.items():
+                there = space[name].contains(wanted)
+                findings.append(_value(name, partial(eq, wanted), str(wanted), top, rest) if there else _no_such(name, wanted))
             findings.append(_value("dropout", lambda v: float(v) < DROPOUT, f"below {DROPOUT}", top, rest))
     return _claim(
         "C5",
@@ -328,6 +331,11 @@ def _value(name: str, wanted: Callable[[Value], bool], said: str, top: Sequence[
     text = f"{name} {said}: {percent(counted[0] / len(top))} of the best {count(len(top))}"
     text += f", {percent(counted[1] / len(rest))} of the other {count(len(rest))}."
     return _finding("fashion_mnist", text, "Fisher's exact test", more, min(1.0, (len(BEST_VALUES) + 1) * less))
+
+
+def _no_such(name: str, wanted: Value) -> Finding:
+    said = f"{name} {wanted} is not in this study's space."
+    return Finding(dataset="fashion_mnist", said=said, test="none", p=None, verdict="not testable")
 
 
 # C6

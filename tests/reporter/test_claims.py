@@ -153,6 +153,13 @@ class TestC5:
         assert found.verdict == "undecided"
         assert {f.verdict for f in found.findings} == {"confirmed", "undecided"}
 
+    def test_a_value_that_the_space_has_not_is_not_tested(self):
+        small = {n: p.model_dump(exclude_none=True) for n, p in study().space.items()} | {
+            "filters2": {"type": "categorical", "values": [16, 64]}
+        }
+        found = checked(self.draws({"optimizer": lambda v: v == "Adam"}), "C5", space=small)
+        assert {f.said.split()[0] for f in found.findings if f.verdict == "not testable"} == {"filters2"}
+
     def test_the_opposite_is_a_refutation(self):
         found = checked(self.draws({"activation": lambda v: v == "sigmoid"}), "C5")
         assert found.verdict == "refuted"

@@ -104,8 +104,7 @@ def _sampler(places: dict[str, Any], seed: int) -> Iterator[dict[str, Any]]:
         return iter(ParameterSampler({n: stats.randint(0, len(p)) for n, p in places.items()}, MAX_DRAWS, random_state=seed))
     if points > 2 * MAX_DRAWS:
         return iter(ParameterSampler(places, MAX_DRAWS, random_state=seed))
-    # Asked for 1 to 99 % of the points, ParameterSampler gives them in this order; asked for all, in the grid's own, which it calls
-    # undefined.
+    # Asked for 1 to 99 % of the points, ParameterSampler gives them in this order; asked for all, in the grid's own.
     grid = ParameterGrid(places)
     return (grid[int(index)] for index in np.random.RandomState(seed).permutation(points))
 
