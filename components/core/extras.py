@@ -28,7 +28,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "autokeras": ("autokeras", "keras"),
     "tracking": ("mlflow", "tensorboard"),
     "s3": ("boto3", "botocore"),
-    "report": ("pyarrow", "sklearn"),
+    "report": ("pyarrow", "scipy", "sklearn"),
 }
 """Extras of pyproject.toml by what is imported of them. `gpu` stands beside `cpu`: the same packages for NVIDIA's GPUs."""
 
