@@ -222,17 +222,18 @@ def _template() -> Any:
     words = {
         name: getattr(wording, name)
         for name in (
-            "bare", "count", "difference", "duration", "listed", "metric_name", "p_value", "percent", "plural", "score",
-            "setting", "shortened", "spread",
+            "bare", "count", "difference", "duration", "listed", "metric_name", "percent", "plural", "score", "setting",
+            "shortened", "spread",
         )
     }  # fmt: skip
     extra = {
+        "p_value": wording.p_value,
+        "too_often": too_often,
         "heat": _heat,
         "colour": _colour,
         "compact": _compact,
         "pairs": partial(most_confused, number=10),
         "spent": mean_spent,
-        "too_often": too_often,
     }
     environment.filters.update({**words, **extra})
     environment.globals.update(
