@@ -160,7 +160,7 @@ def _finding(dataset: str, said: str, test: str, speaks_for: float, against: flo
 def _trials_suffice(found: _Study) -> Claim:
     findings = []
     for dataset in found.datasets:
-        for random in found.all(dataset, "random")[:1]:
+        if random := found.one(dataset, "random"):
             findings += [f for metric in ("accuracy", "val_accuracy") if (f := _gain(random, metric))]
     return _claim(
         "C1",
