@@ -14,7 +14,7 @@ TORCH ?=
 CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-environments lint check-methods methods-doc fuzz bench soak plan-check lock golden schema clean
+.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc fuzz bench soak plan-check lock golden schema clean
 
 help: ## Print these targets
 	@awk -F':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -70,6 +70,9 @@ check-methods: setup ## Every check of the contract, in full, over every method 
 
 methods-doc: setup ## Write docs/methods.md anew from the registry
 	$(BIN)/python docs/write_methods.py
+
+frameworks-doc: setup ## Write docs/frameworks.md anew: defaults of the registry, and what random searches draw
+	$(BIN)/python docs/write_frameworks.py
 
 soak: setup ## An hour of kills, outages and full disks, compared with an undisturbed run (root, for its small disk)
 	PYTHONPATH=tests $(BIN)/python tests/soak.py --minutes 60

@@ -177,7 +177,7 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
         "components/data_prep/splits.py",
         "components/reporter/*",
     ),
-    "scipy": ("components/tuner/methods/*.py", "components/reporter/significance.py"),
+    "scipy": ("components/tuner/methods/*.py", "components/reporter/*"),
     "ConfigSpace": ("components/tuner/methods/configspace.py",),
     "smac": ("components/tuner/methods/smac.py",),
     "syne_tune": ("components/tuner/methods/syne_tune.py",),
@@ -230,7 +230,8 @@ def test_the_command_imports_nothing_of_ours_before_it_knows_what_to_do() -> Non
 def test_a_method_file_knows_one_framework(file: str) -> None:
     beneath = {"scipy", "jax", "torch"}  # what a framework itself stands on: distributions, random states
     known = {e.package for e in imports(file)} - EVERYWHERE - beneath
-    assert len(known) == (0 if file.endswith("__init__.py") else 1)
+    none = file.endswith(("__init__.py", "hyperband_fixed.py"))  # our own brackets, over the draws of methods/keras_tuner.py
+    assert len(known) == (0 if none else 1)
 
 
 def test_only_method_files_know_the_frameworks_of_methods() -> None:

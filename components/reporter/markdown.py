@@ -102,6 +102,9 @@ def _paper(results: Results) -> list[str]:
         if table.differs:
             parts.append(_safe(f"Not a replication. Other than in the paper: {'; '.join(table.differs)}."))
         parts.append(_paper_table(table))
+    if results.claims:
+        rows = [[c.number, c.claim, c.verdict, "; ".join(f.said for f in c.findings) or c.missing or ""] for c in results.claims]
+        parts += ["### The paper's claims, checked", _table(["", "claim", "verdict", "found, or what it takes"], rows)]
     return parts
 
 

@@ -13,11 +13,14 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from . import wording
+from .claims import VERDICT_CLASS
 from .curves import AXES, Axis, curve_set
 from .effects import size
+from .equivalence import too_often
 from .figures import METHODS, THEME, Part, draw_curves, draw_family, draw_learning, draw_parallel, parallel_width, svg
 from .headline import score_of, separation, system_sentences, winner_sentences
 from .numbers import TrialRow
+from .paired import ALPHA
 from .paper import METHODS as PAPER_METHODS
 from .parallel import ALWAYS_DRAWN, parallel
 from .results import Computed, DatasetResults, Results, ranked_names
@@ -304,6 +307,8 @@ def _template() -> Any:
         )
     }  # fmt: skip
     extra = {
+        "p_value": wording.p_value,
+        "too_often": too_often,
         "heat": _heat,
         "colour": _colour,
         "effect": size,
@@ -312,5 +317,7 @@ def _template() -> Any:
         "spent": mean_spent,
     }
     environment.filters.update({**words, **extra})
-    environment.globals.update(most_matrix_classes=MOST_MATRIX_CLASSES, most_rows=MOST_ROWS, theme=THEME)
+    environment.globals.update(
+        most_matrix_classes=MOST_MATRIX_CLASSES, most_rows=MOST_ROWS, theme=THEME, alpha=ALPHA, verdict_class=VERDICT_CLASS
+    )
     return environment.get_template("template.html")

@@ -13,7 +13,9 @@ from ..core.prepared import Prepared
 from ..core.space import Model
 from ..core.stored import CellResult, StudyResult
 from ..core.study import Study
+from .claims import Claim, claims
 from .curves import AXES, Band, Learning, Milestone, Progress, axis_end, band, milestones, progress
+from .equivalence import Algorithm, algorithms
 from .family import Family, family
 from .importance import Importance, importance
 from .numbers import TrialRow, trial_rows
@@ -96,6 +98,8 @@ class Results(Model):
     datasets: list[DatasetResults]
     statistics: Statistics
     paper: Comparison
+    claims: list[Claim] = []  # the paper's, checked
+    algorithms: list[Algorithm] = []  # the same one in several frameworks
     searches: list[SearchUsage]
     reasons: list[ReasonCount]
     environment: Environment
@@ -186,6 +190,8 @@ def _results(
         datasets=[_dataset(result, name, by_cell, ten, scores, bands) for name in names],
         statistics=found,
         paper=compare(result.study, scores, result.prepared, ten),
+        claims=claims(result.study, rows),
+        algorithms=algorithms(result.study.space, [s for s in scores if not s.own_models], rows),
         searches=search_usages(result),
         reasons=reasons(rows),
         environment=_environment(result, rows),

@@ -86,6 +86,13 @@ def percent(share: float | None) -> str:
     return f"{100 * share:.2g}{THIN}%" if 0 < share < 0.095 else f"{100 * share:.0f}{THIN}%"
 
 
+def p_value(p: float | None) -> str:
+    """A p value as it is quoted: p = 0.012, p < 0.001."""
+    if p is None:
+        return NOTHING
+    return f"p <{THIN}0.001" if p < 0.001 else f"p ={THIN}{p:.2g}"
+
+
 def setting(value: Any) -> str:
     """A hyperparameter's value: text as it is, numbers with four digits, everything else as JSON."""
     if value is None:

@@ -166,7 +166,7 @@ class TestPage:
     def test_every_section_is_there(self, html):
         for heading in (
             "Answer",
-            "Beside the paper",
+            "The paper, checked",
             "Which hyperparameters matter",
             "Budget",
             "Failed and missing",
@@ -379,3 +379,24 @@ class Balance(HTMLParser):
     def handle_endtag(self, tag):
         if not self.open or self.open.pop() != tag:
             self.fault = self.fault or f"</{tag}> at line {self.getpos()[0]} closes nothing"
+
+
+class TestClaimsAndFrameworks:
+    def test_the_papers_claims_stand_there_with_what_is_missing(self, store, html):
+        found = {c["number"]: c["verdict"] for c in results(store)["claims"]}
+        assert list(found) == ["C1", "C2", "C3", "C4", "C5", "C6"]
+        assert found["C1"] == "not testable"
+        assert "Not testable here; it takes a random search of" in html
+
+    def test_the_same_algorithm_in_two_frameworks_is_set_side_by_side(self, tmp_path):
+        study = made_study(methods=["random", "optuna-random"], seeds=[0, 1, 2, 3], datasets=["mnist"])
+        report(made_store(tmp_path, study), {})
+        (found,) = json.loads(read(FolderStore(tmp_path), "results.json"))["algorithms"]
+        assert found["name"] == "random search"
+        assert found["pairs"][0]["seeds"] == 4
+        html = read(FolderStore(tmp_path), "report.html")
+        assert "Random search on mnist" in html
+        assert found["pairs"][0]["verdict"] in html
+
+    def test_a_study_of_one_method_an_algorithm_has_no_such_section(self, html):
+        assert 'id="frameworks"' not in html

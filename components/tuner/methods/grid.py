@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from ...core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
@@ -73,20 +74,9 @@ class Random:
     steps. It knows no conditions: inactive parameters are drawn too and removed, so that such lists may seem to repeat."""
 
     def __init__(self, problem: Problem, settings: RandomSettings) -> None:
-        from scipy import stats
-        from sklearn.model_selection import ParameterSampler
-
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
-        places = {axis.name: _draws(axis) for axis in self._axes.list}
-        draws = sys.maxsize
-        if all(isinstance(p, list) for p in places.values()):
-            points = math.prod(len(p) for p in places.values())
-            # How many draws are wanted changes which ones lists give: never the budget, so that a study may be extended.
-            draws = min(points, MAX_DRAWS)
-            if points > sys.maxsize:  # scikit-learn cannot count them; no repeat will ever be seen
-                places = {name: stats.randint(0, len(p)) for name, p in places.items()}
-        self._sampler = iter(ParameterSampler(places, draws, random_state=problem.seed))
+        self._sampler = _sampler({axis.name: _draws(axis) for axis in self._axes.list}, problem.seed)
 
     def ask(self) -> Proposal | Done:
         places = next(self._sampler, None)
@@ -99,6 +89,24 @@ class Random:
 
     def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
+
+
+def _sampler(places: dict[str, Any], seed: int) -> Iterator[dict[str, Any]]:
+    """How many draws are wanted changes which ones lists give: never the budget, so that a study may be extended."""
+    import numpy as np
+    from scipy import stats
+    from sklearn.model_selection import ParameterGrid, ParameterSampler
+
+    if not all(isinstance(p, list) for p in places.values()):
+        return iter(ParameterSampler(places, sys.maxsize, random_state=seed))
+    points = math.prod(len(p) for p in places.values())
+    if points > sys.maxsize:  # scikit-learn cannot count them; no repeat will ever be seen
+        return iter(ParameterSampler({n: stats.randint(0, len(p)) for n, p in places.items()}, MAX_DRAWS, random_state=seed))
+    if points > 2 * MAX_DRAWS:
+        return iter(ParameterSampler(places, MAX_DRAWS, random_state=seed))
+    # Asked for 1 to 99 % of the points, ParameterSampler gives them in this order; asked for all, in the grid's own.
+    grid = ParameterGrid(places)
+    return (grid[int(index)] for index in np.random.RandomState(seed).permutation(points))
 
 
 def _draws(axis: Axis) -> Any:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import ExitStack
 from itertools import pairwise
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import Field
 
@@ -22,6 +23,19 @@ class HyperbandSettings(Model):
 
     factor: int = Field(default=3, ge=2, le=100, description="Of so many trials of a rung one goes up to the next.")
     hyperband_iterations: int | None = Field(default=None, ge=1, description="Rounds of all brackets; null: as many as fit.")
+
+
+class Hyperband2020Settings(HyperbandSettings):
+    """As KerasTuner was up to version 1.1.3; each setting removes one of its peculiarities (docs/hyperband.md)."""
+
+    inherit: Literal["nothing", "best_weights", "state"] = Field(
+        default="nothing",
+        description="What a promoted trial takes over: nothing, so that it trains its new epochs alone, from new weights;"
+        " best_weights, as KerasTuner does since; or the last state, with the optimizer's.",
+    )
+    brackets: Literal["keras-tuner", "li-2018"] = Field(
+        default="keras-tuner", description="How many trials a rung has: as KerasTuner counts them, or as Li et al. do."
+    )
 
 
 class BayesSettings(Model):
@@ -125,6 +139,8 @@ class Hyperband(_Oracle):
     """keras_tuner.oracles.HyperbandOracle. A promoted trial takes over its parent's best weights, not the optimizer's state,
     as keras_tuner.Hyperband does."""
 
+    inherit = Inherit.BEST_WEIGHTS
+
     def __init__(self, problem: Problem, settings: HyperbandSettings) -> None:
         from keras_tuner import oracles
 
@@ -142,7 +158,7 @@ class Hyperband(_Oracle):
             _decode(self._problem.space, values),
             int(values["tuner/epochs"]),
             None if parent is None else self._ours[parent],
-            Inherit.BEST_WEIGHTS,
+            self.inherit,
         )
 
     def continuable(self) -> set[TrialId]:
@@ -154,6 +170,21 @@ class Hyperband(_Oracle):
                     gone_up = {entry["past_id"] for entry in following}
                     found |= {self._ours[entry["id"]] for entry in one if entry["id"] not in gone_up}
         return found
+
+
+class Hyperband2020(Hyperband):
+    """KerasTuner's oracle with the training of its versions 1.0.0 to 1.1.3, in which no promoted trial took over any weights."""
+
+    def __init__(self, problem: Problem, settings: Hyperband2020Settings) -> None:
+        super().__init__(problem, settings)
+        self.inherit = Inherit(settings.inherit)
+        if settings.brackets == "li-2018":
+            self._oracle._get_size = self._size_of_li
+
+    def _size_of_li(self, bracket_num: int, round_num: int) -> int:
+        """Algorithm 1 of Li et al., JMLR 18, 2018: the trials of a rung; its s and i by the oracle's names."""
+        starts = math.ceil(self._oracle._get_num_brackets() * self._oracle.factor**bracket_num / (bracket_num + 1))
+        return starts // self._oracle.factor**round_num  # type: ignore[no-any-return]
 
 
 def _common(problem: Problem) -> dict[str, Any]:

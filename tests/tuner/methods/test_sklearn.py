@@ -22,6 +22,17 @@ def test_lists_are_drawn_without_replacement_as_scikit_learn_does(tmp_path: Path
     assert isinstance(method.ask(), Done)
 
 
+def test_lists_are_drawn_in_a_random_order_from_the_first_draw_on(tmp_path: Path) -> None:
+    """Asked for all points at once, ParameterSampler would give them in the grid's own order."""
+    from sklearn.model_selection import ParameterSampler
+
+    space = {name: {"type": "categorical", "values": list(range(6))} for name in "abc"}
+    method = built("sklearn-random", space, tmp_path, seed=3)
+    configs = [dict(asked(method).config) for _ in range(100)]
+    assert configs == list(ParameterSampler({name: list(range(6)) for name in "abc"}, 100, random_state=3))
+    assert all(len({c[name] for c in configs[:30]}) == 6 for name in "abc")
+
+
 def test_with_a_range_among_them_lists_repeat_as_scikit_learn_does(tmp_path: Path) -> None:
     method = built("sklearn-random", {**LISTS, "x": {"type": "float", "low": 0.0, "high": 1.0}}, tmp_path)
     configs = [asked(method).config for _ in range(40)]

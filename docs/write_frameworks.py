@@ -1,0 +1,84 @@
+"""Writes docs/frameworks.md: the defaults of each algorithm's methods, and what random searches draw; `make frameworks-doc`."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+from statistics import fmean
+
+from write_methods import locked, shown
+
+from tuneoff.components.core.problem import Limits
+from tuneoff.components.core.space import PAPER_SPACE, Space, Value
+from tuneoff.components.reporter.equivalence import FAMILIES, RANDOM, Evenness, evenness_of
+from tuneoff.components.reporter.wording import p_value, percent
+from tuneoff.components.tuner.contract.subject import ONE_A_PROCESS, Subject
+from tuneoff.components.tuner.registry import REGISTRY, SHORT, find
+from tuneoff.components.tuner.spec import MethodSpec
+
+HERE = Path(__file__).parent
+STEPPED = Space.model_validate(
+    {**PAPER_SPACE.model_dump(exclude_none=True), "dropout": {"type": "float", "low": 0.0, "high": 0.4, "step": 0.1}}
+)
+"""The paper's 2880 points."""
+SEEDS, DRAWS = range(5), 240
+STARTS = ("num_initial_points", "n_initial_points", "n_startup_trials", "n_startup_jobs", "random_search_steps")
+"""What frameworks call the number of configurations that are drawn before a model decides."""
+UNSAID = {"keras-tuner-bayes": "3 for each hyperparameter"}
+"""What a default of null stands for."""
+
+
+def defaults() -> str:
+    """A table for each algorithm: its methods, their versions, their random start and their other settings."""
+    found = []
+    for algorithm, names in FAMILIES.items():
+        specs = [REGISTRY[name] for name in names if name not in SHORT]
+        lines = [row(spec) for spec in specs]
+        head = ["| method | framework | drawn before a model decides | other settings and defaults |", "|---|---|---|---|"]
+        found.append("\n".join([f"### {algorithm[0].upper()}{algorithm[1:]}", "", *head, *lines]))
+    return "\n\n".join(found)
+
+
+def row(spec: MethodSpec) -> str:
+    fields = spec.settings_model().model_json_schema().get("properties", {})
+    start = [UNSAID.get(spec.name, shown(field)) for name, field in fields.items() if name in STARTS]
+    others = [f"`{name}` {shown(field)}" for name, field in fields.items() if name not in STARTS]
+    return f"| `{spec.name}` | {spec.framework} {locked(spec)} | {start[0] if start else '–'} | {', '.join(others) or '–'} |"
+
+
+def draws() -> str:
+    """What random searches draw of the paper's grid: how often they repeat themselves, and what they draw unevenly.
+
+    Ray's is left out: it starts anew for every search.
+    """
+    lines = ["| method | configurations a seed | repeated | drawn unevenly |", "|---|---|---|---|"]
+    specs = [REGISTRY[name] for name in FAMILIES[RANDOM] if name not in SHORT]
+    return "\n".join([*lines, *(draws_of(spec.name) for spec in specs if spec.framework not in ONE_A_PROCESS)])
+
+
+def draws_of(name: str) -> str:
+    searches = [drawn(name, seed) for seed in SEEDS]
+    repeated = fmean(1 - len({tuple(c.items()) for c in configs}) / len(configs) for configs in searches)
+    tests = [found for p in STEPPED if (found := evenness_of(p, STEPPED[p], [c[p] for configs in searches for c in configs]))]
+    uneven = [said(e, len(tests)) for e in tests if e.p * len(tests) < 0.05]
+    return f"| `{name}` | {fmean(map(len, searches)):.0f} | {percent(repeated)} | {'; '.join(uneven) or 'nothing'} |"
+
+
+def drawn(name: str, seed: int) -> list[dict[str, Value]]:
+    with tempfile.TemporaryDirectory() as folder:
+        record = Subject(find(name)).search(Path(folder), STEPPED, Limits(trials=DRAWS), seed, max_epochs=1)
+    return [dict(p.config) for p in record.proposals]
+
+
+def said(e: Evenness, tests: int) -> str:
+    return f"{e.parameter}: {e.most} {percent(e.share)} of the time instead of {percent(e.expected)} ({p_value(e.p * tests)})"
+
+
+def page() -> str:
+    """The page's text; asks the random searches some thousand times."""
+    text = (HERE / "frameworks.template").read_text(encoding="utf-8")
+    return text.replace("@defaults@", defaults()).replace("@draws@", draws())
+
+
+if __name__ == "__main__":
+    (HERE / "frameworks.md").write_text(page(), encoding="utf-8")
