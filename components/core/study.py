@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from .cluster import Cluster
+from .cluster import Step as Step
 from .problem import Epoch, Limits
 from .space import PAPER_SPACE, Model, Space
 
@@ -158,7 +160,6 @@ class Evaluation(Model):
     seeds: Annotated[int, Field(ge=1, le=100)] = Field(default=3, description="How many times the incumbent is trained anew.")
 
 
-Step = Literal["data_prep", "tuner", "evaluator", "reporter"]
 Cores = Annotated[str, Field(pattern=r"^[0-9]{1,4}(\.[0-9]{1,3})?$|^[0-9]{1,7}m$")]
 Amount = Annotated[str, Field(pattern=r"^[0-9]{1,15}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|K|M|G|T)?$")]
 Gpus = Annotated[int, Field(ge=0, le=64)]
@@ -226,6 +227,7 @@ class Study(Model):
     training: Training = Training()
     evaluation: Evaluation = Evaluation()
     resources: Resources = Resources()
+    cluster: Cluster = Cluster()
     tracking: Tracking = Tracking()
     artifacts: str | None = Field(
         default=None, description="A folder or s3:// URI for the record and all results; by default the output folder."
@@ -280,7 +282,7 @@ class Study(Model):
 
     def science(self) -> dict[str, Any]:
         """The sections that decide the results: two studies that agree in them are the same study."""
-        return self.model_dump(mode="json", exclude={"resources", "tracking", "artifacts"})
+        return self.model_dump(mode="json", exclude={"resources", "cluster", "tracking", "artifacts"})
 
 
 class Cell(Model):
