@@ -77,9 +77,7 @@ def image_of(study: Study, step: Step) -> str:
 def _whole_run(cluster: Cluster) -> dsl.PipelineConfig | None:
     if cluster.ttl_seconds is None and cluster.deadline_seconds is None:
         return None
-    return dsl.PipelineConfig(
-        ttl_seconds_after_finished=cluster.ttl_seconds, active_deadline_seconds=cluster.deadline_seconds
-    )
+    return dsl.PipelineConfig(ttl_seconds_after_finished=cluster.ttl_seconds, active_deadline_seconds=cluster.deadline_seconds)
 
 
 def _set(task: Any, study: Study, step: Step, title: str) -> None:

@@ -26,7 +26,10 @@ def examine(study: Study, login: Login, kube_context: str | None = None) -> Iter
     yield Finding("record", State.OK, f"at {store_on_cluster(study)}")
     if not study.tracking.uri:
         yield Finding(
-            "MLflow", State.WARNING, "the study names no server: trials are on record alone", "give tracking.uri, then `tuneoff sync`"
+            "MLflow",
+            State.WARNING,
+            "the study names no server: trials are on record alone",
+            "give tracking.uri, then `tuneoff sync`",
         )
     try:
         core = _core_api(kube_context)
@@ -64,7 +67,10 @@ def _version(said: str | None) -> Finding:
     if (int(found[1]), int(found[2])) < WRITTEN_FOR:
         older = f"KFP {said} is older than 2.17, which the pipeline is compiled for"
         return Finding(
-            "KFP version", State.WARNING, older, "upgrade it; else say cluster.run_as_non_root: false, and see that GPUs are given"
+            "KFP version",
+            State.WARNING,
+            older,
+            "upgrade it; else say cluster.run_as_non_root: false, and see that GPUs are given",
         )
     return Finding("KFP version", State.OK, said)
 
@@ -169,7 +175,9 @@ class _Kubernetes:
             yield Finding("volume", State.WARNING, said, "a claim that is ReadWriteMany, or a node_selector for one node")
         elif found.status.phase != "Bound":
             said = f"{volume.claim} is {found.status.phase}, not Bound"
-            yield Finding("volume", State.WARNING, said, "a storage class may bind it with the first pod; else look at its events")
+            yield Finding(
+                "volume", State.WARNING, said, "a storage class may bind it with the first pod; else look at its events"
+            )
         else:
             yield Finding("volume", State.OK, f"{volume.claim} is bound, ReadWriteMany")
 
@@ -219,7 +227,9 @@ class _Kubernetes:
         if any(kind in self._needs(step) for step in STEPS):
             having = sum(kind in (node.status.allocatable or {}) for node in found.items)
             if not having:
-                known = sorted({n for node in found.items for n in node.status.allocatable or {} if "/" in n and "hugepages" not in n})
+                known = sorted(
+                    {n for node in found.items for n in node.status.allocatable or {} if "/" in n and "hugepages" not in n}
+                )
                 said = f"no node has {kind}" + (f"; there is {', '.join(known)}" if known else "")
                 yield Finding("GPU", State.FAILING, said, "install the device plugin, or name another resources.gpu_type")
             else:
@@ -233,7 +243,9 @@ class _Kubernetes:
         fitting = [n for n in nodes if not n.spec.unschedulable and _selected(n, place)]
         if not fitting:
             labels = ", ".join(f"{k}={v}" for k, v in (place.node_selector or {}).items())
-            return Finding("nodes", State.FAILING, f"no node that takes pods has {labels or 'any label'}", f"{step}: node_selector")
+            return Finding(
+                "nodes", State.FAILING, f"no node that takes pods has {labels or 'any label'}", f"{step}: node_selector"
+            )
         tolerated = [n for n in fitting if not _untolerated(n, place)]
         if not tolerated:
             taints = ", ".join(sorted({t for n in fitting for t in _untolerated(n, place)}))

@@ -114,7 +114,7 @@ def submit(
 
 
 def missing_cells(store: Store | None) -> tuple[str, ...] | None:
-    """Cells without an evaluation for which no step has noted a reason: their pods were taken away. None where nobody can tell."""
+    """Cells without an evaluation for which no step noted a reason: their pods were taken away. None where nobody can tell."""
     if store is None:
         return None
     try:

@@ -18,8 +18,14 @@ States = list[tuple[str, dict[str, str]]]
 SUCCEEDS: States = [
     ("PENDING", {}),
     ("RUNNING", {"prepare mnist": "RUNNING"}),
-    ("RUNNING", {"prepare mnist": "SUCCEEDED", "tune on mnist#1": "RUNNING", "tune on mnist#2": "SUCCEEDED", "root-driver": "SUCCEEDED"}),
-    ("SUCCEEDED", {"prepare mnist": "SUCCEEDED", "tune on mnist#1": "SUCCEEDED", "tune on mnist#2": "SUCCEEDED", "report": "SUCCEEDED"}),
+    (
+        "RUNNING",
+        {"prepare mnist": "SUCCEEDED", "tune on mnist#1": "RUNNING", "tune on mnist#2": "SUCCEEDED", "root-driver": "SUCCEEDED"},
+    ),
+    (
+        "SUCCEEDED",
+        {"prepare mnist": "SUCCEEDED", "tune on mnist#1": "SUCCEEDED", "tune on mnist#2": "SUCCEEDED", "report": "SUCCEEDED"},
+    ),
 ]
 FAILS: States = [("RUNNING", {"tune on mnist": "RUNNING"}), ("FAILED", {"tune on mnist": "FAILED", "report": "SUCCEEDED"})]
 

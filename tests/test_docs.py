@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [DOCS / "index.md", *sorted(p for p in DOCS.glob("*.md") if p.name != "index.md"), ROOT / "README.md"]
 RUN = "tuneoff run studies/quickstart.yaml"
+SUBMIT = "tuneoff submit studies/quickstart.yaml --host http://127.0.0.1:8888"
 
 NOT_RUN = {
     "make run": "sets up an environment of its own; the study is the shared run",
@@ -40,6 +41,8 @@ NOT_RUN = {
     "tuneoff run studies/own-model.yaml": "takes minutes; the shared run trains its model in its space",
     "optuna-dashboard sqlite:///quickstart-optuna.db": "serves until Ctrl-C: tests/pipelines/test_exporting.py",
     "tuneoff run studies/own-method.yaml": "takes minutes; tests/tuner/test_own.py trains its method",
+    f"{SUBMIT} --check": "wants a cluster: tests/pipelines/test_cluster_check.py",
+    f"{SUBMIT} --wait": "wants a cluster: tests/pipelines/test_submit.py",
     "tuneoff run bars.yaml": "as long as the shared run, whose data is like it",
 }
 """Commands of the pages that are not run here, and why; one that no page has any more is a fault of this list."""

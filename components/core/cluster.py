@@ -12,7 +12,9 @@ from .space import Model
 Step = Literal["data_prep", "tuner", "evaluator", "reporter"]
 KubeName = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$")]
 """A name of Kubernetes: of a namespace, a secret, a claim."""
-LabelKey = Annotated[str, Field(pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")]
+LabelKey = Annotated[
+    str, Field(pattern=r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$")
+]
 LabelValue = Annotated[str, Field(pattern=r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$")]
 Variable = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,127}$")]
 SecretKey = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,253}$")]
@@ -114,7 +116,9 @@ class Cluster(Model):
     def _sound(self) -> Cluster:
         for name in self.env:
             if _SECRET.search(name):
-                raise ValueError(f"env.{name} looks like a secret, and stands in the pipeline for all to read: put it under secrets")
+                raise ValueError(
+                    f"env.{name} looks like a secret, and stands in the pipeline for all to read: put it under secrets"
+                )
         named = [*self.env, *(variable for variables in self.secrets.values() for variable in variables)]
         doubled = sorted({name for name in named if named.count(name) > 1})
         if doubled:
@@ -123,8 +127,6 @@ class Cluster(Model):
 
     def of(self, step: Step) -> StepPlace:
         """Where this step runs, all told."""
-        common = StepPlace(
-            node_selector=self.node_selector, tolerations=self.tolerations, timeout_seconds=self.timeout_seconds
-        )
+        common = StepPlace(node_selector=self.node_selector, tolerations=self.tolerations, timeout_seconds=self.timeout_seconds)
         own = self.steps.get(step, StepPlace())
         return common.model_copy(update={k: v for k in StepPlace.model_fields if (v := getattr(own, k)) is not None})

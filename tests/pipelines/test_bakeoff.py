@@ -69,7 +69,10 @@ CLUSTER = {
         },
         "volume": {"claim": "tuneoff-results", "mount": "/results"},
         "env": {"AWS_ENDPOINT_URL": "http://s3.storage:9000"},
-        "secrets": {"s3-keys": {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}, "mlflow": {"MLFLOW_TRACKING_PASSWORD": "password"}},
+        "secrets": {
+            "s3-keys": {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"},
+            "mlflow": {"MLFLOW_TRACKING_PASSWORD": "password"},
+        },
         "images": {
             "prefix": "registry.example.org/team/tuneoff",
             "tag": "0.1.0-rc1",

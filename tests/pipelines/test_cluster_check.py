@@ -48,7 +48,9 @@ def kfp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKfp]:
 def kubernetes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKubernetes]:
     """A cluster that has all that the study needs, and a kubeconfig that leads to it."""
     with FakeKubernetes().running() as server:
-        monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(server.kubeconfig(tmp_path / "config")))
+        monkeypatch.setattr(
+            "kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(server.kubeconfig(tmp_path / "config"))
+        )
         value = base64.b64encode(b"x").decode()
         claim = {"spec": {"accessModes": ["ReadWriteMany"]}, "status": {"phase": "Bound"}}
         server.objects = {
@@ -142,7 +144,9 @@ def test_a_study_without_a_tracking_server_is_noted(kfp: FakeKfp, kubernetes: Fa
 # Kubernetes
 
 
-def test_without_a_kubeconfig_it_says_what_was_not_looked_at(kfp: FakeKfp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_without_a_kubeconfig_it_says_what_was_not_looked_at(
+    kfp: FakeKfp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
     assert faults(kfp) == [
         "warning Kubernetes: no kubeconfig, and this is no pod: namespace, secrets, volume, quota and nodes were not looked at"
@@ -153,9 +157,9 @@ def test_without_a_kubeconfig_it_says_what_was_not_looked_at(kfp: FakeKfp, monke
     ("gone", "sentence"),
     [
         (SPACE, "failing namespace: there is no namespace 'team' [make it, or name another in the study]"),
-        (f"{SPACE}/serviceaccounts/tuneoff", "failing service account: there is no service account 'tuneoff' in namespace team [make"),
-        (f"{SPACE}/secrets/s3-keys", "failing secret: there is no secret 's3-keys' in namespace team [kubectl -n team create secret"
-         " generic s3-keys --from-literal=id=… --from-literal=secret=…]"),
+        (f"{SPACE}/serviceaccounts/tuneoff", "failing service account: there is no service account 'tuneoff' in namespace"),
+        (f"{SPACE}/secrets/s3-keys", "failing secret: there is no secret 's3-keys' in namespace team [kubectl -n team"
+         " create secret generic s3-keys --from-literal=id=… --from-literal=secret=…]"),
         (f"{SPACE}/secrets/registry", "failing secret: there is no secret 'registry' in namespace team [kubectl"),
         (f"{SPACE}/persistentvolumeclaims/results", "failing volume: there is no claim 'results' in namespace team [make it"),
     ],
@@ -225,9 +229,11 @@ def test_a_gpu_that_no_node_has_is_said_with_what_there_is(kfp: FakeKfp, kuberne
         ({"node_selector": {"pool": "fast"}}, "failing nodes: no node that takes pods has pool=fast [tuner: node_selector]"),
         ({"node_selector": {"pool": "gpu"}}, "failing nodes: every node for tuner has taints that it does not tolerate:"
          " nvidia.com/gpu:NoSchedule [add them to cluster.tolerations"),
-        ({"node_selector": {}, "tolerations": []}, "failing nodes: no node for tuner has 2 cpu, 8Gi memory, 1 nvidia.com/gpu, even"),
+        ({"node_selector": {}, "tolerations": []}, "failing nodes: no node for tuner has 2 cpu, 8Gi memory, 1 nvidia.com/gpu,"),
     ],
 )  # fmt: skip
-def test_a_step_that_fits_on_no_node_is_said(kfp: FakeKfp, kubernetes: FakeKubernetes, place: dict[str, Any], sentence: str) -> None:
+def test_a_step_that_fits_on_no_node_is_said(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, place: dict[str, Any], sentence: str
+) -> None:
     (said,) = faults(kfp, a_study(cluster={**CLUSTER, "steps": {"tuner": place}}))
     assert said.startswith(sentence)

@@ -296,13 +296,29 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("artifacts: s3://bucket/runs/full", "artifacts: s3://me:pw@b/x", "37: artifacts: credentials do not belong into a"),
         ("artifacts: s3://bucket/runs/full", "artifacts: ''", "37: artifacts: '' is not taken: give a folder or"),
         # cluster
-        ("claim: results", "claim: Results", "44: cluster.volume.claim: 'Results' is not taken: a name of Kubernetes has lower-case"),
+        (
+            "claim: results",
+            "claim: Results",
+            "44: cluster.volume.claim: 'Results' is not taken: a name of Kubernetes has lower-case",
+        ),
         ("mount: /results", "mount: results", "44: cluster.volume.mount: 'results' is not taken: give an absolute path such as"),
-        ("AWS_SECRET_ACCESS_KEY: secret", "AWS-KEY: x", "46: cluster.secrets.s3-keys.AWS-KEY: 'AWS-KEY' is not taken: give an env"),
+        (
+            "AWS_SECRET_ACCESS_KEY: secret",
+            "AWS-KEY: x",
+            "46: cluster.secrets.s3-keys.AWS-KEY: 'AWS-KEY' is not taken: give an env",
+        ),
         ("{AWS_ENDPOINT_URL:", "{MY_TOKEN:", "38: cluster: env.MY_TOKEN looks like a secret, and stands in the pipeline for all"),
         ("{AWS_ENDPOINT_URL:", "{AWS_ACCESS_KEY_ID:", "38: cluster: env.AWS_ACCESS_KEY_ID looks like a secret"),
-        ("AWS_SECRET_ACCESS_KEY: secret", "AWS_ENDPOINT_URL: u", "38: cluster: the environment variables AWS_ENDPOINT_URL are set"),
-        ("pull_policy: Always", "pull_policy: always", "47: cluster.images.pull_policy: 'always' is not taken: choose Always, If"),
+        (
+            "AWS_SECRET_ACCESS_KEY: secret",
+            "AWS_ENDPOINT_URL: u",
+            "38: cluster: the environment variables AWS_ENDPOINT_URL are set",
+        ),
+        (
+            "pull_policy: Always",
+            "pull_policy: always",
+            "47: cluster.images.pull_policy: 'always' is not taken: choose Always, If",
+        ),
         ("sha256:abab", "sha256:", "47: cluster.images.digests.tuner-gpu: "),
         ("operator: Equal, ", "operator: Exists, ", "42: cluster.tolerations[0]: operator Exists takes no value: leave it out"),
         ("effect: NoExecute, seconds", "effect: NoSchedule, seconds", "42: cluster.tolerations[0]: seconds belong to the effect"),

@@ -21,6 +21,7 @@ from tuneoff.components.core.study import Study
 from tuneoff.pipelines import kfp_server
 from tuneoff.pipelines import submit as submitting
 from tuneoff.pipelines.kfp_server import KfpServer, Login
+from tuneoff.pipelines.studyfile import study_of
 from tuneoff.pipelines.submit import missing_cells, store_on_cluster, submit
 
 VOLUME = {"volume": {"claim": "results", "mount": "/results"}}
@@ -97,7 +98,7 @@ def test_a_run_that_goes_on_is_found_and_not_doubled(kfp: FakeKfp) -> None:
 def test_each_change_of_a_step_is_said_once(kfp: FakeKfp) -> None:
     done, said = submitted(kfp, wait=True)
     assert (done.run.state, done.runs) == ("SUCCEEDED", 1)
-    assert [line for line in said if ": " in line and " on " in line or line.startswith(("prepare", "report"))][-5:] == [
+    assert [line for line in said if (": " in line and " on " in line) or line.startswith(("prepare", "report"))][-5:] == [
         "prepare mnist: 1 running",
         "prepare mnist: 1 succeeded",
         "tune on mnist: 1 running, 1 succeeded",
@@ -112,7 +113,9 @@ def test_a_record_that_can_be_read_is_shown(kfp: FakeKfp, tmp_path: Path) -> Non
     study = a_study(cluster={"volume": {"claim": "results", "mount": str(place)}})
     made_store(place / "runs" / "made", study)
     shown: list[int] = []
-    submitted(kfp, study, wait=True, watch=lambda result: shown.append(sum(len(s.told) for c in result.cells for s in c.searches)))
+    submitted(
+        kfp, study, wait=True, watch=lambda result: shown.append(sum(len(s.told) for c in result.cells for s in c.searches))
+    )
     assert set(shown) == {24 + 3 * 3}
 
 
@@ -194,13 +197,17 @@ def test_a_run_that_cannot_be_started_is_one_sentence(kfp: FakeKfp) -> None:
     with Proxy(kfp.uri, calm).running() as proxy:
         server = KfpServer(Login(proxy.uri))
         proxy.spoil = lambda method, path: "500" if method == "POST" and path.endswith("/runs") else None
-        with pytest.raises(StudyError, match=r"^KFP at http://127\.0\.0\.1:\d+ answered 500 \(.*\): look at the log of ml-pipeline\.$"):
+        with pytest.raises(
+            StudyError, match=r"^KFP at http://127\.0\.0\.1:\d+ answered 500 \(.*\): look at the log of ml-pipeline\.$"
+        ):
             submit(a_study(), server)
 
 
 def test_an_address_where_nobody_answers_is_one_sentence_soon(kfp: FakeKfp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kfp_server, "FIRST_PATIENCE_SECONDS", 0.1)
-    with pytest.raises(StudyError, match=r"^KFP at http://127\.0\.0\.1:9 cannot be reached \(.*\): check --host and the network\.$"):
+    with pytest.raises(
+        StudyError, match=r"^KFP at http://127\.0\.0\.1:9 cannot be reached \(.*\): check --host and the network\.$"
+    ):
         KfpServer(Login("http://127.0.0.1:9"))
     with pytest.raises(StudyError, match=r"^--host 'kfp' is not taken: give KFP's address, such as"):
         KfpServer(Login("kfp"))
@@ -278,6 +285,15 @@ def test_a_place_that_pods_do_not_share_is_refused(changes: dict[str, Any], sent
     with pytest.raises(StudyError) as caught:
         store_on_cluster(made_study(**changes))
     assert str(caught.value).startswith(sentence)
+
+
+def test_the_pages_examples_are_studies_that_a_cluster_takes() -> None:
+    page = Path(__file__).parents[2] / "docs" / "submit.md"
+    examples = re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        study = {"name": "made", "datasets": ["mnist"], "methods": ["random"], "budget": {"trials": 4}, **yaml.safe_load(example)}
+        assert store_on_cluster(study_of(study)) in ("/tuneoff/runs/made", "s3://bakeoffs/first")
 
 
 # The command
