@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from decimal import Decimal
 from typing import Any
 
@@ -39,7 +39,7 @@ def examine(study: Study, login: Login, kube_context: str | None = None) -> Iter
     yield from _Kubernetes(core, study, study.cluster.namespace or login.namespace or namespace).look()
 
 
-def _kfp(login: Login) -> Iterator[Finding]:
+def _kfp(login: Login) -> Generator[Finding, None, str]:
     """Whether KFP answers, and as which version; returns the namespace where it runs pods unless told otherwise."""
     try:
         server = KfpServer(login)
