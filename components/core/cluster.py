@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
@@ -120,9 +121,9 @@ class Cluster(Model):
                     f"env.{name} looks like a secret, and stands in the pipeline for all to read: put it under secrets"
                 )
         named = [*self.env, *(variable for variables in self.secrets.values() for variable in variables)]
-        doubled = sorted({name for name in named if named.count(name) > 1})
+        doubled = sorted(name for name, count in Counter(named).items() if count > 1)
         if doubled:
-            raise ValueError(f"the environment variables {', '.join(doubled)} are set twice")
+            raise ValueError(f"{doubled[0]} is set twice, in env and secrets or in two secrets")
         return self
 
     def of(self, step: Step) -> StepPlace:

@@ -41,6 +41,8 @@ class Slow(Curve):
             time.sleep(float(sys.argv[2]))
             yield epoch
 
+print("ready", flush=True)
+sys.stdin.readline()
 search(sys.argv[1], Slow())
 """
 
@@ -104,13 +106,28 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     return f"s3://{BUCKET}/{request.node.name}"
 
 
-def step(uri: str, epoch_seconds: float = 0.05) -> subprocess.Popen[str]:
-    """The search in a process of its own, as a pod would run it."""
+def waiting_step(uri: str, epoch_seconds: float) -> subprocess.Popen[str]:
+    """The search in a process of its own, as a pod would run it; it is ready, and begins when it is told to."""
     here = Path(__file__).parent
     paths = [str(here), str(here.parent), *(p for p in [os.environ.get("PYTHONPATH")] if p)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
-    command = [sys.executable, "-c", STEP, uri, str(epoch_seconds)]
-    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    command, pipe = [sys.executable, "-c", STEP, uri, str(epoch_seconds)], subprocess.PIPE
+    process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def begin(process: subprocess.Popen[str]) -> subprocess.Popen[str]:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return process
+
+
+def step(uri: str, epoch_seconds: float = 0.05) -> subprocess.Popen[str]:
+    """The same, that has begun."""
+    return begin(waiting_step(uri, epoch_seconds))
 
 
 def events(uri: str) -> list[Event]:
@@ -179,13 +196,14 @@ def test_a_step_that_was_stopped_for_longer_than_its_successor_needed_wakes_up_f
 @pytest.mark.timeout(600)
 def test_of_two_steps_that_run_at_the_same_time_the_newest_goes_on(proxy: Proxy, undisturbed: object) -> None:
     uri = f"s3://{BUCKET}/two"
-    first = step(uri, 1.0)
+    second, first = waiting_step(uri, 0.0), step(uri, 1.0)
     try:
         _until(lambda: len(told(events(uri))) >= 1)
-        second = step(uri, 0.0)
+        begin(second)
         said = _ended(first), _ended(second)
     finally:
         first.kill()
+        second.kill()
     assert "Overtaken" in said[0]
     assert (first.returncode, second.returncode) == (1, 0), said[1]
     found = events(uri)

@@ -312,7 +312,7 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         (
             "AWS_SECRET_ACCESS_KEY: secret",
             "AWS_ENDPOINT_URL: u",
-            "38: cluster: the environment variables AWS_ENDPOINT_URL are set",
+            "38: cluster: AWS_ENDPOINT_URL is set twice, in env and secrets",
         ),
         (
             "pull_policy: Always",
