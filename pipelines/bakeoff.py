@@ -1,56 +1,126 @@
 """The one pipeline: data preparation per data set, a tuner and an evaluator per method × data set, a report at the end."""
 
+import hashlib
+import json
 from typing import Any
 
-from kfp import dsl
+from kfp import dsl, kubernetes
 
-from ..components.core.study import Resources, Step, Study
+from tuneoff import __version__
+
+from ..components.core.cluster import Cluster, StepPlace
+from ..components.core.image import MAIN, image
+from ..components.core.study import Dataset, Step, Study
 from ..components.data_prep.component import data_prep
+from ..components.data_prep.registry import BUILTINS
 from ..components.evaluator.component import evaluate
 from ..components.reporter.component import report
 from ..components.tuner.component import tune
+from ..components.tuner.registry import REGISTRY, SHORT
 
 
 def bakeoff(study: Study) -> Any:
     """The study's KFP pipeline. Its parameters: where the results go (`store`), the MLflow server (`tracking`), the study."""
-    plan = portable(study).model_dump_json()
-    resources = study.resources
+    plan = portable(study).model_dump_json(exclude={"cluster"})
+    name = f"tuneoff-{study.name}".replace(".", "-").replace("_", "-")
 
-    @dsl.pipeline(name=f"tuneoff-{study.name}".replace(".", "-").replace("_", "-"), description=f"Tuneoff study {study.name}")
+    @dsl.pipeline(name=name, description=f"Tuneoff study {study.name}", pipeline_config=_whole_run(study.cluster))
     def pipeline(store: str, tracking: str = "", study_json: str = plan) -> None:
         final = report(study=study_json, store=store, tracking=tracking)
-        _set(final, resources, "reporter", "report")
+        _set(final, study, "reporter", "report")
         with dsl.ExitHandler(final, name="bake-off"):
-            for dataset in study.datasets:
-                prepared = data_prep(study=study_json, dataset=dataset.name, store=store)
-                _set(prepared, resources, "data_prep", f"prepare {dataset.name}")
-                prepared.set_caching_options(resources.cache and dataset.path is None)
+            for number, dataset in enumerate(study.datasets):
+                prepared = data_prep(
+                    study=study_json,
+                    dataset=dataset.name,
+                    store=store,
+                    tracking=tracking if number == 0 else "",  # one step makes the study's MLflow run, before the others need it
+                    version=__version__,
+                    checksum=checksum(dataset),
+                )
+                _set(prepared, study, "data_prep", f"prepare {dataset.name}")
+                prepared.set_caching_options(study.resources.cache and bool(checksum(dataset)))
                 with dsl.ParallelFor([m.label for m in study.methods], name=f"methods on {dataset.name}") as method:
                     cell = {"study": study_json, "dataset": dataset.name, "method": method, "store": store, "tracking": tracking}
                     tuned = tune(**cell, prepared=prepared.outputs["prepared"])
-                    _set(tuned, resources, "tuner", f"tune on {dataset.name}")
+                    _set(tuned, study, "tuner", f"tune on {dataset.name}")
                     evaluated = evaluate(**cell, prepared=prepared.outputs["prepared"]).after(tuned)
-                    _set(evaluated, resources, "evaluator", f"evaluate on {dataset.name}")
+                    _set(evaluated, study, "evaluator", f"evaluate on {dataset.name}")
 
     return pipeline
 
 
 def portable(study: Study) -> Study:
-    """The study without what belongs to the place where it runs: those are the pipeline's parameters."""
+    """The study without what belongs to the place where it runs: those are the pipeline's parameters, or stand in it."""
     tracking = study.tracking.model_copy(update={"uri": None})
-    return study.model_copy(update={"artifacts": None, "tracking": tracking})
+    return study.model_copy(update={"artifacts": None, "tracking": tracking, "cluster": Cluster()})
 
 
-def _set(task: Any, resources: Resources, step: Step, title: str) -> None:
-    """Requests and limits, GPUs, retries and caching of one task."""
+def checksum(dataset: Dataset) -> str:
+    """Of a built-in data set's arrays, for KFP's cache; empty for a file, which may change behind the cache's back."""
+    if dataset.path is not None or dataset.name not in BUILTINS:
+        return ""
+    return hashlib.sha256(json.dumps(dict(BUILTINS[dataset.name].sums), sort_keys=True).encode()).hexdigest()
+
+
+def image_of(study: Study, step: Step) -> str:
+    """The image that a step of this study runs in."""
+    specs = [REGISTRY[name] for m in study.methods if (name := SHORT.get(m.name, m.name)) in REGISTRY]
+    environment = next((spec.environment for spec in specs if spec.environment != MAIN), MAIN)
+    own = any(spec.kind == "system" for spec in specs)  # a system's model is opened by its own framework
+    built = "tuner" if step == "evaluator" and own else step
+    images = study.cluster.images
+    gpu = bool(study.resources.of(step).gpu)
+    return image(built, environment, gpu, images.prefix, images.tag or __version__, images.digests)
+
+
+def _whole_run(cluster: Cluster) -> dsl.PipelineConfig | None:
+    if cluster.ttl_seconds is None and cluster.deadline_seconds is None:
+        return None
+    return dsl.PipelineConfig(ttl_seconds_after_finished=cluster.ttl_seconds, active_deadline_seconds=cluster.deadline_seconds)
+
+
+def _set(task: Any, study: Study, step: Step, title: str) -> None:
+    """Image, requests and limits, GPUs, retries and caching of one task, and its place on the cluster."""
+    resources, backoff = study.resources, study.cluster.backoff
     own = resources.of(step)
     task.set_display_name(title)
     task.set_caching_options(False)
+    task.set_container_image(image_of(study, step))
     if own.retries:
-        task.set_retry(own.retries, backoff_duration="2s", backoff_factor=2.0)
+        task.set_retry(own.retries, f"{backoff.seconds}s", backoff.factor, f"{backoff.longest_seconds}s")
     if own.cpu:
         task.set_cpu_request(own.cpu).set_cpu_limit(own.cpu)
     if own.memory:
         task.set_memory_request(own.memory).set_memory_limit(own.memory)
     if own.gpu:
         task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(own.gpu)
+    _mount(task, study.cluster)
+    _place(task, study.cluster.of(step))
+
+
+def _mount(task: Any, cluster: Cluster) -> None:
+    """What every pod is given: volume, variables, secrets, how its image is pulled, and that it is no root."""
+    if cluster.volume is not None:
+        kubernetes.mount_pvc(task, cluster.volume.claim, cluster.volume.mount)
+    for name, value in cluster.env.items():
+        task.set_env_variable(name, value)
+    for secret, variables in cluster.secrets.items():
+        for variable, key in variables.items():
+            kubernetes.use_secret_as_env(task, secret, {key: variable})
+    if cluster.images.pull_policy is not None:
+        kubernetes.set_image_pull_policy(task, cluster.images.pull_policy)
+    if cluster.images.pull_secrets:
+        kubernetes.set_image_pull_secrets(task, cluster.images.pull_secrets)
+    if cluster.run_as_non_root:
+        kubernetes.set_security_context(task, run_as_non_root=True)
+
+
+def _place(task: Any, place: StepPlace) -> None:
+    """On which nodes the pod may run, and for how long."""
+    for label, value in (place.node_selector or {}).items():
+        kubernetes.add_node_selector(task, label, value)
+    for taint in place.tolerations or ():
+        kubernetes.add_toleration(task, taint.key, taint.operator, taint.value, taint.effect, taint.seconds)
+    if place.timeout_seconds is not None:
+        kubernetes.set_timeout(task, place.timeout_seconds)

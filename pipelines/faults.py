@@ -215,5 +215,16 @@ _PATTERNS = {
     r"^[0-9]{1,4}(\.[0-9]{1,3})?$|^[0-9]{1,7}m$": "give cores such as 2, 0.5 or 500m",
     r"^[0-9]{1,15}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|K|M|G|T)?$": "give an amount such as 8Gi or 512Mi",
     r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,98}[A-Za-z0-9]$": "give a cluster's name of GPUs, such as nvidia.com/gpu",
+    r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$": "a name of Kubernetes has lower-case letters, digits, or . - inside",
+    r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$": "give a label such as pool"
+    " or example.org/pool",
+    r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$": "a label's value has at most 63 letters, digits, or . _ - inside",
+    r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "give an environment variable such as AWS_ENDPOINT_URL",
+    r"^[A-Za-z0-9._-]{1,253}$": "a secret's key has letters, digits and . _ -",
+    r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}){1,8}$": "give an absolute path such as /tuneoff",
+    r"^[a-z0-9][A-Za-z0-9._:/-]{0,198}[A-Za-z0-9]$": "give what stands before images' names, such as registry.example.org/team",
+    r"^[a-z_]+(-[a-z]+){0,2}$": "name an image such as tuner or tuner-gpu",
+    r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$": "give an image's tag such as 0.1.0",
+    r"^sha256:[0-9a-f]{64}$": "give sha256: and 64 hexadecimal digits",
     r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$": "name a method of your own as module:Class",
 }

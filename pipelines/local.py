@@ -218,7 +218,7 @@ def main() -> None:
     out = Path(orders["out"])
     from kfp import local
 
-    from .bakeoff import bakeoff
+    from .bakeoff import bakeoff, portable
 
     local.init(
         runner=local.SubprocessRunner(use_venv=False),
@@ -227,7 +227,7 @@ def main() -> None:
         enable_caching=study.resources.cache,
         cache_root=str(out / "kfp" / "cache"),
     )
-    bakeoff(study)(store=orders["store"], tracking=orders["tracking"], study_json=orders["study"])
+    bakeoff(portable(study))(store=orders["store"], tracking=orders["tracking"], study_json=orders["study"])
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
+from ..components.core.cluster import Volume
 from ..components.core.errors import StudyError
 from ..components.core.machine import cores
 from ..components.core.space import PAPER_SPACE, Space
@@ -335,12 +336,19 @@ def _check_datasets(document: Mapping[str, Any]) -> Iterator[Found]:
         path = entry.get("path") if named else None
         if not isinstance(entry, dict | str):
             yield where, f"{quoted(entry)} is not taken: give a name, a path or a mapping (name: …, path: …)"
-        if isinstance(path, str):
+        if isinstance(path, str) and not _on_volume(document, path):
             yield from (((*where, "path"), message) for message in _path_faults(path))
         elif isinstance(name, str) and path is None and name not in BUILTINS:
             hint = did_you_mean(name, list(BUILTINS))
             choices = f"choose {', '.join(BUILTINS)}, or give the path of an .npz"
             yield (*where, "name") if named else where, f"{quoted(name)} is no data set{hint}: {choices}"
+
+
+def _on_volume(document: Mapping[str, Any], path: str) -> bool:
+    """Whether the path lies on the volume of the study's cluster, where nobody can look from here."""
+    cluster = document.get("cluster")
+    volume = _sound_part(Volume, cluster.get("volume")) if isinstance(cluster, dict) else None
+    return volume is not None and volume.holds(path)
 
 
 def _path_faults(path: str) -> list[str]:

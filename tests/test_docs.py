@@ -29,6 +29,7 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [DOCS / "index.md", *sorted(p for p in DOCS.glob("*.md") if p.name != "index.md"), ROOT / "README.md"]
 RUN = "tuneoff run studies/quickstart.yaml"
+SUBMIT = "tuneoff submit studies/quickstart.yaml --host http://127.0.0.1:8888"
 
 NOT_RUN = {
     "make run": "sets up an environment of its own; the study is the shared run",
@@ -45,6 +46,8 @@ NOT_RUN = {
     "tuneoff run studies/hyperband.yaml": "takes most of an hour; its methods are those of tests/tuner/methods/test_hyperband.py",
     "python docs/write_hyperband.py runs/hyperband/report/results.json": "tests/test_written_pages.py",
     "tuneoff run studies/frameworks.yaml": "takes more than an hour",
+    f"{SUBMIT} --check": "wants a cluster: tests/pipelines/test_cluster_check.py",
+    f"{SUBMIT} --wait": "wants a cluster: tests/pipelines/test_submit.py",
     "tuneoff run bars.yaml": "as long as the shared run, whose data is like it",
 }
 """Commands of the pages that are not run here, and why; one that no page has any more is a fault of this list."""

@@ -61,6 +61,7 @@ REFUSED = {
     "run small.yaml": "tuneoff[pipeline,data,cpu,tracking,keras-tuner]",
     "plan small.yaml": "tuneoff[pipeline,data,cpu,tracking,keras-tuner]",
     "compile small.yaml -o pipeline.yaml": "tuneoff[pipeline]",
+    "submit small.yaml --host http://127.0.0.1:9": "tuneoff[pipeline]",
     "sync out": "tuneoff[tracking]",
     "export out --to optuna": "tuneoff[export]",
     "report s3://bucket/x": "tuneoff[s3]",
@@ -72,7 +73,8 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
     """What each command did: exit code, output, errors."""
     folder = tmp_path_factory.mktemp("light")
     made_store(folder / "out", made_study(datasets=["mnist"], methods=["random"]))
-    (folder / "small.yaml").write_text("name: small\ndatasets: [mnist]\nmethods: [random]\nbudget: {trials: 4}\n")
+    text = "name: small\ndatasets: [mnist]\nmethods: [random]\nbudget: {trials: 4}\ncluster: {volume: {claim: results}}\n"
+    (folder / "small.yaml").write_text(text)
     commands = [*WORKING, *REFUSED]
     run = [sys.executable, "-c", SCRIPT, json.dumps(commands)]
     done = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=120, check=False)

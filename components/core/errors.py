@@ -17,6 +17,10 @@ class RecordError(Exception):
     """The record of a search is damaged, or is held by somebody else."""
 
 
+class Overtaken(RecordError):
+    """Another process has gone on with the record: whoever wrote before is fenced off."""
+
+
 class ReplayError(Exception):
     """A method, built anew, did not repeat what its record says; names the trial and the field."""
 

@@ -33,12 +33,14 @@ from typing import Any
 from pydantic_core import from_json
 
 from . import layout
-from .errors import RecordError
+from .errors import Overtaken, RecordError
 from .problem import Epoch, Inherit, Limits, Outcome, Proposal, Spent, Status, Trial
 from .space import Config
 from .storage import Journal, Store
 
 SCHEMA = 1
+INSISTENCE = 5
+"""So often a process tries to go on with a record while another one still writes it."""
 Event = Mapping[str, Any]
 
 
@@ -54,8 +56,7 @@ class Writer:
         self._now = now  # seconds since 1970, of the wall or of a simulated clock
         self._on_its_way: Future[None] | None = None
         self._hand = ThreadPoolExecutor(1, thread_name_prefix="record")  # starts no thread before it is used
-        self.events: list[Event] = parse(journal.lines())
-        self.attempt = 1 + sum(e["event"] == "opened" for e in self.events)
+        self._read()
 
     @property
     def ended(self) -> Event | None:
@@ -64,8 +65,22 @@ class Writer:
         return last if last is not None and last["event"] == "ended" else None
 
     def open(self, **header: Any) -> None:
-        """Note that this process goes on with the search; comes before any other event of it."""
-        self.append("opened", schema=SCHEMA, pid=os.getpid(), host=socket.gethostname(), **header)
+        """Note that this process goes on with the search; comes before any other event of it.
+
+        Where the process before it has written since the record was read, it is read again: the newest attempt goes on.
+        """
+        for left in reversed(range(INSISTENCE)):
+            try:
+                self.append("opened", schema=SCHEMA, pid=os.getpid(), host=socket.gethostname(), **header)
+                return
+            except Overtaken:
+                if not left:
+                    raise
+                self._read()
+
+    def _read(self) -> None:
+        self.events: list[Event] = parse(self._journal.lines())
+        self.attempt = 1 + sum(e["event"] == "opened" for e in self.events)
 
     def append(self, event: str, **fields: Any) -> Event:
         """Write one event; returns it as recorded."""

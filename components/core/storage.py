@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import RecordError, StudyError
+from .errors import Overtaken, RecordError, StudyError
 
 LOCK_PATIENCE_SECONDS = 20.0
 """How long a new writer waits for the last one to end: the processes of a killed run need a moment to notice."""
@@ -251,6 +251,12 @@ class FileJournal:
             self._file.truncate(self._end)
             os.fsync(self._file.fileno())
 
+    def _refuse_where_overtaken(self) -> None:
+        """A shared file system can take a lock away from a process that was paused for long, and give it to another."""
+        if os.fstat(self._file.fileno()).st_size != self._end:
+            self._broken = True
+            raise Overtaken(f"{self._path} has been taken over by another process")
+
     def lines(self) -> list[bytes]:
         return self._lines
 
@@ -258,7 +264,7 @@ class FileJournal:
         if self._broken:  # after a failed fsync nobody knows what is on disk, and another one may say that all is well
             raise RecordError(f"{self._path} could not be written: open it anew")
         try:
-            self._cut()
+            self._refuse_where_overtaken()
             left = line + b"\n"
             while left:
                 left = left[self._file.write(left) :]
@@ -476,7 +482,10 @@ class MemoryJournal:
 
 
 class S3Journal:
-    """One immutable object an event, written only where there is none: a second writer's first event fences the first off."""
+    """One immutable object an event, written only where there is none: a second writer's first event fences the first off.
+
+    A writer that has written nothing yet has taken nothing over: where it comes too late it may try again after what it now sees.
+    """
 
     instant = False
 
@@ -485,6 +494,7 @@ class S3Journal:
         self._name = name
         self._refuse_without_fence()
         self._lines = store.journal_lines(name)
+        self._holds = False  # since its first write
 
     def _refuse_without_fence(self) -> None:
         probe = self._name + ".probe"
@@ -500,7 +510,10 @@ class S3Journal:
 
     def append(self, line: bytes) -> None:
         if not self._store.create(f"{self._name}/{len(self._lines):08d}", line):
-            raise RecordError(f"{self._store.uri}/{self._name} has been taken over by another process")
+            if not self._holds:  # the one before still wrote: what it left is seen by whoever tries again
+                self._lines = self._store.journal_lines(self._name)
+            raise Overtaken(f"{self._store.uri}/{self._name} has been taken over by another process")
+        self._holds = True
         self._lines.append(line)
 
     def close(self) -> None:

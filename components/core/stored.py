@@ -6,6 +6,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
@@ -272,6 +273,13 @@ def write_failure(store: Store, name: str, step: str, error: BaseException) -> N
         store.write(name, note)
     except (OSError, StudyError) as second:  # the store itself may be what failed: the step shall end with its own reason
         print(f"{name} could not be written: {second}", file=sys.stderr, flush=True)
+
+
+def note_prepared(store: Store, dataset: str, data: Path) -> None:
+    """Put what is known of a prepared data set's folder into the store: its pictures, then its metadata."""
+    for name in ("samples.png", "balance.png", "dataset.json"):
+        if (data / name).is_file():
+            store.put(data / name, layout.prepared(dataset) + name)
 
 
 def read_prepared(store: Store, dataset: str) -> Prepared | None:

@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, model_validator
 
+from .cluster import Cluster
+from .cluster import Step as Step
 from .problem import Epoch, Limits
 from .space import PAPER_SPACE, Model, Space
 
@@ -197,7 +199,6 @@ class Noise(Model):
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, max_length=1000)]
 
 
-Step = Literal["data_prep", "tuner", "evaluator", "reporter"]
 Cores = Annotated[str, Field(pattern=r"^[0-9]{1,4}(\.[0-9]{1,3})?$|^[0-9]{1,7}m$")]
 Amount = Annotated[str, Field(pattern=r"^[0-9]{1,15}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|K|M|G|T)?$")]
 Gpus = Annotated[int, Field(ge=0, le=64)]
@@ -268,6 +269,7 @@ class Study(Model):
     evaluation: Evaluation = Evaluation()
     noise: Noise | None = Field(default=None, description="Only for `tuneoff table build`.")
     resources: Resources = Resources()
+    cluster: Cluster = Cluster()
     tracking: Tracking = Tracking()
     artifacts: str | None = Field(
         default=None, description="A folder or s3:// URI for the record and all results; by default the output folder."
@@ -330,7 +332,7 @@ class Study(Model):
 
     def science(self) -> dict[str, Any]:
         """The sections that decide the results: two studies that agree in them are the same study."""
-        return self.model_dump(mode="json", exclude={"resources", "tracking", "artifacts"})
+        return self.model_dump(mode="json", exclude={"resources", "cluster", "tracking", "artifacts"})
 
 
 class Cell(Model):

@@ -2,12 +2,21 @@
 
 from kfp import dsl
 
-from ..core.image import IMAGE
+from ..core.image import image
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
-def data_prep(study: str, dataset: str, store: str, prepared: dsl.Output[dsl.Dataset], summary: dsl.Output[dsl.Markdown]) -> None:
-    """Load, check, scale, resize and split one data set."""
+@dsl.component(base_image=image("data_prep"), install_kfp_package=False)
+def data_prep(
+    study: str,
+    dataset: str,
+    store: str,
+    tracking: str,
+    version: str,
+    checksum: str,
+    prepared: dsl.Output[dsl.Dataset],
+    summary: dsl.Output[dsl.Markdown],
+) -> None:
+    """Load, check, scale, resize and split one data set. KFP's cache also looks at tuneoff's version and the data's checksum."""
     from tuneoff.components.data_prep.step import run
 
-    prepared.metadata.update(run(study, dataset, store, prepared.path, summary.path))
+    prepared.metadata.update(run(study, dataset, store, prepared.path, summary.path, tracking))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zipfile
-from collections.abc import Set
+from collections.abc import Iterable, Set
 from contextlib import suppress
 from pathlib import Path
 
@@ -37,8 +37,10 @@ class StoredCheckpoints:
         self._store = store
         self._prefix = prefix
         self._scratch = scratch
+        self._newest: TrialId = -1
 
     def of(self, trial: Trial) -> Checkpoint:
+        self._newest = max(self._newest, trial.id)
         parent = trial.proposal.parent
         return Checkpoint(None if parent is None else self._file(parent), trial.proposal.inherit, self._file(trial.id))
 
@@ -63,18 +65,24 @@ class StoredCheckpoints:
         self._store.put(self._file(trial.id), self._name(trial.id))
 
     def keep_only(self, trials: Set[TrialId]) -> None:
+        """Those of trials that came after this process's newest stay: they are those of whoever has taken the search over."""
         kept = {self._name(trial) for trial in trials}
-        for name in self._store.names(self._prefix):
-            if name not in kept:
-                self._store.delete(name)
-                with suppress(FileNotFoundError):
-                    (self._scratch / name.rpartition("/")[2]).unlink()
+        self._delete(n for n in self._store.names(self._prefix) if n not in kept and self._trial(n) <= self._newest)
 
     def clear(self) -> None:
-        self.keep_only(frozenset())
+        self._delete(self._store.names(self._prefix))
+
+    def _delete(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._store.delete(name)
+            with suppress(FileNotFoundError):
+                (self._scratch / name.rpartition("/")[2]).unlink()
 
     def _file(self, trial: TrialId) -> Path:
         return self._scratch / f"trial-{trial:04d}.npz"
+
+    def _trial(self, name: str) -> TrialId:
+        return int(name.removeprefix(f"{self._prefix}trial-").removesuffix(".npz"))
 
     def _name(self, trial: TrialId) -> str:
         return f"{self._prefix}trial-{trial:04d}.npz"

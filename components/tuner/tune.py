@@ -18,7 +18,7 @@ from ..core.prepared import Prepared
 from ..core.record import Replay, SearchRecord, Writer, ended_under, read_search
 from ..core.stopping import Stopped
 from ..core.storage import Store, cannot_write
-from ..core.stored import MODEL_FILE, SystemModel, claim, write_failure
+from ..core.stored import MODEL_FILE, SystemModel, claim, note_prepared, read_prepared, write_failure
 from ..core.study import Cell, Study
 from ..core.tracking import Delivery, Tracker
 from .bench import Workers
@@ -86,6 +86,8 @@ def _train(
     report: Callable[[str], None],
     stopping: Callable[[], bool],
 ) -> Found:
+    if read_prepared(store, cell.dataset) is None:  # KFP had the data in its cache, and this store is new
+        note_prepared(store, cell.dataset, data)
     tracker = Tracker(store, study, study_id, tracking_uri)
     searches = _Searches(study, cell, data, store, study_id, stopping)
     delivery = Delivery(lambda: tracker.deliver(cell, searches.records()), waiting=lambda: tracker.waiting, report=report)

@@ -170,7 +170,7 @@ def test_a_stopped_writer_that_wakes_up_cannot_damage_the_record(proxy: Proxy) -
     finally:
         first.kill()
         first.wait()
-    assert "RecordError: s3://bucket/stopped/log.jsonl has been taken over by another process" in error
+    assert "Overtaken: s3://bucket/stopped/log.jsonl has been taken over by another process" in error
     second.append(b"second 1")
     assert store.journal_lines("log.jsonl") == [*taken, b"second 0", b"second 1"]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import resource
 import signal
@@ -223,6 +224,20 @@ def test_the_second_writer_of_a_folders_journal_is_kept_out(tmp_path: Path, monk
     assert second.lines() == [b"1"]
     second.close()
     second.close()
+
+
+def test_a_writer_of_a_folder_that_lost_its_lock_cannot_damage_the_record(tmp_path: Path) -> None:
+    """As on a shared volume, whose server gives the lock of a process that was paused for long to another."""
+    first = FileJournal(tmp_path / "log")
+    first.append(b"1")
+    fcntl.flock(first._file, fcntl.LOCK_UN)
+    second = FileJournal(tmp_path / "log", patience_seconds=0.2)
+    second.append(b"2")
+    for _ in range(2):
+        with pytest.raises(RecordError, match=r"log (has been taken over by another process|could not be written)"):
+            first.append(b"other")
+    second.append(b"3")
+    assert FolderStore(tmp_path).journal_lines("log") == [b"1", b"2", b"3"]
 
 
 def test_a_writer_who_waits_gets_the_journal_when_the_first_one_ends(tmp_path: Path) -> None:

@@ -24,15 +24,21 @@ from tuneoff.components.core.tracking.mlflow_runs import connect
 
 
 @contextmanager
-def running_server(folder: Path, port: int) -> Iterator[None]:
-    """An MLflow server over the SQLite file in `folder`, which holds the artifacts as well."""
+def running_server(folder: Path, port: int, *options: str, host: str = "") -> Iterator[None]:
+    """An MLflow server over the SQLite file in `folder`, which holds the artifacts as well; `host` is how it is asked."""
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
-    command += ["--backend-store-uri", f"sqlite:///{folder}/mlflow.db", "--artifacts-destination", f"{folder}/artifacts"]
+    command += [
+        "--backend-store-uri",
+        f"sqlite:///{folder}/mlflow.db",
+        "--artifacts-destination",
+        f"{folder}/artifacts",
+        *options,
+    ]
     quiet = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
     with open(folder / "log", "w") as log:
         process = subprocess.Popen(command, cwd=folder, env=os.environ | quiet, stdout=log, stderr=log, start_new_session=True)
     try:
-        _wait_for(f"http://127.0.0.1:{port}/health", folder / "log")
+        _wait_for(f"http://{host or f'127.0.0.1:{port}'}/health", folder / "log")
         yield
     finally:
         os.killpg(process.pid, signal.SIGTERM)
@@ -40,7 +46,7 @@ def running_server(folder: Path, port: int) -> Iterator[None]:
 
 
 def _wait_for(url: str, log: Path) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180  # on a loaded machine; some seconds where nothing else runs
     while True:
         try:
             urllib.request.urlopen(url, timeout=2).close()

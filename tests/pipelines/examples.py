@@ -50,7 +50,23 @@ resources: {cpu: "2", memory: 8Gi, gpu: 1, gpu_type: amd.com/gpu, workers: 2, re
 tracking: {uri: "https://mlflow.example.org", experiment: mine}
 artifacts: s3://bucket/runs/full
 noise: {configurations: 5, seeds: [1, 2]}
-"""
+cluster:
+  namespace: bakeoffs
+  service_account: tuneoff
+  node_selector: {example.org/pool: batch}
+  tolerations: [{key: batch, operator: Equal, value: "yes", effect: NoExecute, seconds: 60}]
+  steps: {evaluator: {node_selector: {pool: gpu}, tolerations: [{key: gpu, operator: Exists}], timeout_seconds: 86400}}
+  volume: {claim: results, mount: /results}
+  env: {AWS_ENDPOINT_URL: "http://s3.storage:9000"}
+  secrets: {s3-keys: {AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret}}
+  images: {prefix: registry.example.org/team, tag: 0.1.0, digests: {tuner-gpu: "sha256:DIGEST"}, pull_policy: Always,
+    pull_secrets: [registry]}
+  backoff: {seconds: 10, factor: 1.5, longest_seconds: 600}
+  timeout_seconds: 7200
+  deadline_seconds: 604800
+  ttl_seconds: 86400
+  run_as_non_root: false
+""".replace("DIGEST", "ab" * 32)
 
 LIBRARY_WORDING = re.compile(
     r"pydantic|Input should|Field required|Extra inputs|[Vv]alue.error|(?<!gpu)_type\b|_parsing|For further|errors\.|Traceback"

@@ -15,9 +15,9 @@ import pytest
 import yaml
 from kfp.compiler import Compiler
 
-from tuneoff.components.core.image import IMAGE
+from tuneoff import __version__
 from tuneoff.components.core.study import Study
-from tuneoff.pipelines.bakeoff import bakeoff, portable
+from tuneoff.pipelines.bakeoff import bakeoff, checksum, image_of, portable
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -44,7 +44,50 @@ S3 = {
     "tracking": {"uri": "https://mlflow.example.org", "experiment": "mine"},
     "artifacts": "s3://elsewhere/runs",
 }
-STUDIES = {"minimal": MINIMAL, "large": LARGE, "s3": S3}
+DIGEST = f"sha256:{'ab' * 32}"
+CLUSTER = {
+    "name": "cluster",
+    "datasets": ["mnist", {"name": "mine", "path": "/results/data/mine.npz"}],
+    "methods": ["random", "hyperband"],
+    "budget": {"trials": 8},
+    "resources": {"cpu": "4", "memory": "16Gi", "gpu": 2, "gpu_type": "nvidia.com/mig-1g.10gb", "retries": 4},
+    "cluster": {
+        "namespace": "bakeoffs",
+        "service_account": "tuneoff-runner",
+        "node_selector": {"example.org/pool": "batch"},
+        "tolerations": [{"key": "batch", "value": "yes", "effect": "NoSchedule"}],
+        "steps": {
+            "tuner": {
+                "node_selector": {"example.org/pool": "gpu"},
+                "tolerations": [
+                    {"key": "nvidia.com/gpu", "operator": "Exists", "effect": "NoSchedule"},
+                    {"key": "spot", "operator": "Exists", "effect": "NoExecute", "seconds": 60},
+                ],
+                "timeout_seconds": 86400,
+            },
+            "reporter": {"tolerations": []},
+        },
+        "volume": {"claim": "tuneoff-results", "mount": "/results"},
+        "env": {"AWS_ENDPOINT_URL": "http://s3.storage:9000"},
+        "secrets": {
+            "s3-keys": {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"},
+            "mlflow": {"MLFLOW_TRACKING_PASSWORD": "password"},
+        },
+        "images": {
+            "prefix": "registry.example.org/team/tuneoff",
+            "tag": "0.1.0-rc1",
+            "digests": {"tuner-gpu": DIGEST},
+            "pull_policy": "IfNotPresent",
+            "pull_secrets": ["registry"],
+        },
+        "backoff": {"seconds": 10, "factor": 3, "longest_seconds": 600},
+        "timeout_seconds": 7200,
+        "deadline_seconds": 604800,
+        "ttl_seconds": 86400,
+        "run_as_non_root": True,
+    },
+}
+STUDIES = {"minimal": MINIMAL, "large": LARGE, "s3": S3, "cluster": CLUSTER}
 
 
 @pytest.fixture(scope="module")
@@ -126,17 +169,39 @@ def test_the_evaluator_waits_for_the_tuner(compiled: dict[str, str], name: str) 
             assert [step_of(f"comp-{t}") for t in task["dependentTasks"]] == ["tune"]
 
 
-@pytest.mark.parametrize(("name", "cached"), [("minimal", {"data-prep"}), ("large", set()), ("s3", set())])
+@pytest.mark.parametrize(("name", "cached"), [("minimal", {"mnist"}), ("large", set()), ("s3", set()), ("cluster", {"mnist"})])
 def test_prepared_data_is_cached_as_the_study_says_and_nothing_else_ever_is(
     compiled: dict[str, str], name: str, cached: set[str]
 ) -> None:
-    """KFP's cache does not see that an object on S3 has changed, so that a user's own data set is not cached either."""
-    found = {
-        step_of(component)
+    """KFP's cache does not see that a file or an object has changed, so that a user's own data set is not cached either."""
+    found = [
+        (step_of(component), task["inputs"]["parameters"]["dataset"]["runtimeValue"]["constant"])
         for component, task in tasks(compiled[name])
         if step_of(component) in ("data-prep", "tune", "evaluate", "report") and task["cachingOptions"].get("enableCache")
-    }
-    assert found == cached
+    ]
+    assert found == [("data-prep", dataset) for dataset in cached]
+
+
+def data_prep_inputs(text: str) -> list[dict[str, Any]]:
+    return [task["inputs"]["parameters"] for component, task in tasks(text) if step_of(component) == "data-prep"]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_cache_is_keyed_by_the_datas_checksum_and_the_version(compiled: dict[str, str], name: str) -> None:
+    study = Study.model_validate(STUDIES[name])
+    for dataset, given in zip(study.datasets, data_prep_inputs(compiled[name]), strict=True):
+        assert given["version"]["runtimeValue"]["constant"] == __version__
+        assert given["checksum"]["runtimeValue"]["constant"] == checksum(dataset)
+    sums = [checksum(d) for d in study.datasets if d.path is None]
+    assert all(re.fullmatch("[0-9a-f]{64}", s) for s in sums)
+    assert len(set(sums)) == len(sums)
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_one_step_alone_makes_the_studys_mlflow_run_before_the_fan_out(compiled: dict[str, str], name: str) -> None:
+    first, *others = [given["tracking"] for given in data_prep_inputs(compiled[name])]
+    assert first == {"componentInputParameter": "pipelinechannel--tracking"}
+    assert others == [{"runtimeValue": {"constant": ""}}] * len(others)
 
 
 def test_a_single_step_may_have_resources_of_its_own(tmp_path: Path) -> None:
@@ -156,9 +221,11 @@ def test_a_single_step_may_have_resources_of_its_own(tmp_path: Path) -> None:
 def test_only_the_steps_that_train_ask_for_a_gpu(compiled: dict[str, str], name: str) -> None:
     found = executors(compiled[name])
     asked = {e: c["resources"]["accelerator"] for e, c in found.items() if "accelerator" in c.get("resources", {})}
-    gpu = {"count": "1", "resourceCount": "1", "resourceType": "nvidia.com/gpu", "type": "nvidia.com/gpu"}
+    resources = Study.model_validate(STUDIES[name]).resources
+    count, kind = str(resources.gpu), resources.gpu_type
+    gpu = {"count": count, "resourceCount": count, "resourceType": kind, "type": kind}
     train = [e for e in found if step_of(e) in ("tune", "evaluate")]
-    assert asked == (dict.fromkeys(train, gpu) if name == "large" else {})
+    assert asked == (dict.fromkeys(train, gpu) if name in ("large", "cluster") else {})
 
 
 def test_every_step_has_the_cpu_memory_and_retries_of_the_study(compiled: dict[str, str]) -> None:
@@ -181,14 +248,44 @@ def test_every_step_has_the_cpu_memory_and_retries_of_the_study(compiled: dict[s
 @pytest.mark.parametrize("name", STUDIES)
 def test_nothing_is_installed_at_run_time(compiled: dict[str, str], name: str) -> None:
     assert not re.search(r"pip3? install|ensurepip|--index-url|packages_to_install", compiled[name])
-    assert {c["image"] for c in executors(compiled[name]).values()} == {IMAGE}
+
+
+@pytest.mark.parametrize("name", ["minimal", "large", "s3"])
+def test_every_step_has_its_own_image_of_this_version(compiled: dict[str, str], name: str) -> None:
+    train = "-gpu" if name == "large" else ""
+    images = {step_of(e): c["image"] for e, c in executors(compiled[name]).items()}
+    assert images == {
+        "data-prep": f"tuneoff/data_prep:{__version__}",
+        "tune": f"tuneoff/tuner{train}:{__version__}",
+        "evaluate": f"tuneoff/evaluator{train}:{__version__}",
+        "report": f"tuneoff/reporter:{__version__}",
+    }
+
+
+def test_an_image_is_named_by_its_digest_where_the_study_gives_one(compiled: dict[str, str]) -> None:
+    images = {step_of(e): c["image"] for e, c in executors(compiled["cluster"]).items()}
+    assert images["tune"] == f"registry.example.org/team/tuneoff/tuner-gpu@{DIGEST}"
+    assert images["evaluate"] == "registry.example.org/team/tuneoff/evaluator-gpu:0.1.0-rc1"
+
+
+def test_methods_of_an_environment_of_their_own_have_its_image_and_systems_are_evaluated_in_it() -> None:
+    def images(*methods: str) -> list[str]:
+        study = Study.model_validate({**MINIMAL, "budget": {"trials": 4, "seconds": 60}, "methods": list(methods)})
+        return [image_of(study, step).split("/")[1].split(":")[0] for step in ("tuner", "evaluator")]
+
+    assert images("random", "freeze-thaw") == ["tuner-neps", "evaluator"]
+    assert images("random", "flaml") == ["tuner", "tuner"]
+    assert images("random", "autokeras") == ["tuner-autokeras", "tuner-autokeras"]
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_it_names_no_place_of_this_machine(compiled: dict[str, str], name: str) -> None:
     for path in (str(Path.cwd()), str(Path.home()) + "/", str(Path(__file__).parents[2]), "/tmp", "file:"):
         assert path not in compiled[name].replace("mktemp -d", "")
-    known = {IMAGE, "$program_path/ephemeral_component.py", "nvidia.com/gpu", "s3://bucket/data/mine.npz"}
+    images = {c["image"] for c in executors(compiled[name]).values()}
+    known = images | {"$program_path/ephemeral_component.py", "nvidia.com/gpu", "s3://bucket/data/mine.npz"}
+    if name == "cluster":
+        known |= {"/results", "/results/data/mine.npz", "example.org/pool:", "http://s3.storage:9000", "nvidia.com/mig-1g.10gb"}
     slashed = set(re.findall(r"[^\s'\"{}\[\],]*/[^\s'\"{}\[\],]*", compiled[name]))
     assert slashed <= known, slashed - known
 
@@ -214,4 +311,70 @@ def test_the_steps_get_the_study_itself(compiled: dict[str, str], name: str) -> 
 
 def test_names_are_those_that_kfp_takes(compiled: dict[str, str]) -> None:
     names = [spec(text)["pipelineInfo"]["name"] for text in compiled.values()]
-    assert names == ["tuneoff-minimal", "tuneoff-large-study-v2", "tuneoff-s3"]
+    assert names == ["tuneoff-minimal", "tuneoff-large-study-v2", "tuneoff-s3", "tuneoff-cluster"]
+
+
+# What the cluster section says
+
+
+def pods(text: str) -> dict[str, dict[str, Any]]:
+    """What Kubernetes is told of each executor's pod, by step."""
+    _, platform = yaml.safe_load_all(text)
+    found = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    return {step_of(name): pod for name, pod in found.items()}
+
+
+def whole_run(text: str) -> dict[str, Any]:
+    _, platform = yaml.safe_load_all(text)
+    found: dict[str, Any] = platform["platforms"]["kubernetes"].get("pipelineConfig", {})
+    return found
+
+
+def test_a_study_that_says_nothing_of_a_cluster_asks_only_for_pods_that_are_no_root(compiled: dict[str, str]) -> None:
+    for name in ("minimal", "large", "s3"):
+        assert all(pod == {"securityContext": {"runAsNonRoot": True}} for pod in pods(compiled[name]).values())
+        assert whole_run(compiled[name]) == {}
+
+
+def test_every_pod_mounts_the_volume_and_gets_the_secrets_and_the_way_to_its_image(compiled: dict[str, str]) -> None:
+    for pod in pods(compiled["cluster"]).values():
+        assert [(v["constant"], v["mountPath"]) for v in pod["pvcMount"]] == [("tuneoff-results", "/results")]
+        given = {(s["secretName"], k["secretKey"]): k["envVar"] for s in pod["secretAsEnv"] for k in s["keyToEnv"]}
+        assert given == {
+            ("s3-keys", "id"): "AWS_ACCESS_KEY_ID",
+            ("s3-keys", "secret"): "AWS_SECRET_ACCESS_KEY",
+            ("mlflow", "password"): "MLFLOW_TRACKING_PASSWORD",
+        }
+        assert pod["imagePullPolicy"] == "IfNotPresent"
+        assert [s["secretName"] for s in pod["imagePullSecret"]] == ["registry"]
+    for container in executors(compiled["cluster"]).values():
+        assert container["env"] == [{"name": "AWS_ENDPOINT_URL", "value": "http://s3.storage:9000"}]
+
+
+def test_a_single_step_may_run_elsewhere_and_longer(compiled: dict[str, str]) -> None:
+    found = pods(compiled["cluster"])
+    pools = {step: pod["nodeSelector"]["labels"]["example.org/pool"] for step, pod in found.items()}
+    assert pools == {"data-prep": "batch", "tune": "gpu", "evaluate": "batch", "report": "batch"}
+    tolerated = {step: [t["key"] for t in pod.get("tolerations", [])] for step, pod in found.items()}
+    assert tolerated == {"data-prep": ["batch"], "tune": ["nvidia.com/gpu", "spot"], "evaluate": ["batch"], "report": []}
+    assert found["tune"]["tolerations"][1] == {
+        "key": "spot", "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": "60",
+    }  # fmt: skip
+    timeouts = {step: int(pod["activeDeadlineSeconds"]) for step, pod in found.items()}
+    assert timeouts == {"data-prep": 7200, "tune": 86400, "evaluate": 7200, "report": 7200}
+
+
+def test_retries_wait_longer_each_time_and_the_whole_run_has_a_deadline(compiled: dict[str, str]) -> None:
+    policies = [t["retryPolicy"] for _, t in tasks(compiled["cluster"]) if "retryPolicy" in t]
+    assert policies
+    policy = {"maxRetryCount": 4, "backoffDuration": "10s", "backoffFactor": 3.0, "backoffMaxDuration": "600s"}
+    assert all(p == policy for p in policies)
+    assert whole_run(compiled["cluster"]) == {"activeDeadlineSeconds": 604800, "resourceTtlOnCompletion": 86400}
+
+
+def test_the_place_decides_no_result_and_is_not_told_to_the_steps(compiled: dict[str, str]) -> None:
+    study, moved = Study.model_validate(CLUSTER), Study.model_validate({**CLUSTER, "cluster": {}})
+    assert study.science() == moved.science()
+    assert portable(study) == portable(moved)
+    default = spec(compiled["cluster"])["root"]["inputDefinitions"]["parameters"]["study_json"]["defaultValue"]
+    assert "registry" not in default

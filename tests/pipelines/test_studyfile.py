@@ -110,6 +110,13 @@ def test_a_data_path_is_looked_up_beside_the_study_then_here(beside: Path, tmp_p
         assert Path(str(read_study(beside / "study.yaml").datasets[0].path)).samefile(tmp_path / "here.npz")
 
 
+def test_data_on_the_clusters_volume_is_not_looked_for_here(beside: Path) -> None:
+    volume = "cluster: {volume: {claim: results, mount: /results}}\n"
+    assert said(beside, MINIMAL.replace("[mnist]", "[/results/data/mine.npz]") + volume) == []
+    (found,) = said(beside, MINIMAL.replace("[mnist]", "[/resultsdata/mine.npz]") + volume)
+    assert "does not exist" in found
+
+
 def test_values_keep_their_types_on_the_way_to_the_steps(beside: Path) -> None:
     said(beside, FULL)
     study = read_study(beside / "study.yaml")
@@ -292,6 +299,35 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("artifacts: s3://bucket/runs/full", "artifacts: s3://", "37: artifacts: 's3://' is not taken: give a folder or"),
         ("artifacts: s3://bucket/runs/full", "artifacts: s3://me:pw@b/x", "37: artifacts: credentials do not belong into a"),
         ("artifacts: s3://bucket/runs/full", "artifacts: ''", "37: artifacts: '' is not taken: give a folder or"),
+        # cluster
+        (
+            "claim: results",
+            "claim: Results",
+            "44: cluster.volume.claim: 'Results' is not taken: a name of Kubernetes has lower-case",
+        ),
+        ("mount: /results", "mount: results", "44: cluster.volume.mount: 'results' is not taken: give an absolute path such as"),
+        (
+            "AWS_SECRET_ACCESS_KEY: secret",
+            "AWS-KEY: x",
+            "46: cluster.secrets.s3-keys.AWS-KEY: 'AWS-KEY' is not taken: give an env",
+        ),
+        ("{AWS_ENDPOINT_URL:", "{MY_TOKEN:", "38: cluster: env.MY_TOKEN looks like a secret, and stands in the pipeline for all"),
+        ("{AWS_ENDPOINT_URL:", "{AWS_ACCESS_KEY_ID:", "38: cluster: env.AWS_ACCESS_KEY_ID looks like a secret"),
+        (
+            "AWS_SECRET_ACCESS_KEY: secret",
+            "AWS_ENDPOINT_URL: u",
+            "38: cluster: AWS_ENDPOINT_URL is set twice, in env and secrets",
+        ),
+        (
+            "pull_policy: Always",
+            "pull_policy: always",
+            "47: cluster.images.pull_policy: 'always' is not taken: choose Always, If",
+        ),
+        ("sha256:abab", "sha256:", "47: cluster.images.digests.tuner-gpu: "),
+        ("operator: Equal, ", "operator: Exists, ", "42: cluster.tolerations[0]: operator Exists takes no value: leave it out"),
+        ("effect: NoExecute, seconds", "effect: NoSchedule, seconds", "42: cluster.tolerations[0]: seconds belong to the effect"),
+        ("timeout_seconds: 7200", "timeout_seconds: 0", "50: cluster.timeout_seconds: 0 is not taken: it must be at least 1"),
+        ("deadline_seconds: 604800", "deadline: 1", "51: cluster.deadline: the field is unknown: the fields here are namespace,"),
         # YAML
         ("name: full", "name: full\nname: full", "2: name: name stands there twice: leave one of them out"),
         ("seeds: [0, 1, 2]", "seeds: &s [0]", "21: YAML anchors and aliases (& and *) are not taken: write the values out"),
@@ -444,6 +480,7 @@ def test_every_pattern_of_the_schema_is_put_into_words() -> None:
     def patterns(part: Any) -> Iterator[str]:
         if isinstance(part, dict):
             yield from (v for k, v in part.items() if k == "pattern" and isinstance(v, str))
+            yield from part.get("patternProperties", {})
         for child in part.values() if isinstance(part, dict) else part if isinstance(part, list) else []:
             yield from patterns(child)
 

@@ -57,16 +57,33 @@ def tracking_uri(study: Study, place: str) -> str:
     return study.tracking.uri
 
 
+def named_server(uri: str) -> str:
+    """The server to use: the one that is named, else the one that KFP names to its steps; StudyError where there is none."""
+    found = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not found:
+        raise StudyError("no MLflow server is named: give tracking.uri, an MLflow server's http(s) URI")
+    return found
+
+
+def refused_host(uri: str, error: BaseException) -> StudyError | None:
+    """What to do where the server does not take the name under which it was asked; None where the error is another."""
+    if "Invalid Host header" not in str(error):
+        return None
+    host = urlsplit(uri).netloc.rpartition("@")[2]
+    return StudyError(f"the MLflow server refuses the name {host} (403): start it with --allowed-hosts {host}, port included")
+
+
 def without_password(text: str) -> str:
     """`text` with the user and password of every URI in it taken out."""
     return re.sub(r"://[^/@\s]+@", "://", text)
 
 
 def connect(uri: str) -> Any:
-    """An MlflowClient of this server alone, whatever MLFLOW_TRACKING_URI or MLFLOW_RUN_ID say; StudyError without MLflow.
+    """A client of this server alone, whatever MLFLOW_TRACKING_URI or MLFLOW_RUN_ID say. StudyError without MLflow or server.
 
     The schema of a SQLite file is made by one process at a time: two at once race in MLflow's migrations.
     """
+    uri = named_server(uri)
     for name, value in _QUIET.items():
         os.environ.setdefault(name, value)
     try:

@@ -8,6 +8,7 @@ server in the old one's place lose nothing and double nothing.
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -37,7 +38,7 @@ from .mlflow_entries import (
     trial_tags,
 )
 from .mlflow_pages import saved_views
-from .mlflow_runs import NOTE, PARENT, STATE, Run, Runs, connect
+from .mlflow_runs import NOTE, PARENT, STATE, Run, Runs, connect, refused_host
 from .notes import search_note, study_note
 
 
@@ -48,7 +49,7 @@ class MlflowView:
         self._store = store
         self._study = study
         self._study_id = study_id
-        self._uri = uri
+        self._uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "")  # KFP may name one to its steps
         self._client = client
         self._runs: Runs | None = None
         self._learnt: set[str] = set()
@@ -126,7 +127,8 @@ class MlflowView:
             yield
         except BaseException as error:
             self.forget()
-            if (fault := database_fault(self._uri, error)) is not None:
+            fault = database_fault(self._uri, error) or refused_host(self._uri, error)
+            if fault is not None:
                 raise fault from error
             raise
 
@@ -167,9 +169,24 @@ class MlflowView:
         if known is not None and STATE in known.tags:
             return known
         created = json.loads(self._store.read(layout.STUDY))["created_at"]
-        run = runs.make(self._study_id, self._study.name, created, self._tags("study"))
+        tags = self._tags("study") | {PARENT: None if known else self._kfp_run()}
+        run = runs.make(self._study_id, self._study.name, created, tags)
         runs.log(run, params=study_params(self._study), tags={STATE: "begun"})
         return run
+
+    def _kfp_run(self) -> str | None:
+        """The run that KFP itself made of this step on the same server: the study's is another one below it. None without one."""
+        from mlflow.exceptions import MlflowException
+
+        given = os.environ.get("MLFLOW_RUN_ID")
+        if not given:
+            return None
+        try:
+            return str(self.client.get_run(given).info.run_id)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            return None  # a run of another server
 
     def _learn(self, runs: Runs, cell: Cell) -> None:
         if cell.name not in self._learnt:

@@ -72,23 +72,13 @@ def compile_(study: str, output: Path) -> None:
     """Compile STUDY to a KFP v2 pipeline, for any cluster: it names no place of this machine and holds no secret."""
     from ..components.core.errors import StudyError
     from ..pipelines.studyfile import read_study
+    from ..pipelines.submit import compile_study, refuse_what_stays_here
 
     plan = read_study(study)
-    local = [d for d in plan.datasets if d.path is not None and not d.path.startswith("s3://")]
-    if local:
-        why = f"the data set {local[0].path!r} lies on this machine, where a cluster cannot read it"
-        raise StudyError(f"{study}: {why}: give an s3:// URI.")
-    replay = plan.objective.replay
-    if replay is not None and not replay.table.startswith("s3://"):
-        raise StudyError(f"{study}: the table {replay.table!r} lies on this machine: give an s3:// URI, or run the study here.")
+    refuse_what_stays_here(plan, study)
     if output.suffix not in (".yaml", ".yml"):
         raise StudyError(f"--output {str(output)!r} is not taken: KFP wants a file name that ends in .yaml.")
-    from kfp.compiler import Compiler
-
-    from ..pipelines.bakeoff import bakeoff
-
-    output.parent.mkdir(parents=True, exist_ok=True)
-    Compiler().compile(bakeoff(plan), str(output))
+    compile_study(plan, output)
     click.echo(str(output))
 
 

@@ -1,0 +1,114 @@
+"""Commands that run a study on a cluster."""
+
+from __future__ import annotations
+
+import json
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from .common import CELL_FAILED, STOPPED, extent, json_option, study_argument
+
+if TYPE_CHECKING:
+    from ..components.core.study import Study
+    from ..pipelines.kfp_server import Login
+
+_file = click.Path(path_type=Path, dir_okay=False)
+
+
+@click.command()
+@study_argument
+@click.option("--host", required=True, envvar="KF_PIPELINES_ENDPOINT", help="KFP's address.  [env: KF_PIPELINES_ENDPOINT]")
+@click.option("--namespace", help="Of the runs, where KFP has many users; by default the study's cluster.namespace.")
+@click.option("--experiment", help="KFP's experiment; by default that of the study's tracking.")
+@click.option("--wait", is_flag=True, help="Follow the run to its end, and start what a cluster took away again.")
+@click.option("--again", type=click.IntRange(0, 100), default=3, show_default=True, help="So often, with --wait.")
+@click.option("--check", "checking", is_flag=True, help="Start nothing: say what the cluster lacks for this study.")
+@click.option("--token-file", type=_file, help="A file with a token for KFP, read anew for each call.")
+@click.option("--existing-token", envvar="TUNEOFF_KFP_TOKEN", help="A token for KFP.  [env: TUNEOFF_KFP_TOKEN]")
+@click.option("--service-account", is_flag=True, help="In a pod: the token of its service account for KFP.")
+@click.option("--cookies", envvar="TUNEOFF_KFP_COOKIES", help="Cookies of a login in a browser.  [env: TUNEOFF_KFP_COOKIES]")
+@click.option("--ca-cert", type=_file, help="The certificate of the authority that signed KFP's.")
+@click.option("--kube-context", help="For --check: the context of the kubeconfig; by default the current one.")
+@json_option
+def submit(
+    study: str,
+    host: str,
+    namespace: str | None,
+    experiment: str | None,
+    wait: bool,
+    again: int,
+    checking: bool,
+    token_file: Path | None,
+    existing_token: str | None,
+    service_account: bool,
+    cookies: str | None,
+    ca_cert: Path | None,
+    kube_context: str | None,
+    as_json: bool,
+) -> None:
+    """Run STUDY on the cluster whose KFP is at --host: compile it, upload it, start it; a run that goes on is found, not doubled.
+
+    Without --wait it returns once the run is started. With it, Ctrl-C ends the watching alone, and the same command goes on
+    watching. Exit codes as those of `tuneoff run`; --check gives 1 where something is lacking.
+    """
+    from ..pipelines.kfp_server import Login
+    from ..pipelines.studyfile import read_study
+    from ..pipelines.submit import refuse_what_stays_here, store_on_cluster
+
+    plan = read_study(study)
+    refuse_what_stays_here(plan, study)
+    store_on_cluster(plan)
+    login = Login(host, namespace or plan.cluster.namespace, service_account, token_file, existing_token, cookies, ca_cert)
+    if checking:
+        sys.exit(_check(plan, login, kube_context, as_json))
+    sys.exit(_submit(plan, login, experiment, wait, again, as_json))
+
+
+def _check(plan: Study, login: Login, kube_context: str | None, as_json: bool) -> int:
+    from ..pipelines.cluster_check import examine
+    from ..pipelines.doctor import State
+
+    found = []
+    for finding in examine(plan, login, kube_context):
+        found.append(finding)
+        if not as_json:
+            remedy = f": {finding.remedy}" if finding.remedy else ""
+            click.echo(f"{finding.state:<8} {finding.what:<18} {finding.said}{remedy}")
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=1))
+    return CELL_FAILED if any(finding.state is State.FAILING for finding in found) else 0
+
+
+def _submit(plan: Study, login: Login, experiment: str | None, wait: bool, again: int, as_json: bool) -> int:
+    from rich.console import Console
+
+    from ..components.core.errors import StudyError
+    from ..pipelines.kfp_server import KfpServer
+    from ..pipelines.progress import Display
+    from ..pipelines.submit import submit as submit_it
+
+    console = Console(stderr=as_json, highlight=False)
+    console.print(f"Study {plan.name}: {extent(plan)}, on {login.host}", markup=False, soft_wrap=True)
+    server = KfpServer(login)
+    if server.many_users and server.namespace is None:
+        raise StudyError(f"KFP at {server.host} has many users: give --namespace, or cluster.namespace in the study.")
+    with Display(console) as display:
+        done = submit_it(plan, server, experiment, wait, again, display.note, display.show)
+    if as_json:
+        said = {"study": plan.name, "run": done.run.id, "state": done.run.state, "link": done.link, "runs": done.runs}
+        click.echo(json.dumps({**said, "missing": None if done.missing is None else list(done.missing)}))
+    if not wait:
+        return 0
+    if done.run.state == "CANCELED":
+        click.echo("tuneoff: The run was canceled; the same command goes on with the study.", err=True)
+        return STOPPED
+    if done.missing:
+        click.echo(f"tuneoff: Not at their end: {', '.join(done.missing)}; the same command goes on.", err=True)
+    return CELL_FAILED if done.run.state == "FAILED" else STOPPED if done.missing else 0
+
+
+COMMANDS: tuple[click.Command, ...] = (submit,)

@@ -1,0 +1,221 @@
+"""Searches in processes that are killed, stopped and overtaken, their record on an S3 server that is a process of its own."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import boto3
+import pytest
+
+from faulty import Proxy, calm, half_of
+from toy import Curve, Halving, essence, toy_spec
+from tuneoff.components.core.problem import Limits
+from tuneoff.components.core.record import Event, Writer, parse
+from tuneoff.components.core.storage import S3Store, open_store
+from tuneoff.components.core.study import Goal
+from tuneoff.components.tuner.budget import Budget
+from tuneoff.components.tuner.checkpoints import NoCheckpoints
+from tuneoff.components.tuner.loop import Search
+
+BUCKET = "bucket"
+KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "hidden", "AWS_DEFAULT_REGION": "us-east-1"}
+LOG = "record/toy.jsonl"
+EPOCHS = 40
+
+STEP = """
+import sys, time
+from toy import Curve
+from test_preemption import search
+
+class Slow(Curve):
+    def __call__(self, trial, checkpoint):
+        for epoch in super().__call__(trial, checkpoint):
+            time.sleep(float(sys.argv[2]))
+            yield epoch
+
+print("ready", flush=True)
+sys.stdin.readline()
+search(sys.argv[1], Slow())
+"""
+
+
+def search(uri: str, objective: Curve) -> list[Event]:
+    """A toy search with its record in the store, from where it stands to its end."""
+    record = Writer(open_store(uri).journal(LOG))
+    if record.ended is None:
+        record.open(study_id="toy")
+        Search(toy_spec(), Halving(), objective, record, Budget(Limits(epochs=EPOCHS)), Goal(), NoCheckpoints()).run()
+    record.close()
+    return list(record.events)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> object:
+    return essence(search(str(tmp_path_factory.mktemp("whole")), Curve()))
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    """moto's S3 server as a process with one bucket; its address."""
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        port = listener.getsockname()[1]
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        _until(lambda: socket.socket().connect_ex(("127.0.0.1", port)) == 0)
+        uri = f"http://127.0.0.1:{port}"
+        boto3.session.Session("key", "hidden", region_name="us-east-1").client("s3", endpoint_url=uri).create_bucket(
+            Bucket=BUCKET
+        )
+        yield uri
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def proxy(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
+    """A proxy before the server that spoils nothing yet, and an environment that leads to it."""
+    for name in [n for n in os.environ if n.startswith("AWS_")]:
+        monkeypatch.delenv(name)
+    with Proxy(server, calm).running() as proxy:
+        places = {"AWS_ENDPOINT_URL": proxy.uri, "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
+        for name, value in {**places, **KEYS, "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "*"}.items():
+            monkeypatch.setenv(name, value)
+        yield proxy
+
+
+@pytest.fixture(params=["folder", "s3", "s3 that fails"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Where the record lies: on a shared volume, on S3, or on an S3 that fails a fifth of the calls in every way."""
+    if request.param == "folder":
+        return str(tmp_path / "volume")
+    proxy: Proxy = request.getfixturevalue("proxy")
+    if request.param == "s3 that fails":
+        spoil, drawn = half_of(7), random.Random(7)
+        proxy.spoil = lambda method, path: spoil(method, path) if drawn.random() < 0.4 else None
+    return f"s3://{BUCKET}/{request.node.name}"
+
+
+def waiting_step(uri: str, epoch_seconds: float) -> subprocess.Popen[str]:
+    """The search in a process of its own, as a pod would run it; it is ready, and begins when it is told to."""
+    here = Path(__file__).parent
+    paths = [str(here), str(here.parent), *(p for p in [os.environ.get("PYTHONPATH")] if p)]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+    command, pipe = [sys.executable, "-c", STEP, uri, str(epoch_seconds)], subprocess.PIPE
+    process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def begin(process: subprocess.Popen[str]) -> subprocess.Popen[str]:
+    assert process.stdin is not None
+    process.stdin.write("\n")
+    process.stdin.flush()
+    return process
+
+
+def step(uri: str, epoch_seconds: float = 0.05) -> subprocess.Popen[str]:
+    """The same, that has begun."""
+    return begin(waiting_step(uri, epoch_seconds))
+
+
+def events(uri: str) -> list[Event]:
+    return parse(open_store(uri).journal_lines(LOG))
+
+
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def _ended(process: subprocess.Popen[str]) -> str:
+    """What the process said on stderr, once it is at its end."""
+    try:
+        return process.communicate(timeout=120)[1]
+    finally:
+        process.kill()
+        process.wait()
+
+
+def told(found: list[Event]) -> list[int]:
+    return [e["trial"] for e in found if e["event"] == "told"]
+
+
+@pytest.mark.timeout(600)
+def test_a_step_that_is_killed_again_and_again_loses_no_finished_trial(place: str, undisturbed: object) -> None:
+    finished: list[int] = []
+    for _ in range(2):
+        process, wanted = step(place), len(finished) + 2
+        _until(lambda wanted=wanted: len(told(events(place))) >= wanted)  # type: ignore[misc]
+        process.send_signal(signal.SIGKILL)
+        _ended(process)
+        now = told(events(place))
+        assert now[: len(finished)] == finished
+        finished = now
+    assert essence(search(place, Curve())) == undisturbed
+    assert len(told(events(place))) == len(set(told(events(place)))), "no trial has two outcomes"
+
+
+@pytest.mark.timeout(600)
+def test_a_step_that_was_stopped_for_longer_than_its_successor_needed_wakes_up_fenced_off(
+    proxy: Proxy, undisturbed: object
+) -> None:
+    uri = f"s3://{BUCKET}/stopped"
+    first = step(uri)
+    try:
+        _until(lambda: len(told(events(uri))) >= 2)
+        first.send_signal(signal.SIGSTOP)
+        _until(lambda: "State:\tT" in Path(f"/proc/{first.pid}/status").read_text())
+        before = told(events(uri))
+        assert essence(search(uri, Curve())) == undisturbed
+        whole = events(uri)
+        first.send_signal(signal.SIGCONT)
+        said = _ended(first)
+    finally:
+        first.kill()
+    assert first.returncode == 1
+    assert f"Overtaken: {uri}/{LOG} has been taken over by another process" in said
+    assert events(uri) == whole, "it has written nothing since"
+    assert told(whole)[: len(before)] == before
+    assert {e["attempt"] for e in whole} == {1, 2}
+
+
+@pytest.mark.timeout(600)
+def test_of_two_steps_that_run_at_the_same_time_the_newest_goes_on(proxy: Proxy, undisturbed: object) -> None:
+    uri = f"s3://{BUCKET}/two"
+    second, first = waiting_step(uri, 0.0), step(uri, 1.0)
+    try:
+        _until(lambda: len(told(events(uri))) >= 1)
+        begin(second)
+        said = _ended(first), _ended(second)
+    finally:
+        first.kill()
+        second.kill()
+    assert "Overtaken" in said[0]
+    assert (first.returncode, second.returncode) == (1, 0), said[1]
+    found = events(uri)
+    assert essence(found) == undisturbed
+    attempts = [e["attempt"] for e in found]
+    assert attempts == sorted(attempts), "once the second has begun, the first has written nothing"
+
+
+def test_a_writer_that_comes_too_late_to_be_first_tries_again_after_what_it_sees(proxy: Proxy) -> None:
+    store = S3Store(f"s3://{BUCKET}/late")
+    first, second = Writer(store.journal(LOG)), Writer(store.journal(LOG))
+    first.open(study_id="toy")
+    second.open(study_id="toy")
+    assert (first.attempt, second.attempt) == (1, 2)
+    assert [e["attempt"] for e in events(store.uri)] == [1, 2]
