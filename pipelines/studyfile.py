@@ -16,11 +16,12 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..components.core.errors import StudyError
+from ..components.core.image import MAIN
 from ..components.core.space import PAPER_SPACE, Space
 from ..components.core.study import Budget, Dataset, MethodChoice, Split, Study
 from ..components.tuner.own import PATTERN as OWN_METHOD
 from ..components.tuner.registry import REGISTRY, SHORT, find
-from ..components.tuner.spec import MAIN, MethodSpec
+from ..components.tuner.spec import MethodSpec
 from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted, shortened
 from .yamlfile import Document, read
 

@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from ..core.image import IMAGE
+from ..core.image import image
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=image("data_prep"), install_kfp_package=False)
 def data_prep(study: str, dataset: str, store: str, prepared: dsl.Output[dsl.Dataset], summary: dsl.Output[dsl.Markdown]) -> None:
     """Load, check, scale, resize and split one data set."""
     from tuneoff.components.data_prep.step import run

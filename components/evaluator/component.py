@@ -2,10 +2,10 @@
 
 from kfp import dsl
 
-from ..core.image import IMAGE
+from ..core.image import image
 
 
-@dsl.component(base_image=IMAGE, install_kfp_package=False)
+@dsl.component(base_image=image("evaluator"), install_kfp_package=False)
 def evaluate(
     study: str,
     dataset: str,

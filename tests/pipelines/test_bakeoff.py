@@ -15,11 +15,12 @@ import pytest
 import yaml
 from kfp.compiler import Compiler
 
-from tuneoff.components.core.image import IMAGE
+from tuneoff.components.core.image import image
 from tuneoff.components.core.study import Study
 from tuneoff.pipelines.bakeoff import bakeoff, portable
 
 GOLDEN = Path(__file__).parent / "golden"
+IMAGES = {image("data_prep"), image("tuner"), image("evaluator"), image("reporter")}
 
 MINIMAL = {"name": "minimal", "datasets": ["mnist"], "methods": ["random"], "budget": {"trials": 4}}
 LARGE = {
@@ -181,14 +182,14 @@ def test_every_step_has_the_cpu_memory_and_retries_of_the_study(compiled: dict[s
 @pytest.mark.parametrize("name", STUDIES)
 def test_nothing_is_installed_at_run_time(compiled: dict[str, str], name: str) -> None:
     assert not re.search(r"pip3? install|ensurepip|--index-url|packages_to_install", compiled[name])
-    assert {c["image"] for c in executors(compiled[name]).values()} == {IMAGE}
+    assert {c["image"] for c in executors(compiled[name]).values()} == IMAGES
 
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_it_names_no_place_of_this_machine(compiled: dict[str, str], name: str) -> None:
     for path in (str(Path.cwd()), str(Path.home()) + "/", str(Path(__file__).parents[2]), "/tmp", "file:"):
         assert path not in compiled[name].replace("mktemp -d", "")
-    known = {IMAGE, "$program_path/ephemeral_component.py", "nvidia.com/gpu", "s3://bucket/data/mine.npz"}
+    known = {*IMAGES, "$program_path/ephemeral_component.py", "nvidia.com/gpu", "s3://bucket/data/mine.npz"}
     slashed = set(re.findall(r"[^\s'\"{}\[\],]*/[^\s'\"{}\[\],]*", compiled[name]))
     assert slashed <= known, slashed - known
 
