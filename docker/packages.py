@@ -1,0 +1,65 @@
+"""Write packages/NAME.txt, the names of the packages that an image holds, and gpu.lock: `make lock` runs it after the locks.
+
+Releases and sums stand in the locks alone; install.sh takes those of the packages that a list names.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+
+SEARCH = "grid keras-tuner skopt optuna hyperopt cmaes smac syne-tune dehb nevergrad ray flaml h2o"
+EXTRAS = {
+    "core": ("requirements.lock", "s3"),
+    "data_prep": ("requirements.lock", "s3 data"),
+    "reporter": ("requirements.lock", "s3 tracking report"),
+    "evaluator": ("requirements.lock", "s3 tracking cpu"),
+    "tuner": ("requirements.lock", f"s3 tracking cpu {SEARCH}"),
+    "tuner-torch": ("requirements-torch.lock", "s3 tracking cpu torch"),
+    "tuner-vizier": ("requirements-vizier.lock", "s3 tracking cpu vizier"),
+    "tuner-neps": ("requirements-neps.lock", "s3 tracking cpu neps"),
+    "tuner-autokeras": ("requirements-autokeras.lock", "s3 tracking autokeras"),
+}
+"""What each image needs: the lock that its releases are taken from, and extras of pyproject.toml."""
+
+KFP = "kfp"
+"""In a step KFP imports no package but itself, so that its dependencies, a Kubernetes client among them, are left out."""
+
+CPU_ONLY = "tensorflow-cpu"
+"""What the packages of gpu.lock stand in for."""
+
+
+def compiled(lock: str, extras: str, *options: str) -> str:
+    """What uv resolves for extras of pyproject.toml, where the lock's releases are the only ones allowed."""
+    command = ["uv", "pip", "compile", "pyproject.toml", "--python-version", "3.11", "--constraint", lock]
+    command += ["--no-annotate", "--no-header", "--quiet", *options]
+    for extra in extras.split():
+        command += ["--extra", extra]
+    command[0] = str(Path(sys.executable).with_name("uv"))
+    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+
+
+def entries(lock: str) -> Iterator[tuple[str, str]]:
+    """Each package of a lock: its name, and its lines."""
+    for lines in re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE):
+        if lines.strip():
+            yield lines.partition("==")[0], lines
+
+
+def main() -> None:
+    for name, (lock, extras) in EXTRAS.items():
+        found = {package for package, _ in entries(compiled(lock, extras))} | {KFP}
+        (HERE / "packages" / f"{name}.txt").write_text("".join(f"{p}\n" for p in sorted(found)))
+    known = {name for name, _ in entries((ROOT / "requirements.lock").read_text())}
+    gpu = entries(compiled("requirements.lock", "gpu", "--generate-hashes"))
+    (HERE / "gpu.lock").write_text("".join(lines for name, lines in gpu if name not in known))
+
+
+if __name__ == "__main__":
+    main()
