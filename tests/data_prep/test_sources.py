@@ -395,7 +395,7 @@ def without_keras(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of(name: str, address: str) -> Direct:
     """A registered set's files as another host has them."""
-    direct = registry.builtin(name).direct
+    direct = BUILTINS[name].direct
     assert direct is not None
     return replace(direct, urls=tuple(f"{address}/{url.rpartition('/')[2]}" for url in direct.urls))
 
