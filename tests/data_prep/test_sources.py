@@ -414,7 +414,7 @@ def test_what_is_not_at_the_address_or_is_damaged_is_a_reason(
     tiny: Builtin, serving: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "BUILTINS", {"tiny": replace(tiny, direct=of("mnist", serving))})
-    assert "Not Found" in failure("tiny")
+    assert "File not found" in failure("tiny")
     (tmp_path / "served" / "mnist.npz").write_bytes(b"no archive")
     assert "mnist.npz cannot be read" in failure("tiny")
 
