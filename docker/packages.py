@@ -14,19 +14,24 @@ from pathlib import Path
 HERE = Path(__file__).parent
 ROOT = HERE.parent
 
-SEARCH = "grid keras-tuner skopt optuna hyperopt cmaes smac syne-tune dehb nevergrad ray flaml h2o"
+PAPER = "grid keras-tuner skopt"
+SEARCH = f"{PAPER} optuna hyperopt cmaes smac syne-tune dehb nevergrad ray flaml h2o"
 EXTRAS = {
-    "core": ("requirements.lock", "s3"),
-    "data_prep": ("requirements.lock", "s3 data"),
-    "reporter": ("requirements.lock", "s3 tracking report"),
+    "common": ("requirements.lock", "s3 tracking data report"),
     "evaluator": ("requirements.lock", "s3 tracking cpu"),
     "tuner": ("requirements.lock", f"s3 tracking cpu {SEARCH}"),
-    "tuner-torch": ("requirements-torch.lock", "s3 tracking cpu torch"),
-    "tuner-vizier": ("requirements-vizier.lock", "s3 tracking cpu vizier"),
-    "tuner-neps": ("requirements-neps.lock", "s3 tracking cpu neps"),
-    "tuner-autokeras": ("requirements-autokeras.lock", "s3 tracking autokeras"),
+    "tuner-torch": ("requirements-torch.lock", f"s3 tracking cpu {PAPER} torch"),
+    "tuner-vizier": ("requirements-vizier.lock", f"s3 tracking cpu {PAPER} vizier"),
+    "tuner-neps": ("requirements-neps.lock", f"s3 tracking cpu {PAPER} neps"),
+    "tuner-autokeras": ("requirements-autokeras.lock", f"s3 tracking {PAPER} autokeras"),
 }
-"""What each image needs: the lock that its releases are taken from, and extras of pyproject.toml."""
+"""What each list is for: the lock that its releases are taken from, and extras of pyproject.toml.
+
+`common` is all that data_prep and the reporter need, and what the others begin with: what each of these two would do without is
+less than 1 MB, as MLflow brings the rest.
+
+A study's methods share one image of the tuner: those of an environment have the paper's methods beside them, to compare with.
+"""
 
 KFP = "kfp"
 """In a step KFP imports no package but itself, so that its dependencies, a Kubernetes client among them, are left out."""
