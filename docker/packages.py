@@ -33,21 +33,23 @@ less than 1 MB, as MLflow brings the rest.
 A study's methods share one image of the tuner: those of an environment have the paper's methods beside them, to compare with.
 """
 
+STAND_INS = {"stand-in-mlflow": ["mlflow", "psycopg2-binary", "boto3"], "stand-in-s3": ["moto[server]", "boto3"]}
+"""What the servers hold that the checks in containers talk to, where no registry can be reached."""
+
 KFP = "kfp"
 """In a step KFP imports no package but itself, so that its dependencies, a Kubernetes client among them, are left out."""
 
-CPU_ONLY = "tensorflow-cpu"
-"""What the packages of gpu.lock stand in for."""
+
+def compiled(lock: str, source: str, *options: str, lines: str = "") -> str:
+    """What uv resolves for pyproject.toml, or for `lines` where the source is -, with no releases but the lock's."""
+    uv = str(Path(sys.executable).with_name("uv"))
+    command = [uv, "pip", "compile", source, "--python-version", "3.11", "--constraint", lock, "--no-annotate", "--no-header"]
+    done = subprocess.run([*command, "--quiet", *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, input=lines)
+    return done.stdout
 
 
-def compiled(lock: str, extras: str, *options: str) -> str:
-    """What uv resolves for extras of pyproject.toml, where the lock's releases are the only ones allowed."""
-    command = ["uv", "pip", "compile", "pyproject.toml", "--python-version", "3.11", "--constraint", lock]
-    command += ["--no-annotate", "--no-header", "--quiet", *options]
-    for extra in extras.split():
-        command += ["--extra", extra]
-    command[0] = str(Path(sys.executable).with_name("uv"))
-    return subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+def of_extras(lock: str, extras: str, *options: str) -> str:
+    return compiled(lock, "pyproject.toml", *(f"--extra={extra}" for extra in extras.split()), *options)
 
 
 def entries(lock: str) -> Iterator[tuple[str, str]]:
@@ -57,12 +59,18 @@ def entries(lock: str) -> Iterator[tuple[str, str]]:
             yield lines.partition("==")[0], lines
 
 
+def write(name: str, resolved: str, *more: str) -> None:
+    packages = sorted({package for package, _ in entries(resolved)} | set(more))
+    (HERE / "packages" / f"{name}.txt").write_text("".join(f"{package}\n" for package in packages))
+
+
 def main() -> None:
     for name, (lock, extras) in EXTRAS.items():
-        found = {package for package, _ in entries(compiled(lock, extras))} | {KFP}
-        (HERE / "packages" / f"{name}.txt").write_text("".join(f"{p}\n" for p in sorted(found)))
+        write(name, of_extras(lock, extras), KFP)
+    for name, requirements in STAND_INS.items():
+        write(name, compiled("requirements.lock", "-", lines="\n".join(requirements)))
     known = {name for name, _ in entries((ROOT / "requirements.lock").read_text())}
-    gpu = entries(compiled("requirements.lock", "gpu", "--generate-hashes"))
+    gpu = entries(of_extras("requirements.lock", "gpu", "--generate-hashes"))
     (HERE / "gpu.lock").write_text("".join(lines for name, lines in gpu if name not in known))
 
 
