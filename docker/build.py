@@ -31,8 +31,10 @@ for device, ending in (("cpu", ""), ("gpu", "-gpu")):
     TARGETS |= {step + ending: (step, {"DEVICE": device}) for step in ("evaluator", "tuner")}
     TARGETS |= {f"tuner-{e}{ending}": ("tuner-apart", {"DEVICE": device, "ENVIRONMENT": e}) for e in APART}
 CPU = [name for name in TARGETS if not name.endswith("-gpu")]
+STAND_INS = {f"stand-in-{name}": (name, {}) for name in ("mlflow", "postgres", "s3")}
+"""For checks where no registry can be reached: targets of docker/stand-ins/Containerfile."""
 
-ENGINES = {"docker": ["docker", "build"], "podman": ["podman", "build"], "buildah": ["buildah", "build", "--layers"]}
+ENGINES = {"docker": ["docker", "build"], "podman": ["podman", "build"], "buildah": ["buildah", "bud", "--layers"]}
 INDEX = re.compile(r"(UV|PIP)_\w*(INDEX|HOST|TIMEOUT|KEYRING)\w*|(HTTP|HTTPS|ALL|NO)_PROXY", re.IGNORECASE)
 
 
@@ -65,9 +67,10 @@ def revision() -> str:
 
 def command(name: str, reference: str, with_: str, base: str | None, arguments: list[str], options: list[str]) -> list[str]:
     """What builds one image."""
-    target, own = TARGETS[name]
+    target, own = (TARGETS | STAND_INS)[name]
+    file = "docker/stand-ins/Containerfile" if name in STAND_INS else "docker/Containerfile"
     labels = {"version": VERSION, "revision": revision(), **({"base.name": base} if base else {})}
-    line = [*ENGINES[with_], "--file", "docker/Containerfile", "--target", target, "--tag", reference]
+    line = [*ENGINES[with_], "--file", file, "--target", target, "--tag", reference]
     for argument in [*([f"BASE={base}"] if base else []), *(f"{k}={v}" for k, v in own.items()), *arguments]:
         line += ["--build-arg", argument]
     for key, value in labels.items():
@@ -86,7 +89,7 @@ def main() -> None:
     parser.add_argument("--build-arg", action="append", default=[], help="such as TORCH=torch==2.13.0+cpu")
     parser.add_argument("--dry-run", action="store_true", help="print the commands only")
     options = parser.parse_args()
-    if unknown := sorted(set(options.images) - set(TARGETS)):
+    if unknown := sorted(set(options.images) - (TARGETS | STAND_INS).keys()):
         parser.error(f"{', '.join(unknown)} is no image: choose of {', '.join(TARGETS)}")
     if options.tag == "latest":
         parser.error("the tag latest says nothing of what is in an image: give another")
