@@ -35,7 +35,7 @@ STAND_INS = {f"stand-in-{name}": (name, {}) for name in ("mlflow", "postgres", "
 """For checks where no registry can be reached: targets of docker/stand-ins/Containerfile."""
 
 ENGINES = {"docker": ["docker", "build"], "podman": ["podman", "build"], "buildah": ["buildah", "bud", "--layers"]}
-INDEX = re.compile(r"(UV|PIP)_\w*(INDEX|HOST|TIMEOUT|KEYRING)\w*|(HTTP|HTTPS|ALL|NO)_PROXY", re.IGNORECASE)
+INDEX = re.compile(r"(UV|PIP)_\w*(INDEX|HOST|TIMEOUT|KEYRING|OFFLINE)\w*|(HTTP|HTTPS|ALL|NO)_PROXY", re.IGNORECASE)
 
 
 def engine() -> str:
