@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from containers import ROOT, absent, image, podman, workplace
+from containers import ASKED, ROOT, absent, daemon, image, podman, workplace
 
 from tuneoff.components.core.storage import open_store
 from tuneoff.components.core.stored import StudyResult, read_study
@@ -29,7 +29,7 @@ S3 = {**SECRETS, "AWS_ENDPOINT_URL": "http://127.0.0.1:8333", "AWS_DEFAULT_REGIO
 MLFLOW = "http://127.0.0.1:5000"
 PATIENCE_SECONDS = 900.0
 
-pytestmark = pytest.mark.timeout(7200)
+pytestmark = [pytest.mark.timeout(7200), pytest.mark.skipif(not ASKED, reason="takes minutes: make container-test")]
 
 
 def standing_in(manifests: str) -> str:
@@ -80,20 +80,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where podman answers as Docker's daemon does."""
-    address = f"unix://{tmp_path_factory.mktemp('podman')}/socket"
-    service = subprocess.Popen(["podman", "system", "service", "--time", "0", address])
-    until = time.monotonic() + 60
-    while not Path(address.removeprefix("unix://")).exists() and time.monotonic() < until:
-        time.sleep(0.2)
-    yield address
-    service.terminate()
-    service.wait()
-
-
-@pytest.fixture(scope="module")
-def result(servers: None, daemon: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudyResult]:
+def result(servers: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudyResult]:
     """What the study left on S3, once its pipeline has run in containers."""
     for step in ("data_prep", "tuner", "evaluator", "reporter"):
         image(step)
@@ -103,7 +90,9 @@ def result(servers: None, daemon: str, tmp_path_factory: pytest.TempPathFactory)
             sources.fetch(dataset.name)
     folder, store = workplace(tmp_path_factory.mktemp("kfp")), f"s3://tuneoff/{study.name}"
     command = [sys.executable, str(Path(__file__).with_name("in_containers.py")), str(ROOT / STUDY), store, MLFLOW, str(folder)]
-    done = subprocess.run(command, env={**os.environ, **S3, "DOCKER_HOST": daemon}, capture_output=True, text=True, check=False)
+    with daemon(tmp_path_factory.mktemp("podman")) as address:
+        known = {**os.environ, **S3, "DOCKER_HOST": address}
+        done = subprocess.run(command, env=known, capture_output=True, text=True, check=False)
     (folder / "log").write_text(done.stdout + done.stderr)
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
     with pytest.MonkeyPatch.context() as patch:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from containers import UID, image, inspected, real_images, run, workplace
+from containers import ASKED, UID, image, inspected, real_images, run, workplace
 
 from tuneoff.components.core.image import image_name
 from tuneoff.components.tuner.registry import REGISTRY
@@ -18,7 +18,7 @@ IMAGES = ["data_prep", "reporter", "evaluator", *TUNERS]
 SEARCHED = {"main": "random", "torch": "optuna-gp", "vizier": "vizier-eagle", "neps": "priorband", "autokeras": "autokeras"}
 """A method of each environment, with which it is tried."""
 
-pytestmark = pytest.mark.timeout(3600)
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.skipif(not ASKED, reason="takes minutes: make image-test")]
 
 
 @pytest.mark.parametrize("name", IMAGES)
