@@ -70,7 +70,8 @@ def daemon(folder: Path) -> Iterator[str]:
     try:
         until = time.monotonic() + 60
         while not socket.exists():
-            assert service.poll() is None and time.monotonic() < until, "podman's service does not start"
+            starting = service.poll() is None and time.monotonic() < until
+            assert starting, "podman's service does not start"
             time.sleep(0.2)
         yield f"unix://{socket}"
     finally:
