@@ -10,6 +10,7 @@ import os
 import sys
 from pathlib import Path
 
+import docker.client
 import docker.types
 from containers import PREFIX
 from kfp import components, local
@@ -22,6 +23,7 @@ from tuneoff.pipelines.studyfile import read_study
 
 
 def main(study: str, store: str, tracking: str, folder: Path) -> None:
+    docker.client.DEFAULT_TIMEOUT_SECONDS = 600  # a busy machine; KFP does not let itself be told
     compiled = folder / "pipeline.yaml"
     Compiler().compile(bakeoff(read_study(study)), str(compiled))
     # KFP looks for an image by the very name that the daemon gives it.

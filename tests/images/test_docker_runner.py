@@ -1,7 +1,5 @@
 """KFP's DockerRunner against podman's socket: one step of the pipeline, as its component, in a container of its image."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -25,6 +23,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     folder = workplace(tmp_path / "place")
     with daemon(tmp_path) as address:
         monkeypatch.setenv("DOCKER_HOST", address)
+        monkeypatch.setattr("docker.client.DEFAULT_TIMEOUT_SECONDS", 600)  # a busy machine; KFP does not let itself be told
         local.init(local.DockerRunner(read_only=True, cap_drop=["ALL"], network_mode="none"), str(folder), raise_on_error=True)
         yield folder
         config.LocalExecutionConfig.instance = None
