@@ -12,6 +12,7 @@ certificates that SSL_CERT_FILE names, are handed to the build as secrets, of wh
 from __future__ import annotations
 
 import argparse
+import hashlib
 import os
 import re
 import shlex
@@ -65,13 +66,25 @@ def revision() -> str:
     return done.stdout.strip()
 
 
+def digest(*patterns: str) -> str:
+    """Of the content of files, and their names."""
+    files = sorted(f for pattern in patterns for f in ROOT.glob(pattern) if f.is_file())
+    found = hashlib.sha256()
+    for file in files:
+        found.update(f"{file.relative_to(ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return found.hexdigest()[:16]
+
+
 def command(name: str, reference: str, with_: str, base: str | None, arguments: list[str], options: list[str]) -> list[str]:
     """What builds one image."""
     target, own = (TARGETS | STAND_INS)[name]
     file = "docker/stand-ins/Containerfile" if name in STAND_INS else "docker/Containerfile"
     labels = {"version": VERSION, "revision": revision(), **({"base.name": base} if base else {})}
     line = [*ENGINES[with_], "--file", file, "--target", target, "--tag", reference]
-    for argument in [*([f"BASE={base}"] if base else []), *(f"{k}={v}" for k, v in own.items()), *arguments]:
+    locks = digest("docker/install.sh", "docker/gpu.lock", "docker/packages/*.txt", "docker/wheels/*.whl", "requirements*.lock")
+    source = digest("pyproject.toml", "*.md", "src/**/*.py", "components/**/*.*", "pipelines/**/*.py")
+    given = {**({"BASE": base} if base else {}), **own, "LOCKS": locks, "SOURCE": source}
+    for argument in [*(f"{k}={v}" for k, v in given.items()), *arguments]:
         line += ["--build-arg", argument]
     for key, value in labels.items():
         line += ["--label", f"org.opencontainers.image.{key}={value}"]

@@ -1,13 +1,14 @@
 #!/bin/sh
 # Runs in the build of an image, and is not part of it.
-#   install.sh uv             installs uv and hatchling into /opt/installer
 #   install.sh NAME LOCK      installs the packages of packages/NAME.txt in the releases of LOCK into /opt/tuneoff
-#   install.sh wheel          installs Tuneoff itself
+#   install.sh tuneoff        installs Tuneoff itself
+# What it installs with, and what it has downloaded, stays in /cache, which later builds find again and no image holds.
 # Every file is compared with the lock's sums. DEVICE=gpu takes TensorFlow and CUDA from gpu.lock in place of tensorflow-cpu.
 # TORCH=torch==VERSION+cpu takes that build, uncompared, wherever uv finds it, and leaves out what only the CUDA build needs.
 set -eu
 
 here=$(dirname "$0")
+root=$here/..
 CUDA='^(torch|triton|nvidia-.*|cuda-.*)$'
 
 # How the package index is reached is the build machine's business: nothing of it stays behind.
@@ -19,13 +20,14 @@ if [ -f /run/secrets/index ]; then
     . /run/secrets/index
     set +a
 fi
-if ls /wheels/*.whl >/dev/null 2>&1; then
-    export UV_FIND_LINKS=/wheels PIP_FIND_LINKS=/wheels
+if ls "$here"/wheels/*.whl >/dev/null 2>&1; then
+    export UV_FIND_LINKS="$here/wheels" PIP_FIND_LINKS="$here/wheels"
 fi
-export UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
+export UV_CACHE_DIR=/cache UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_COMPILE_BYTECODE=1 PIP_DISABLE_PIP_VERSION_CHECK=1
 
-lock=$(mktemp)
-trap 'rm -f "$lock"' EXIT
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+lock=$scratch/lock
 
 # The lines of the lock $2 for the packages that the list $1 names; a name that the lock does not have is an error.
 taken() {
@@ -38,30 +40,36 @@ taken() {
 }
 
 install() {
-    /opt/installer/bin/uv pip install --python "$1" --no-deps --require-hashes --requirement "$lock"
+    "$tools/bin/uv" pip install --python "$1" --no-deps --require-hashes --requirement "$lock"
 }
 
+# uv and hatchling, in an environment of their own.
+tools=/cache/tools-$(cat "$root/requirements-uv.lock" "$here/packages/build.txt" | sha256sum | cut -c 1-16)
+if [ ! -x "$tools/bin/uv" ]; then
+    new=$(mktemp -d /cache/new.XXXXXX)
+    python3 -m venv "$new"
+    "$new/bin/python" -m pip install --no-cache-dir --no-compile --require-hashes --requirement "$root/requirements-uv.lock"
+    taken "$here/packages/build.txt" "$root/requirements.lock" > "$lock"
+    "$new/bin/uv" pip install --python "$new" --no-deps --require-hashes --requirement "$lock"
+    mv -T "$new" "$tools" || [ -x "$tools/bin/uv" ]
+fi
+
 case $1 in
-uv)
-    python3 -m venv /opt/installer
-    /opt/installer/bin/python -m pip install --no-cache-dir --no-compile --require-hashes --requirement "$here/requirements-uv.lock"
-    taken "$here/packages/build.txt" "$here/requirements.lock" > "$lock"
-    install /opt/installer
-    ;;
-wheel)
-    /opt/installer/bin/uv pip install --python /opt/tuneoff --no-deps --offline /wheel/*.whl
+tuneoff)
+    (cd "$root" && "$tools/bin/python" -m hatchling build --target wheel --directory "$scratch")
+    "$tools/bin/uv" pip install --python /opt/tuneoff --no-deps --offline "$scratch"/*.whl
     ;;
 *)
-    if [ -n "${TORCH:-}" ] && grep -qx torch "$here/packages/$1.txt"; then
-        /opt/installer/bin/uv pip install --python /opt/tuneoff --no-deps "$TORCH"
+    names=$here/packages/$1.txt
+    if [ -n "${TORCH:-}" ] && grep -qx torch "$names"; then
+        "$tools/bin/uv" pip install --python /opt/tuneoff --no-deps "$TORCH"
     fi
-    if [ "${DEVICE:-cpu}" = gpu ]; then
-        grep -vx tensorflow-cpu "$here/packages/$1.txt" > "$lock.names"
-        taken "$lock.names" "$here/$2" > "$lock"
-        rm "$lock.names"
-        ! grep -qx tensorflow-cpu "$here/packages/$1.txt" || cat "$here/gpu.lock" >> "$lock"
+    if [ "${DEVICE:-cpu}" = gpu ] && grep -qx tensorflow-cpu "$names"; then
+        grep -vx tensorflow-cpu "$names" > "$scratch/names"
+        taken "$scratch/names" "$root/$2" > "$lock"
+        cat "$here/gpu.lock" >> "$lock"
     else
-        taken "$here/packages/$1.txt" "$here/$2" > "$lock"
+        taken "$names" "$root/$2" > "$lock"
     fi
     install /opt/tuneoff
     ;;

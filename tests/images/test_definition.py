@@ -143,8 +143,15 @@ def test_an_image_says_what_it_is(target: str) -> None:
 def test_what_installs_is_mounted_and_not_copied(target: str) -> None:
     lines = history(target)
     assert not [line for line in lines if line.startswith("COPY")]
-    assert all("from=installer" in line for line in lines if "install.sh" in line)
+    assert all("--mount=type=bind,source=.,target=/source" in line for line in lines if "install.sh" in line)
     assert not [line for line in lines if re.search(r"gcc|build-essential|pip install|curl|wget", line)]
+
+
+@pytest.mark.parametrize("target", sorted(targets()))
+def test_a_layer_is_made_anew_where_locks_or_code_are_others(target: str) -> None:
+    """What stands for their content is part of each command: buildah looks at nothing else before it reuses a layer."""
+    for line in (line for line in history(target) if "install.sh" in line):
+        assert ("SOURCE=${SOURCE}" if line.endswith(" tuneoff") else "LOCKS=${LOCKS}") in line
 
 
 def test_no_base_is_called_latest_and_none_is_written_into_a_stage() -> None:
