@@ -33,6 +33,9 @@ less than 1 MB, as MLflow brings the rest.
 A study's methods share one image of the tuner: those of an environment have the paper's methods beside them, to compare with.
 """
 
+LEFT_OUT = {"nvidia-nccl-cu12"}
+"""XGBoost names it for several GPUs, looks for it only then, and no method trains with it so: half a gigabyte."""
+
 STAND_INS = {"stand-in-mlflow": ["mlflow", "psycopg2-binary", "boto3"], "stand-in-s3": ["moto[server]", "boto3"]}
 """What the servers hold that the checks in containers talk to, where no registry can be reached."""
 
@@ -60,7 +63,7 @@ def entries(lock: str) -> Iterator[tuple[str, str]]:
 
 
 def write(name: str, resolved: str, *more: str) -> None:
-    packages = sorted({package for package, _ in entries(resolved)} | set(more))
+    packages = sorted(({package for package, _ in entries(resolved)} | set(more)) - LEFT_OUT)
     (HERE / "packages" / f"{name}.txt").write_text("".join(f"{package}\n" for package in packages))
 
 

@@ -176,12 +176,12 @@ def test_every_package_of_an_image_is_in_the_lock_that_it_is_taken_from(name: st
 
 @pytest.mark.parametrize("name", LISTS)
 def test_an_image_holds_all_that_its_packages_need(name: str) -> None:
-    """As far as the same release is installed here; KFP, which needs nothing in a step, and extras are left out."""
+    """As far as the same release is installed here; KFP needs nothing in a step, and the left out has its reason."""
     locked, looked_at = releases(lock_of(name)), 0
     for package in packages(name) - {"kfp"}:
         if installed(package) != locked[package]:
             continue
-        assert needed(package) <= packages(name), package
+        assert needed(package) - definition("packages.py")["LEFT_OUT"] <= packages(name), package
         looked_at += 1
     assert looked_at > len(packages(name)) / 2
 
