@@ -74,46 +74,35 @@ def test_every_method_of_an_environment_is_installed_in_its_image(environment: s
     assert run(image_name("tuner", environment), "python3", "-c", call).stdout.strip() == "[]"
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A study of all the methods above that go together, and its prepared data, made by data_prep in its container."""
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """The folder that the containers share, with some of Fashion-MNIST's images."""
     image("data_prep")
-    place = workplace(tmp_path_factory.mktemp("place"))
-    real_images(place / "fashion.npz")
-    for environment, method in SEARCHED.items():
-        study = {
-            "name": f"in-{environment}",
-            "datasets": [{"name": "fashion", "path": "fashion.npz", "image_size": 14}],
-            "methods": [method],
-            "budget": {"trials": 2, "epochs_per_trial": 2},
-            "split": {"validation": 0.25},
-            "evaluation": {"seeds": 1},
-        }
-        (place / f"{environment}.yaml").write_text(yaml.safe_dump(study))
-        step = [
-            "tuneoff",
-            "step",
-            "data_prep",
-            f"/work/{environment}.yaml",
-            "--dataset",
-            "fashion",
-            "--out",
-            f"/work/{environment}",
-        ]
-        run("data_prep", *step, place=place)
-    return place
+    folder = workplace(tmp_path / "place")
+    real_images(folder / "fashion.npz")
+    return folder
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_the_pipelines_steps_follow_one_another_in_containers(prepared: Path, environment: str) -> None:
-    study, method, out = f"/work/{environment}.yaml", SEARCHED[environment], prepared / environment
-    tuner = image_name("tuner", environment)
-    cell = ["--dataset", "fashion", "--method", method, "--out", f"/work/{environment}"]
-    run(tuner, "tuneoff", "step", "tuner", study, *cell, place=prepared)
+def test_the_pipelines_steps_follow_one_another_in_containers(place: Path, environment: str) -> None:
+    method = SEARCHED[environment]
     system = REGISTRY[method].kind == "system"
-    run(tuner if system else "evaluator", "tuneoff", "step", "evaluator", study, *cell, place=prepared)
-    run("reporter", "tuneoff", "step", "reporter", study, "--out", f"/work/{environment}", place=prepared)
-    evaluation = json.loads((out / "evaluations" / "fashion" / method / "evaluation.json").read_text())
+    study = {
+        "name": "contained",
+        "datasets": [{"name": "fashion", "path": "fashion.npz", "image_size": 14}],
+        "methods": [method],
+        "budget": {"seconds": 120, "epochs_per_trial": 2} if system else {"trials": 2, "epochs_per_trial": 2},
+        "split": {"validation": 0.25},
+        "evaluation": {"seeds": 1},
+    }
+    (place / "study.yaml").write_text(yaml.safe_dump(study))
+    tuner = image_name("tuner", environment)
+    images = {"data_prep": "data_prep", "tuner": tuner, "evaluator": tuner if system else "evaluator", "reporter": "reporter"}
+    of = {"data_prep": ["--dataset", "fashion"], "reporter": []}
+    for step, name in images.items():
+        cell = of.get(step, ["--dataset", "fashion", "--method", method])
+        run(name, "tuneoff", "step", step, "/work/study.yaml", *cell, "--out", "/work/out", place=place)
+    evaluation = json.loads((place / "out" / "evaluations" / "fashion" / method / "evaluation.json").read_text())
     assert 0.1 < evaluation["retrainings"][0]["test_accuracy"] <= 1
-    assert method in (out / "report" / "report.html").read_text(encoding="utf-8")
-    assert {p.stat().st_uid for p in out.rglob("*")} == {UID}
+    assert method in (place / "out" / "report" / "report.html").read_text(encoding="utf-8")
+    assert {p.stat().st_uid for p in (place / "out").rglob("*")} == {UID}
