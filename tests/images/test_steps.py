@@ -10,7 +10,7 @@ import yaml
 from containers import ASKED, UID, image, inspected, real_images, run, workplace
 
 from tuneoff.components.core.image import image_name
-from tuneoff.components.tuner.registry import REGISTRY
+from tuneoff.components.tuner.registry import REGISTRY, find
 
 ENVIRONMENTS = sorted({spec.environment for spec in REGISTRY.values()})
 TUNERS = [image_name("tuner", e) for e in ENVIRONMENTS]
@@ -86,7 +86,7 @@ def place(tmp_path: Path) -> Path:
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_the_pipelines_steps_follow_one_another_in_containers(place: Path, environment: str) -> None:
     method = SEARCHED[environment]
-    system = REGISTRY[method].kind == "system"
+    system = find(method).kind == "system"
     study = {
         "name": "contained",
         "datasets": [{"name": "fashion", "path": "fashion.npz", "image_size": 14}],
