@@ -14,7 +14,8 @@ TORCH ?=
 CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc fuzz bench soak plan-check lock golden schema clean
+.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc fuzz bench soak plan-check lock golden \
+	schema clean images image-test container-test container-tools base-image local-images
 
 help: ## Print these targets
 	@awk -F':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -80,10 +81,38 @@ soak: setup ## An hour of kills, outages and full disks, compared with an undist
 plan-check: setup ## Compare the plan's time with real runs'
 	$(BIN)/python tests/plan_check.py studies/quickstart.yaml studies/own-model.yaml
 
+# IMAGES="tuner tuner-gpu" builds these; BASE, PREFIX and TAG are the base image, and what goes before and behind the names.
+IMAGES ?=
+BUILD = $(PYTHON) docker/build.py $(BASE:%=--base %) $(PREFIX:%=--prefix %) $(TAG:%=--tag %) $(NETWORK:%=--network %)
+images: ## Build the images of the steps with docker, podman or buildah
+	$(BUILD) $(TORCH:%=--build-arg TORCH=%) $(IMAGES)
+
+# The checks in containers need root and Debian, and no registry: the base image is made here.
+LOCAL_BASE := localhost/python:3.11-debian
+HERE = CONTAINERS_CONF=$(CURDIR)/docker/containers.conf BUILDAH_ISOLATION=chroot
+container-tools:
+	command -v podman buildah runc debootstrap >/dev/null || \
+		{ apt-get update && apt-get install --yes --no-install-recommends podman buildah runc debootstrap; }
+
+base-image: container-tools
+	$(HERE) podman image exists $(LOCAL_BASE) || $(HERE) sh docker/base.sh $(LOCAL_BASE)
+
+local-images: base-image
+	$(HERE) $(PYTHON) docker/build.py --engine buildah --base $(LOCAL_BASE) --network host --prefix localhost/tuneoff \
+		$(TORCH:%=--build-arg TORCH=%) $(IMAGES)
+
+image-test: setup local-images ## Build the images here, on a base of this Debian, and run each step in its container (root)
+	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_steps.py
+
+container-test: IMAGES = data_prep tuner evaluator reporter stand-in-mlflow stand-in-postgres stand-in-s3
+container-test: setup local-images ## Run the quickstart with each step in its container, beside MLflow, PostgreSQL and S3 (root)
+	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_pipeline.py
+
 lock: setup ## Resolve the dependencies of all environments anew
 	$(COMPILE) --extra all --extra dev -o requirements.lock
 	for name in torch vizier neps; do $(COMPILE) $(SHARED:%=--extra %) --extra cpu --extra $$name -o requirements-$$name.lock || exit 1; done
 	$(COMPILE) $(SHARED:%=--extra %) --extra autokeras -o requirements-autokeras.lock
+	$(BIN)/python docker/packages.py
 
 golden: setup ## Write the golden files of the compiled pipelines anew
 	TUNEOFF_REWRITE_GOLDEN=1 $(BIN)/python -m pytest tests/pipelines/test_bakeoff.py

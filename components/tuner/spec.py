@@ -13,15 +13,13 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 from pydantic import BaseModel
 
 from ..core.extras import importable
+from ..core.image import MAIN
 from ..core.problem import Method, Problem
 from ..core.space import Categorical, Space
 from ..core.study import Study
 
 if TYPE_CHECKING:
     from .system import System
-
-MAIN = "main"
-"""The environment of all methods whose frameworks go together; the others each have a requirements-NAME.lock."""
 
 
 class FailedRule(StrEnum):

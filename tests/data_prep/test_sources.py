@@ -16,6 +16,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from PIL import Image
 from tuneoff.components.core.errors import DataError
 from tuneoff.components.core.study import Split
 from tuneoff.components.data_prep import registry, sources
-from tuneoff.components.data_prep.registry import BUILTINS, Builtin, Package
+from tuneoff.components.data_prep.registry import BUILTINS, Builtin, Direct, Package
 from tuneoff.components.data_prep.sources import fetch, load, sum_of
 from tuneoff.components.data_prep.splits import parts_of
 
@@ -363,8 +364,87 @@ def test_a_host_that_never_answers_is_given_up_soon(tiny: Builtin, tmp_path: Pat
 
 def test_keras_that_is_not_installed_is_a_reason(tiny: Builtin, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sources.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setattr(registry, "BUILTINS", {"tiny": replace(tiny, direct=None)})
     monkeypatch.setenv("TUNEOFF_SOURCES", "keras")
     assert "Keras: it is not installed" in failure("tiny")
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[str]:
+    """The address of a host that serves the files of tmp_path / "served"."""
+    (tmp_path / "served").mkdir()
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        def __init__(self, *arguments: Any) -> None:
+            super().__init__(*arguments, directory=str(tmp_path / "served"))
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Quiet) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.fixture
+def without_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sources.importlib.util, "find_spec", lambda _: None)
+    monkeypatch.setenv("TUNEOFF_SOURCES", "keras")
+
+
+def of(name: str, address: str) -> Direct:
+    """A registered set's files as another host has them."""
+    direct = BUILTINS[name].direct
+    assert direct is not None
+    return replace(direct, urls=tuple(f"{address}/{url.rpartition('/')[2]}" for url in direct.urls))
+
+
+@pytest.mark.usefixtures("without_keras")
+def test_without_keras_the_files_that_it_downloads_are_fetched_directly(
+    tiny: Builtin, arrays: Arrays, serving: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "served" / "mnist.npz", **arrays)
+    monkeypatch.setattr(registry, "BUILTINS", {"tiny": replace(tiny, direct=of("mnist", serving))})
+    assert fetch("tiny", list[str]().append).exists()
+
+
+@pytest.mark.usefixtures("without_keras")
+def test_what_is_not_at_the_address_or_is_damaged_is_a_reason(
+    tiny: Builtin, serving: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registry, "BUILTINS", {"tiny": replace(tiny, direct=of("mnist", serving))})
+    assert "File not found" in failure("tiny")
+    (tmp_path / "served" / "mnist.npz").write_bytes(b"no archive")
+    assert "mnist.npz cannot be read" in failure("tiny")
+
+
+@pytest.mark.usefixtures("without_keras")
+def test_a_download_without_an_end_is_given_up(
+    tiny: Builtin, arrays: Arrays, serving: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.savez(tmp_path / "served" / "mnist.npz", **arrays)
+    monkeypatch.setattr(registry, "BUILTINS", {"tiny": replace(tiny, direct=of("mnist", serving))})
+    monkeypatch.setattr(sources, "LARGEST_BYTES", 1000)
+    assert "mnist.npz did not end within 900 s and 0 MB" in failure("tiny")
+
+
+def test_cifar_is_read_from_the_archive_of_its_authors() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (60, 32, 32, 3)).astype(np.uint8)
+    labels = (np.arange(60) % 10).astype(np.uint8)
+    rows = np.concatenate([labels[:, None], images.transpose(0, 3, 1, 2).reshape(60, -1)], axis=1)
+    archive = io.BytesIO()
+    with tarfile.open(fileobj=archive, mode="w:gz") as tar:
+        for n, name in enumerate([*(f"data_batch_{i}" for i in range(1, 6)), "test_batch"]):
+            data = rows[10 * n : 10 * n + 10].tobytes()
+            member = tarfile.TarInfo(f"cifar-10-batches-bin/{name}.bin")
+            member.size = len(data)
+            tar.addfile(member, io.BytesIO(data))
+    direct = registry.builtin("cifar10").direct
+    assert direct is not None
+    read = direct.read({"archive": archive.getvalue()})
+    assert np.array_equal(np.concatenate([read["x_train"], read["x_test"]]), images)
+    assert np.array_equal(np.concatenate([read["y_train"], read["y_test"]]), labels)
 
 
 def test_cifar_is_read_from_pictures_with_an_image_a_row() -> None:

@@ -1,0 +1,14 @@
+#!/bin/sh
+# base.sh NAME: makes a base image of this machine's Debian release with Python, where no registry can be reached. Root only.
+set -eu
+release=$(. /etc/os-release && echo "$VERSION_CODENAME")
+folder=$(mktemp -d)
+trap 'rm -rf "$folder"' EXIT
+debootstrap --variant=minbase --include=ca-certificates,python3,python3-venv "$release" "$folder/root" >"$folder/log" || {
+    tail -5 "$folder/log" >&2
+    exit 1
+}
+# As the official images: no package lists, no manuals, no caches.
+rm -rf "$folder"/root/var/lib/apt/lists/* "$folder"/root/var/cache/apt/*.bin "$folder"/root/var/cache/apt/archives/*.deb \
+    "$folder"/root/usr/share/doc/* "$folder"/root/usr/share/man/* "$folder"/root/var/log/*
+tar --create --directory "$folder/root" . | podman import --change 'CMD ["python3"]' - "$1"

@@ -1,0 +1,81 @@
+"""Write packages/NAME.txt, the names of the packages that an image holds, and gpu.lock: `make lock` runs it after the locks.
+
+Releases and sums stand in the locks alone; install.sh takes those of the packages that a list names.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+HERE = Path(__file__).parent
+ROOT = HERE.parent
+
+PAPER = "grid keras-tuner skopt"
+SEARCH = f"{PAPER} optuna hyperopt cmaes smac syne-tune dehb nevergrad ray flaml h2o"
+EXTRAS = {
+    "common": ("requirements.lock", "s3 tracking data report"),
+    "evaluator": ("requirements.lock", "s3 tracking cpu"),
+    "tuner": ("requirements.lock", f"s3 tracking cpu {SEARCH}"),
+    "tuner-torch": ("requirements-torch.lock", f"s3 tracking cpu {PAPER} torch"),
+    "tuner-vizier": ("requirements-vizier.lock", f"s3 tracking cpu {PAPER} vizier"),
+    "tuner-neps": ("requirements-neps.lock", f"s3 tracking cpu {PAPER} neps"),
+    "tuner-autokeras": ("requirements-autokeras.lock", f"s3 tracking {PAPER} autokeras"),
+}
+"""What each list is for: the lock that its releases are taken from, and extras of pyproject.toml.
+
+`common` is all that data_prep and the reporter need, and what the others begin with: what each of these two would do without is
+less than 1 MB, as MLflow brings the rest.
+
+A study's methods share one image of the tuner: those of an environment have the paper's methods beside them, to compare with.
+"""
+
+LEFT_OUT = {"nvidia-nccl-cu12"}
+"""XGBoost names it for several GPUs, looks for it only then, and no method trains with it so: half a gigabyte."""
+
+STAND_INS = {"stand-in-mlflow": ["mlflow", "psycopg2-binary", "boto3"], "stand-in-s3": ["moto[server]", "boto3"]}
+"""What the servers hold that the checks in containers talk to, where no registry can be reached."""
+
+KFP = "kfp"
+"""In a step KFP imports no package but itself, so that its dependencies, a Kubernetes client among them, are left out."""
+
+
+def compiled(lock: str, source: str, *options: str, lines: str = "") -> str:
+    """What uv resolves for pyproject.toml, or for `lines` where the source is -, with no releases but the lock's."""
+    uv = str(Path(sys.executable).with_name("uv"))
+    command = [uv, "pip", "compile", source, "--python-version", "3.11", "--constraint", lock, "--no-annotate", "--no-header"]
+    done = subprocess.run([*command, "--quiet", *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, input=lines)
+    return done.stdout
+
+
+def of_extras(lock: str, extras: str, *options: str) -> str:
+    return compiled(lock, "pyproject.toml", *(f"--extra={extra}" for extra in extras.split()), *options)
+
+
+def entries(lock: str) -> Iterator[tuple[str, str]]:
+    """Each package of a lock: its name, and its lines."""
+    for lines in re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE):
+        if lines.strip():
+            yield lines.partition("==")[0], lines
+
+
+def write(name: str, resolved: str, *more: str) -> None:
+    packages = sorted(({package for package, _ in entries(resolved)} | set(more)) - LEFT_OUT)
+    (HERE / "packages" / f"{name}.txt").write_text("".join(f"{package}\n" for package in packages))
+
+
+def main() -> None:
+    for name, (lock, extras) in EXTRAS.items():
+        write(name, of_extras(lock, extras), KFP)
+    for name, requirements in STAND_INS.items():
+        write(name, compiled("requirements.lock", "-", lines="\n".join(requirements)))
+    known = {name for name, _ in entries((ROOT / "requirements.lock").read_text())}
+    gpu = entries(of_extras("requirements.lock", "gpu", "--generate-hashes"))
+    (HERE / "gpu.lock").write_text("".join(lines for name, lines in gpu if name not in known))
+
+
+if __name__ == "__main__":
+    main()

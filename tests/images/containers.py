@@ -1,0 +1,92 @@
+"""Containers of the images that `make images` built, for the tests that run in them; skipped where there are none."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tuneoff import __version__
+from tuneoff.components.data_prep import sources
+
+ROOT = Path(__file__).parents[2]
+PREFIX = "localhost/tuneoff"
+UID = 10001
+ASKED = bool(os.environ.get("TUNEOFF_TEST_IMAGES"))
+"""Whether make image-test or make container-test runs: what is missing is a failure then, and minutes do not matter."""
+
+os.environ.setdefault("CONTAINERS_CONF", str(ROOT / "docker" / "containers.conf"))
+
+
+def absent(why: str) -> None:
+    """Skip the test, or fail it where it was asked for."""
+    if ASKED:
+        pytest.fail(why)
+    pytest.skip(why)
+
+
+def podman(*arguments: str, check: bool = True, **options: Any) -> subprocess.CompletedProcess[str]:
+    done = subprocess.run(["podman", *arguments], capture_output=True, text=True, check=False, **options)
+    assert not check or done.returncode == 0, f"podman {' '.join(arguments)}: {done.stdout}{done.stderr}"
+    return done
+
+
+def image(name: str) -> str:
+    """The reference of an image that is there."""
+    reference = f"{PREFIX}/{name}:{__version__}"
+    if shutil.which("podman") is None:
+        absent("podman is not installed: make image-test installs it")
+    if podman("image", "exists", reference, check=False).returncode:
+        absent(f"{reference} is not built: make image-test builds it")
+    return reference
+
+
+def inspected(name: str) -> dict[str, Any]:
+    (found,) = json.loads(podman("image", "inspect", image(name)).stdout)
+    return dict(found)
+
+
+def run(name: str, *command: str, place: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
+    """Run a command in a container of an image: a root that cannot be written, no capabilities, no network, `place` at /work."""
+    rights = ["--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--network", "none"]
+    mounts = ["--volume", f"{place}:/work"] if place else []
+    return podman("run", "--rm", *rights, *mounts, image(name), *command, check=check)
+
+
+@contextmanager
+def daemon(folder: Path) -> Iterator[str]:
+    """Where podman answers as Docker's daemon does, as long as the block lasts."""
+    socket = folder / "podman.sock"
+    service = subprocess.Popen(["podman", "system", "service", "--time", "0", f"unix://{socket}"])
+    try:
+        until = time.monotonic() + 60
+        while not socket.exists():
+            starting = service.poll() is None and time.monotonic() < until
+            assert starting, "podman's service does not start"
+            time.sleep(0.2)
+        yield f"unix://{socket}"
+    finally:
+        service.terminate()
+        service.wait()
+
+
+def workplace(folder: Path) -> Path:
+    """The folder, made where it is not there, and writable for the containers' user."""
+    folder.mkdir(exist_ok=True)
+    os.chown(folder, UID, UID)
+    return folder
+
+
+def real_images(path: Path, train: int = 600, test: int = 200) -> None:
+    """The first images of Fashion-MNIST as an .npz."""
+    raw = sources.load("fashion_mnist", report=lambda _: None)
+    np.savez(path, x_train=raw.x_train[:train], y_train=raw.y_train[:train], x_test=raw.x_test[:test], y_test=raw.y_test[:test])

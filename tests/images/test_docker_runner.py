@@ -1,0 +1,46 @@
+"""KFP's DockerRunner against podman's socket: one step of the pipeline, as its component, in a container of its image."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from containers import UID, daemon, image, workplace
+from kfp import dsl, local
+from kfp.local import config
+
+from made import made_study
+from small import small_npz
+from tuneoff.components.core.prepared import Prepared
+from tuneoff.components.core.storage import open_store
+from tuneoff.components.core.stored import read_study
+from tuneoff.components.data_prep.component import data_prep
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """The one folder that containers share with this machine. Their root cannot be written, and they have no network."""
+    image("data_prep")
+    folder = workplace(tmp_path / "place")
+    with daemon(tmp_path) as address:
+        monkeypatch.setenv("DOCKER_HOST", address)
+        monkeypatch.setattr("docker.client.DEFAULT_TIMEOUT_SECONDS", 600)  # a busy machine; KFP does not let itself be told
+        local.init(local.DockerRunner(read_only=True, cap_drop=["ALL"], network_mode="none"), str(folder), raise_on_error=True)
+        yield folder
+        config.LocalExecutionConfig.instance = None
+
+
+def test_a_step_runs_in_a_container_and_leaves_its_artifact_and_its_notes(place: Path) -> None:
+    small_npz(place / "bars.npz")
+    study = made_study(datasets=[{"name": "bars", "path": str(place / "bars.npz")}])
+    given = {"study": study.model_dump_json(), "dataset": "bars", "store": str(place / "store")}
+    others = dict.fromkeys(data_prep.component_spec.inputs.keys() - given.keys(), "")
+
+    @dsl.pipeline
+    def prepare() -> None:
+        data_prep(**given, **others).set_container_image(image("data_prep"))
+
+    prepare()
+    assert read_study(open_store(str(place / "store"))).prepared["bars"].classes
+    (artifact,) = [p.parent for p in place.rglob("dataset.json") if "store" not in p.parts]
+    assert Prepared.read(artifact).classes
+    assert artifact.stat().st_uid == UID

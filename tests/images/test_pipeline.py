@@ -1,0 +1,126 @@
+"""A whole study, each step in a container of its own, beside MLflow on PostgreSQL and an S3 server as the manifests have them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import yaml
+from containers import ASKED, ROOT, absent, daemon, image, podman, workplace
+
+from tuneoff.components.core.storage import open_store
+from tuneoff.components.core.stored import StudyResult, read_study
+from tuneoff.components.data_prep import sources
+from tuneoff.components.data_prep.registry import BUILTINS
+from tuneoff.pipelines import studyfile
+
+STUDY = os.environ.get("STUDY", "studies/quickstart.yaml")
+STAND_INS = {"mlflow": "stand-in-mlflow", "postgres": "stand-in-postgres", "seaweedfs": "stand-in-s3"}
+PORTS = {"postgres": 5432, "s3": 8333, "mlflow": 5000}
+SECRETS = {"PGUSER": "mlflow", "PGPASSWORD": "for-the-test", "AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "for-test"}
+S3 = {**SECRETS, "AWS_ENDPOINT_URL": "http://127.0.0.1:8333", "AWS_DEFAULT_REGION": "us-east-1"}
+MLFLOW = "http://127.0.0.1:5000"
+PATIENCE_SECONDS = 900.0
+
+pytestmark = [pytest.mark.timeout(7200), pytest.mark.skipif(not ASKED, reason="takes minutes: make container-test")]
+
+
+def standing_in(manifests: str) -> str:
+    """The manifests with our images for those that a registry would give."""
+    documents = list(yaml.safe_load_all(manifests))
+    for document in documents:
+        pod = document.get("spec", {}).get("template", {}).get("spec", {})
+        for container in [*pod.get("initContainers", []), *pod.get("containers", [])]:
+            name = container["image"].rpartition("/")[2].partition(":")[0]
+            container["image"] = image(STAND_INS[name])
+    return yaml.safe_dump_all(documents, sort_keys=False)
+
+
+def wait_for(port: int, what: str) -> None:
+    until = time.monotonic() + PATIENCE_SECONDS
+    while time.monotonic() < until:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(1)
+    pytest.fail(f"{what} does not listen on port {port}: {podman('ps', '--all').stdout}")
+
+
+@pytest.fixture(scope="module")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """MLflow, PostgreSQL and S3 from manifests/podman, played by podman; nothing of them stays."""
+    image("stand-in-mlflow")
+    if not (ROOT / "manifests" / "podman").is_dir() or shutil.which("kubectl") is None:
+        absent("manifests/podman or kubectl is not there")
+    folder = tmp_path_factory.mktemp("manifests")
+    rendered = subprocess.run(["kubectl", "kustomize", "manifests/podman"], cwd=ROOT, capture_output=True, text=True, check=True)
+    made = subprocess.run(
+        ["sh", "manifests/secrets.sh"], cwd=ROOT, env={**os.environ, **SECRETS}, capture_output=True, text=True, check=True
+    )
+    (folder / "secrets.yaml").write_text(made.stdout)
+    (folder / "servers.yaml").write_text(standing_in(rendered.stdout))
+    try:
+        podman("kube", "play", str(folder / "secrets.yaml"))
+        podman("kube", "play", str(folder / "servers.yaml"))
+        for what, port in PORTS.items():
+            wait_for(port, what)
+        yield
+    finally:
+        podman("kube", "down", str(folder / "servers.yaml"), check=False)
+        for secret in [d["metadata"]["name"] for d in yaml.safe_load_all(made.stdout)]:
+            podman("secret", "rm", secret, check=False)
+        podman("volume", "rm", "postgres", "s3", check=False)
+
+
+@pytest.fixture(scope="module")
+def result(servers: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudyResult]:
+    """What the study left on S3, once its pipeline has run in containers."""
+    for step in ("data_prep", "tuner", "evaluator", "reporter"):
+        image(step)
+    study = studyfile.read_study(str(ROOT / STUDY))
+    for dataset in study.datasets:
+        if dataset.name in BUILTINS:
+            sources.fetch(dataset.name)
+    folder, store = workplace(tmp_path_factory.mktemp("kfp")), f"s3://tuneoff/{study.name}"
+    command = [sys.executable, str(Path(__file__).with_name("in_containers.py")), str(ROOT / STUDY), store, MLFLOW, str(folder)]
+    with daemon(tmp_path_factory.mktemp("podman")) as address:
+        known = {**os.environ, **S3, "DOCKER_HOST": address}
+        done = subprocess.run(command, env=known, capture_output=True, text=True, check=False)
+    (folder / "log").write_text(done.stdout + done.stderr)
+    assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in S3.items():
+            patch.setenv(name, value)
+        yield read_study(open_store(store))
+
+
+def test_every_cell_is_evaluated(result: StudyResult) -> None:
+    assert [(c.cell.name, c.failures) for c in result.cells if c.failures or c.evaluation is None] == []
+
+
+def test_the_report_lies_on_s3(result: StudyResult) -> None:
+    page = open_store(f"s3://tuneoff/{result.study.name}").read("report/report.html").decode()
+    assert all(c.cell.method.label in page for c in result.cells)
+
+
+def test_every_trial_is_in_mlflow_and_there_in_postgresql(result: StudyResult) -> None:
+    import psycopg2
+    from mlflow import MlflowClient
+
+    trials = sum(len(search.told) for cell in result.cells for search in cell.searches)
+    client = MlflowClient(MLFLOW)
+    experiment = client.get_experiment_by_name(result.study.experiment)
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id], max_results=1000)
+    assert len([run for run in runs if "tuneoff.trial" in run.data.tags]) == trials
+    with psycopg2.connect(host="127.0.0.1", dbname="mlflow", user=SECRETS["PGUSER"], password=SECRETS["PGPASSWORD"]) as database:
+        cursor = database.cursor()
+        cursor.execute("select count(*) from runs")
+        assert cursor.fetchone()[0] >= trials
