@@ -14,7 +14,8 @@ TORCH ?=
 CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-environments lint check-methods methods-doc fuzz bench soak plan-check lock golden schema clean
+.PHONY: help setup run test test-environments lint check-methods methods-doc fuzz bench soak plan-check lock golden schema clean \
+	cluster-up cluster-test cluster-down podman-manifests
 
 help: ## Print these targets
 	@awk -F':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -76,6 +77,20 @@ soak: setup ## An hour of kills, outages and full disks, compared with an undist
 
 plan-check: setup ## Compare the plan's time with real runs'
 	$(BIN)/python tests/plan_check.py studies/quickstart.yaml studies/own-model.yaml
+
+# DRY_RUN=1 prints the commands instead. The study's images must be there: make images.
+CLUSTER_SH = PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON=$(BIN)/python manifests/cluster.sh
+cluster-up: setup ## A Kubernetes cluster in kind, with KFP, MLflow, PostgreSQL and S3 (kind; docker or podman)
+	$(CLUSTER_SH) up
+
+cluster-test: setup ## Run the quickstart on that cluster, and look whether its trials and report arrived
+	$(CLUSTER_SH) test
+
+cluster-down: ## Take that cluster away
+	$(CLUSTER_SH) down
+
+podman-manifests: setup ## Print MLflow, PostgreSQL and S3 as one file for `podman kube play -`
+	@$(BIN)/kubectl kustomize manifests/podman
 
 lock: setup ## Resolve the dependencies of all environments anew
 	$(COMPILE) --extra all --extra dev -o requirements.lock
