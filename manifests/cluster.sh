@@ -98,7 +98,8 @@ test_cluster() {
     AWS_SECRET_ACCESS_KEY=$(secret tuneoff-s3 AWS_SECRET_ACCESS_KEY)
     export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
     export AWS_ENDPOINT_URL=http://localhost:8333 AWS_DEFAULT_REGION=us-east-1
-    run "$PYTHON" -m tuneoff submit "$STUDY" --host http://localhost:8888 --namespace kubeflow --wait
+    run "$PYTHON" -m tuneoff submit "$STUDY" --host http://localhost:8888 --check --kube-context "kind-$CLUSTER"
+    run "$PYTHON" -m tuneoff submit "$STUDY" --host http://localhost:8888 --wait
     run "$PYTHON" tests/arrived.py "$(artifacts)" --tracking-uri http://localhost:5000
 }
 

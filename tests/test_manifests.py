@@ -342,6 +342,32 @@ def test_the_study_for_kind_is_the_quickstart_and_fits_the_manifests() -> None:
     assert dumped["cluster"]["env"]["AWS_ENDPOINT_URL"] == "http://s3.tuneoff:8333"
 
 
+def page() -> str:
+    return (ROOT / "docs" / "cluster.md").read_text()
+
+
+def test_what_the_page_about_clusters_names_is_there() -> None:
+    for path in re.findall(r"(?<!pipelines/)manifests/[a-z0-9./-]*[a-z0-9]", page()):
+        assert (ROOT / path).exists(), path
+    for secret in secrets():
+        keys = "".join(f" --from-file={key}" for key in secret["data"])
+        command = (
+            f"kubectl --namespace {secret['metadata']['namespace']} create secret generic {secret['metadata']['name']}{keys}"
+        )
+        assert command in page()
+    for deployment, container in re.findall(r"logs deployment/(\w+) --container (\w+)", page()):
+        assert f"{deployment}/{container}" in containers("overlays/kind")
+
+
+@pytest.mark.skipif("cluster" not in Study.model_fields, reason="studies say nothing of clusters yet")
+def test_the_study_on_the_page_about_clusters_is_valid(tmp_path: Path) -> None:
+    (block,) = re.findall(r"```yaml\n(.*?)```", page(), re.DOTALL)
+    (tmp_path / "mine.yaml").write_text(block)
+    study, faults = check_file(tmp_path / "mine.yaml")
+    assert study is not None
+    assert faults == []
+
+
 # For podman
 
 
