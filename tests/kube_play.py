@@ -1,7 +1,9 @@
-"""`podman kube play` of MLflow, PostgreSQL and S3 from the manifests, and a study that runs against them: tests/kube_play.py --base IMAGE.
+"""`podman kube play` of MLflow, PostgreSQL and S3 from the manifests, and a study that runs against them.
 
-IMAGE is Debian with Python 3.11, such as docker/base.sh makes. The images of manifests/podman are replaced by those of
-servers/Containerfile, built here. Needs podman and root; exit code 1 where anything of the study did not arrive.
+    python tests/kube_play.py --base IMAGE    where IMAGE is Debian with Python 3.11, such as docker/base.sh makes
+
+The images of manifests/podman are replaced by those of servers/Containerfile, built here. Needs podman and root; exit code 1
+where anything of the study did not arrive.
 """
 
 from __future__ import annotations
@@ -114,7 +116,8 @@ def main() -> int:
         study = small_study(Path(folder), methods=["random", "hyperband"], artifacts=STORE, tracking={"uri": MLFLOW})
         run(sys.executable, "-m", "tuneoff", "run", study, "--out", Path(folder, "out"))
         after_the_run = lacking("After the run")
-        run("podman", "pod", "restart", "postgres-pod-0", "mlflow-pod-0")
+        pods = run("podman", "pod", "ps", "--format", "{{.Name}}").split()
+        run("podman", "pod", "restart", *(pod for pod in pods if pod.startswith(("postgres-pod", "mlflow-pod"))))
         wait_for(f"{MLFLOW}/health")
         after_a_restart = lacking("After a restart of PostgreSQL and MLflow")
     return 1 if after_the_run or after_a_restart else 0

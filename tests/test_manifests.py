@@ -163,7 +163,7 @@ def test_secrets_are_referred_to_and_never_written(folder: str) -> None:
     assert of_kind(folder, "Secret") == []
     for called, container in containers(folder).items():
         for variable in container.get("env", []):
-            if re.search("PASSWORD|SECRET|KEY|USER", variable["name"]):
+            if re.search("PASSWORD|SECRET|KEY|_USER|PGUSER", variable["name"]):
                 assert set(variable["valueFrom"]) == {"secretKeyRef"}, called
     for config in of_kind(folder, "ConfigMap"):
         for key, value in config["data"].items():
