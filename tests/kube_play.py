@@ -13,6 +13,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -26,6 +27,8 @@ PROGRAMS = Path(sys.executable).parent
 MLFLOW = "http://127.0.0.1:5000"
 S3 = "http://127.0.0.1:8333"
 STORE = "s3://tuneoff/played"
+VOLUMES = ("postgres", "s3")
+SECRETS = ("mlflow-postgres", "mlflow-s3", "tuneoff-s3")
 
 
 def run(*command: object, told: str | None = None) -> str:
@@ -40,6 +43,8 @@ def run(*command: object, told: str | None = None) -> str:
 @contextlib.contextmanager
 def played() -> Iterator[None]:
     """The pods, as long as the block lasts; their volumes and secrets are gone after it."""
+    if there := {*run("podman", "volume", "ls", "--quiet").split()} & set(VOLUMES):
+        sys.exit(f"podman has volumes of these names already, which this would delete: {', '.join(sorted(there))}.")
     made = run(ROOT / "manifests" / "secrets.sh")
     pods = run(PROGRAMS / "kubectl", "kustomize", ROOT / "manifests" / "podman")
     run("podman", "kube", "play", "-", told=made)
@@ -49,8 +54,8 @@ def played() -> Iterator[None]:
         yield
     finally:
         run("podman", "kube", "down", "-", told=pods)
-        for kind, names in (("volume", ("postgres", "s3")), ("secret", ("mlflow-postgres", "mlflow-s3", "tuneoff-s3"))):
-            subprocess.run(["podman", kind, "rm", *names], capture_output=True, check=False)
+        run("podman", "volume", "rm", *VOLUMES)
+        run("podman", "secret", "rm", *SECRETS)
 
 
 def wait_for(url: str, patience_seconds: float = 180) -> None:
@@ -58,6 +63,8 @@ def wait_for(url: str, patience_seconds: float = 180) -> None:
     while True:
         try:
             urllib.request.urlopen(url, timeout=5).close()
+            return
+        except urllib.error.HTTPError:  # it answers, if only that it wants a signature
             return
         except OSError:
             if time.monotonic() > deadline:
