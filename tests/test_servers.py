@@ -141,11 +141,11 @@ def mlflow(postgres: int, s3: Any, tmp_path_factory: pytest.TempPathFactory) -> 
         yield server
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        process.wait(60)
 
 
 def _wait_for(server: Server, log: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while True:
         try:
             if server.answer("/health", "probe") == 200:
@@ -171,8 +171,8 @@ def ended_study(place: str) -> tuple[Store, Study]:
 
 def test_migrating_again_changes_nothing(mlflow: Server) -> None:
     first, second = mlflow.migrations
-    assert "Running upgrade" in first
-    assert "Running upgrade" not in second
+    assert "Creating initial MLflow database tables" in first
+    assert "Creating initial MLflow database tables" not in second
 
 
 def test_the_server_answers_to_its_services_names_and_to_no_other(mlflow: Server) -> None:
