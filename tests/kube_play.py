@@ -28,7 +28,7 @@ MLFLOW = "http://127.0.0.1:5000"
 S3 = "http://127.0.0.1:8333"
 STORE = "s3://tuneoff/played"
 VOLUMES = ("postgres", "s3")
-SECRETS = ("mlflow-postgres", "mlflow-s3", "tuneoff-s3")
+SECRETS = ("mlflow-postgres", "mlflow-s3")
 
 
 def run(*command: object, told: str | None = None) -> str:
@@ -45,9 +45,8 @@ def played() -> Iterator[None]:
     """The pods, as long as the block lasts; their volumes and secrets are gone after it."""
     if there := {*run("podman", "volume", "ls", "--quiet").split()} & set(VOLUMES):
         sys.exit(f"podman has volumes of these names already, which this would delete: {', '.join(sorted(there))}.")
-    made = run(ROOT / "manifests" / "secrets.sh")
     pods = run(PROGRAMS / "kubectl", "kustomize", ROOT / "manifests" / "podman")
-    run("podman", "kube", "play", "-", told=made)
+    run(ROOT / "manifests" / "secrets.sh", "podman")
     try:
         run("podman", "kube", "play", "-", told=pods)
         wait_for(f"{MLFLOW}/health")

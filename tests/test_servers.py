@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import logging
 import os
 import shutil
 import signal
@@ -33,7 +34,7 @@ from tuneoff.components.reporter.report import report
 
 sys.path.insert(0, str(Path(__file__).parent / "core"))
 from test_tracking_server import free_port
-from tracked import empty_server, shown, write_prepared
+from tracked import empty_server, shown
 
 PASSWORD = 'it\'s 100% "odd" $HOME @:/'
 KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
@@ -76,6 +77,7 @@ def postgres() -> Iterator[int]:
 @pytest.fixture(scope="module")
 def s3() -> Iterator[Any]:
     """A client of an S3 server on loopback with the buckets that the manifests name, to which the environment leads."""
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
     moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
     moto.start()
     host, port = moto.get_host_and_port()
@@ -163,7 +165,6 @@ def ended_study(place: str) -> tuple[Store, Study]:
     claim(store, study)
     for cell in study.cells:
         write_search(store, study, cell, 0)
-        write_prepared(store, cell.dataset)
         write_evaluation(store, study, cell)
     report(store)
     return store, study
