@@ -115,7 +115,7 @@ def mlflow(postgres: int, s3: Any, tmp_path_factory: pytest.TempPathFactory) -> 
     """The init container's command twice, as at a restart, and then the container's."""
     folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
     settings = {
-        key: value.replace("postgres:5432", f"127.0.0.1:{postgres}").replace(":5000", f":{port}")
+        key: value.replace("127.0.0.1:5432", f"127.0.0.1:{postgres}").replace(":5000", f":{port}")
         for key, value in config(PODMAN).items()
     }
     environment = {
@@ -199,7 +199,7 @@ def test_steps_that_report_at_once_lose_and_double_nothing(mlflow: Server, s3: A
 
     with ThreadPoolExecutor(len(result.cells)) as steps:
         list(steps.map(step, range(len(result.cells))))
-    assert sync_study(store, mlflow.uri).trials == 0
+    assert sync_study(store, mlflow.uri).trials == 0, "there was nothing left to send"
     assert missing(store, mlflow.uri) == []
 
     client = connect(mlflow.uri)
