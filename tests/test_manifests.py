@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import json
 import os
 import re
 import stat
@@ -445,6 +446,20 @@ def test_secrets_that_are_given_are_taken_as_they_are() -> None:
     assert found["mlflow-postgres/password"] == odd
     assert found["mlflow-s3/AWS_ACCESS_KEY_ID"] == found["tuneoff-s3/AWS_ACCESS_KEY_ID"] == "mine"
     assert found["tuneoff-s3/AWS_SECRET_ACCESS_KEY"] == odd
+
+
+def test_podman_is_given_the_same_secrets_as_json_on_its_standard_input(tmp_path: Path) -> None:
+    (tmp_path / "podman").write_text('#!/bin/sh\necho "$*" >> "$KEPT/calls"\ncat > "$KEPT/$3"\n')
+    (tmp_path / "podman").chmod(stat.S_IRWXU)
+    environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "KEPT": str(tmp_path), "PGPASSWORD": '"odd"'}
+    done = subprocess.run([MANIFESTS / "secrets.sh", "podman"], env=environment, capture_output=True, text=True, check=True)
+    assert done.stdout == done.stderr == ""
+    assert (tmp_path / "calls").read_text().splitlines() == ["secret create mlflow-postgres -", "secret create mlflow-s3 -"]
+    for secret in secrets():
+        if secret["metadata"]["namespace"] == "tuneoff":
+            assert set(json.loads((tmp_path / secret["metadata"]["name"]).read_text())) == set(secret["data"])
+    kept = json.loads((tmp_path / "mlflow-postgres").read_text())
+    assert base64.b64decode(kept["password"]).decode() == '"odd"'
 
 
 FAKE = """#!/bin/sh
