@@ -158,9 +158,9 @@ def _wait_for(server: Server, log: Path) -> None:
         time.sleep(0.3)
 
 
-def ended_study(place: str) -> tuple[Store, Study]:
-    """A study of four cells that has ended, with its report, in a store; nothing is tracked yet."""
-    study = made_study(datasets=["mnist"], seeds=[0], evaluation={"seeds": 1})
+def ended_study(place: str, *methods: str) -> tuple[Store, Study]:
+    """A study that has ended, with its report, in a store: a cell a method, eight trials each; nothing is tracked yet."""
+    study = made_study(datasets=["mnist"], methods=list(methods), seeds=[0], evaluation={"seeds": 1})
     store = open_store(place)
     claim(store, study)
     for cell in study.cells:
@@ -186,8 +186,8 @@ def test_the_server_answers_to_its_services_names_and_to_no_other(mlflow: Server
 
 
 def test_steps_that_report_at_once_lose_and_double_nothing(mlflow: Server, s3: Any, tmp_path: Path) -> None:
-    """Four tuner steps, each with a tracker of its own, over a record on S3, on PostgreSQL, files through the server."""
-    store, study = ended_study("s3://tuneoff/study")
+    """Two tuner steps, each with a tracker of its own, over a record on S3, on PostgreSQL, files through the server."""
+    store, study = ended_study("s3://tuneoff/study", "random", "hyperband")
     result = read_study(store)
     Tracker(store, study, result.id, mlflow.uri).prepare()
 
@@ -215,8 +215,9 @@ def test_steps_that_report_at_once_lose_and_double_nothing(mlflow: Server, s3: A
 
 
 def test_what_has_not_arrived_is_named(mlflow: Server) -> None:
-    store, _ = ended_study("s3://tuneoff/lost")
-    assert missing(store, mlflow.uri)[0].startswith("32 trials are on record, and 0 in MLflow")
+    store, study = ended_study("s3://tuneoff/lost", "bayes")
+    Tracker(store, study, read_study(store).id, mlflow.uri).prepare()
+    assert missing(store, mlflow.uri)[0].startswith("8 trials are on record, and 0 in MLflow")
     store.delete(layout.REPORT + "results.json")
     store.delete(layout.evaluation("mnist", "bayes") + "evaluation.json")
     assert missing(store, mlflow.uri)[:2] == ["mnist/bayes: no evaluation", f"{layout.REPORT}results.json is not there"]
