@@ -15,7 +15,8 @@ CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc fuzz bench soak plan-check lock golden \
-	schema clean images image-test container-test container-tools base-image local-images
+	schema clean images image-test container-test container-tools base-image local-images cluster-up cluster-test cluster-down \
+	podman-manifests
 
 help: ## Print these targets
 	@awk -F':.*## ' '/^[a-z%-]+:.*## / {printf "  make %-17s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -107,6 +108,20 @@ image-test: setup local-images ## Build the images here, on a base of this Debia
 container-test: IMAGES = data_prep tuner evaluator reporter stand-in-mlflow stand-in-postgres stand-in-s3
 container-test: setup local-images ## Run the quickstart with each step in its container, beside MLflow, PostgreSQL and S3 (root)
 	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_pipeline.py
+
+# DRY_RUN=1 prints the commands instead. The study's images must be there: make images.
+CLUSTER_SH = PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON=$(BIN)/python manifests/cluster.sh
+cluster-up: setup ## A Kubernetes cluster in kind, with KFP, MLflow, PostgreSQL and S3 (kind; docker or podman)
+	$(CLUSTER_SH) up
+
+cluster-test: setup ## Run the quickstart on that cluster, and look whether its trials and report arrived
+	$(CLUSTER_SH) test
+
+cluster-down: ## Take that cluster away
+	$(CLUSTER_SH) down
+
+podman-manifests: setup ## Print MLflow, PostgreSQL and S3 as one file for `podman kube play -`
+	@$(BIN)/kubectl kustomize manifests/podman
 
 lock: setup ## Resolve the dependencies of all environments anew
 	$(COMPILE) --extra all --extra dev -o requirements.lock
