@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from . import __version__
-from .commands import knowing, looking, running
+from .commands import katib, knowing, looking, running
 from .commands.common import BAD_INPUT, CELL_FAILED, STOPPED
 
 
@@ -25,7 +25,7 @@ def cli() -> None:
     """
 
 
-for _command in (*running.COMMANDS, *looking.COMMANDS, *knowing.COMMANDS):
+for _command in (*running.COMMANDS, *looking.COMMANDS, *katib.COMMANDS, *knowing.COMMANDS):
     cli.add_command(_command)
 
 
