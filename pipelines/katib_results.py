@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -59,7 +60,7 @@ class Found:
 
     where: str
     experiments: dict[str, Any] = field(default_factory=dict)
-    trials: list[Any] = field(default_factory=list)
+    trials: dict[str, Any] = field(default_factory=dict)
     logs: dict[str, str] = field(default_factory=dict)
     version: str | None = None
 
@@ -175,15 +176,23 @@ def _sort_in(found: Found, entry: Mapping[str, Any], where: str) -> None:
     try:
         if kind == "Experiment":
             experiment = models.V1beta1Experiment.from_dict(dict(entry))
-            found.experiments[experiment.metadata.name] = experiment
+            found.experiments[_name(experiment)] = experiment
         elif kind == "Trial":
-            found.trials.append(models.V1beta1Trial.from_dict(dict(entry)))
+            trial = models.V1beta1Trial.from_dict(dict(entry))
+            found.trials[_name(trial)] = trial
         elif kind == "Deployment":
             found.version = _version(entry) or found.version
-    except (ValidationError, AttributeError) as error:
+    except (ValidationError, LookupError, AttributeError) as error:
         fault = error.errors()[0] if isinstance(error, ValidationError) else {"loc": ("metadata",), "msg": "it has no name"}
         place = ".".join(str(p) for p in fault["loc"])
         raise StudyError(f"{where}: this {kind} is not as Katib has them: {place}: {fault['msg']}.") from None
+
+
+def _name(thing: Any) -> str:
+    """The object's name; LookupError where it has none."""
+    if not thing.metadata or not thing.metadata.name:
+        raise LookupError
+    return str(thing.metadata.name)
 
 
 def _version(deployment: Mapping[str, Any]) -> str | None:
@@ -207,7 +216,7 @@ def _cluster(what: str) -> Iterator[Any]:
     except ImportError:
         raise StudyError("tuneoff katib needs kubernetes: pip install 'tuneoff[katib]'.") from None
     try:
-        kubernetes.config.load_config()
+        _configure(kubernetes.config)
         yield kubernetes.client
     except kubernetes.config.ConfigException as error:
         raise StudyError(f"{what}: there is no cluster to talk to ({error}): set KUBECONFIG.") from None
@@ -215,6 +224,13 @@ def _cluster(what: str) -> Iterator[Any]:
         raise StudyError(f"{what}: the cluster refuses ({_said(error)}).") from None
     except urllib3.exceptions.HTTPError as error:
         raise StudyError(f"{what}: the cluster cannot be reached ({type(error).__name__}): check KUBECONFIG.") from None
+
+
+def _configure(config: Any) -> None:
+    try:
+        config.load_kube_config(os.environ.get("KUBECONFIG"))
+    except config.ConfigException:
+        config.load_incluster_config()
 
 
 def _said(error: Any) -> str:
@@ -305,6 +321,9 @@ def collect(study: Study, store: Store, planned: Sequence[Planned], found: Found
         elif _ending(experiment) is None or ended < len(trials):
             ending = f"{ended} of {one.plan.trials} trials have ended; collect it again later"
             said.append(Collected(f"{one.name}: still runs, {ending}"))
+        elif (counted := experiment.status.trials or 0) > len(trials):
+            lack = f"it has {counted} trials, and {found.where} has {len(trials)} of them: export its trials too"
+            said.append(Collected(f"{one.name}: not recorded: {lack}"))
         else:
             make = partial(_lines, store, study, one, experiment, trials, found)
             make("")  # refuses what does not fit, before anything is written
@@ -342,10 +361,8 @@ def _append(store: Store, one: Planned, lines: Sequence[bytes]) -> None:
 
 def _trials_of(found: Found, one: Planned) -> list[Any]:
     """The experiment's trials in the order in which they were created."""
-    mine = [t for t in found.trials if (t.metadata.labels or {}).get(EXPERIMENT) == one.name]
-    return sorted(
-        {t.metadata.name: t for t in mine}.values(), key=lambda t: (_seconds(t.metadata.creation_timestamp), t.metadata.name)
-    )
+    mine = [t for t in found.trials.values() if (t.metadata.labels or {}).get(EXPERIMENT) == one.name]
+    return sorted(mine, key=lambda t: (_seconds(t.metadata.creation_timestamp), t.metadata.name))
 
 
 def _lines(
@@ -386,12 +403,12 @@ def _header(store: Store, one: Planned, found: Found) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "pid": 0,  # of no process here
-        "host": f"katib, {found.where}",
+        "host": "katib",
         "seed": one.seed,
         "dataset": one.cell.dataset,
         "kind": "search",
         "method": method.model_dump(),
-        "engine": f"Katib {version}, {one.algorithm.name} of {one.algorithm.engine}",
+        "engine": f"{one.algorithm.name} of {one.algorithm.engine}, by Katib",
         "data": None if prepared is None else prepared.fingerprint,
         "versions": {"katib": version, **engine, **versions("tuneoff")},
     }
