@@ -259,20 +259,14 @@ def on_cluster(planned: Sequence[Planned], namespace: str) -> Found:
     """What the cluster has of the experiments: objects, and the logs of those pods that are still there."""
     found = Found(f"namespace {namespace}")
     with _cluster(found.where) as client:
-        custom = client.CustomObjectsApi()
-        for one in planned:
-            with suppress(client.exceptions.NotFoundException):
-                entry = custom.get_namespaced_custom_object(
-                    GROUP, VERSION, namespace, "experiments", one.name, _request_timeout=30
-                )
-                _sort_in(found, entry, found.where)
-                selector = f"{EXPERIMENT}={one.name}"
-                trials = custom.list_namespaced_custom_object(
-                    GROUP, VERSION, namespace, "trials", label_selector=selector, _request_timeout=30
-                )
-                for trial in trials["items"]:
-                    _sort_in(found, {"kind": "Trial", **trial}, found.where)
-                _read_logs(client, found, namespace, selector)
+        read = partial(client.CustomObjectsApi().list_namespaced_custom_object, GROUP, VERSION, namespace, _request_timeout=60)
+        for entry in read("experiments")["items"]:
+            if entry["metadata"]["name"] in [one.name for one in planned]:
+                _sort_in(found, {"kind": "Experiment", **entry}, found.where)
+        for name in found.experiments:
+            for entry in read("trials", label_selector=f"{EXPERIMENT}={name}")["items"]:
+                _sort_in(found, {"kind": "Trial", **entry}, found.where)
+            _read_logs(client, found, namespace, f"{EXPERIMENT}={name}")
         with suppress(client.ApiException):  # not everybody may look there
             deployment = client.AppsV1Api().read_namespaced_deployment("katib-controller", "kubeflow", _request_timeout=30)
             found.version = _version(client.ApiClient().sanitize_for_serialization(deployment))

@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 import yaml
+from click.testing import CliRunner, Result
 from kubeflow_katib_api import models
 
+from tuneoff.cli import cli
 from tuneoff.components.core.errors import StudyError
 from tuneoff.components.core.space import Categorical
 from tuneoff.components.core.study import Study
@@ -36,6 +38,7 @@ from tuneoff.pipelines.katib import (
     plan_of,
     refusals,
 )
+from tuneoff.pipelines.katib_results import ENGINES
 
 GOLDEN = Path(__file__).parent / "katib" / "golden"
 PLACE = Place("team", "registry.example/tuneoff/tuner:0.1.0", "pvc://data/prepared")
@@ -94,7 +97,7 @@ CAN: dict[str, str] = {
     "hyperband": "++--+--",
     "pbt": "+-----+",
 }
-"""What Katib's services search as the study means it, tried with those of 0.19; a minus is refused there, or is something else."""
+"""What Katib's services search as the study means it, tried with those of 0.19; a minus is refused there, or something else."""
 
 
 def test_the_matrix_knows_every_algorithm_and_every_kind_of_parameter() -> None:
@@ -425,3 +428,86 @@ def test_the_experiment_is_the_golden_one(name: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(one.yaml())
     assert one.yaml() == file.read_text()
+
+
+# The page
+
+
+def table(page: str, head: str) -> list[list[str]]:
+    """The rows of the page's table that begins with this head."""
+    lines = page[page.index(head) :].splitlines()
+    rows = [line for line in lines[: lines.index("")] if line.startswith("| `")]
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+PAGE = (Path(__file__).parents[2] / "docs" / "katib.md").read_text()
+
+
+def test_the_page_names_the_counterparts_that_there_are() -> None:
+    rows = table(PAGE, "| Katib | stands for")
+    assert [row[0].strip("`") for row in rows] == list(ALGORITHMS)
+    for row, algorithm in zip(rows, ALGORITHMS.values(), strict=True):
+        assert {SHORT.get(name, name) for name in re.findall(r"`([^`]+)`", row[1])} == set(algorithm.methods)
+        engine, _, version = row[2].partition(" ")
+        assert engine == algorithm.engine
+        assert version == ENGINES.get(engine, "")
+        assert row[3] == ("yes" if algorithm.seeded else "no")
+
+
+def test_the_page_shows_the_matrix() -> None:
+    rows = {name: row[1:] for row in table(PAGE, "| | categorical") for name in re.findall(r"`([^`]+)`", row[0])}
+    assert set(rows) == set(CAN)
+    for name, marks in CAN.items():
+        assert "".join("-" if cell == "no" else "+" for cell in rows[name]) == marks, name
+
+
+# The command
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, with a study in it."""
+    monkeypatch.chdir(tmp_path)
+    sections = {"name": "small", "datasets": ["mnist"], "methods": ["random", "hyperband"], "budget": {"epochs": 120}}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(sections))
+    return tmp_path
+
+
+def tuneoff(*arguments: str) -> Result:
+    return CliRunner().invoke(cli, ["katib", "small.yaml", *arguments])
+
+
+def test_the_command_writes_a_file_an_experiment_and_says_where(folder: Path) -> None:
+    said = tuneoff("--namespace", "team", "--data", "s3://bucket/prepared")
+    assert said.exit_code == 0
+    files = ["runs/small/katib/small-mnist-random-0.yaml", "runs/small/katib/small-mnist-hb-0.yaml"]
+    assert said.stdout.splitlines() == files
+    assert "Note: Katib 0.19 ends hyperband after its first rung" in said.stderr
+    for file in files:
+        manifest = yaml.safe_load(Path(file).read_text())
+        assert (manifest["kind"], manifest["metadata"]["namespace"]) == ("Experiment", "team")
+
+
+def test_a_dry_run_writes_nothing_and_shows_what_katib_would_read(folder: Path) -> None:
+    said = tuneoff("--dry-run", "--algorithm", "tpe")
+    assert said.exit_code == 0
+    assert "small-mnist-tpe-0: tpe, 12 trials of 10 epochs, 1 side by side" in said.stdout
+    assert "2026-11-25T01:00:34.347Z  val_accuracy = 0.805555582" in said.stdout
+    assert "val_accuracy: min 0.805556, max 1, latest 1" in said.stdout
+    assert [p.name for p in folder.iterdir()] == ["small.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (("--algorithm", "darts"), "--algorithm 'darts' is none of Katib's: choose random, grid"),
+        (("--algorithm", "pbt"), "pbt: dropout"),
+        (("--from", "x"), "--from belongs to --collect"),
+        (("--collect", "--from", "nowhere"), "--from 'nowhere' is no folder"),
+    ],
+)
+def test_a_mistake_is_a_sentence_and_leaves_nothing_behind(folder: Path, arguments: tuple[str, ...], sentence: str) -> None:
+    said = tuneoff(*arguments)
+    assert isinstance(said.exception, StudyError)
+    assert sentence in str(said.exception)
+    assert [p.name for p in folder.iterdir()] == ["small.yaml"]

@@ -363,7 +363,7 @@ def test_the_study_file_goes_on_being_the_studys_and_keeps_what_was_collected(be
 def test_nothing_here_waits_for_it_or_runs_it(beside: tuple[Study, FolderStore]) -> None:
     _, store = beside
     result = read_study(store)
-    assert {c.method: c.state for c in cells(result)}["katib-random"] == "collected"
+    assert {c.name: c.state for c in cells(result)}["mnist/katib-random"] == "collected"
     assert not any("katib" in sentence for sentence in failures(result))
     assert not any("katib" in sentence for sentence in changed_versions(result))
 
@@ -400,6 +400,8 @@ class Cluster:
         if path.endswith("/log"):
             name = path.split("/")[-2].removeprefix("pod-")
             self._answer(request, 200, self.logs[name], "text/plain") if name in self.logs else self._missing(request)
+        elif last == "experiments":
+            self._answer(request, 200, {"items": [o for o in self.objects.values() if o["kind"] == "Experiment"]})
         elif last == "trials":
             experiment = query.partition("%3D")[2].partition("&")[0]
             items = [o for o in self.objects.values() if o["kind"] == "Trial" and o["metadata"]["name"].startswith(experiment)]
@@ -411,8 +413,6 @@ class Cluster:
                 if o["kind"] == "Trial"
             ]
             self._answer(request, 200, {"kind": "PodList", "apiVersion": "v1", "items": pods})
-        elif last in self.objects:
-            self._answer(request, 200, self.objects[last])
         else:
             self._missing(request)
 

@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 )
 @click.option("--namespace", default="kubeflow", show_default=True, help="The experiments' namespace.")
 @click.option("--image", help="The image of the trials; by default that of the tuner step.")
-@click.option(
-    "--data", default="pvc://tuneoff-data/prepared", show_default=True, help="Prepared data: pvc://CLAIM/FOLDER or s3://…."
-)
+@click.option("--data", default="pvc://tuneoff/prepared", show_default=True, help="Prepared data: pvc://CLAIM/FOLDER or s3://….")
 @click.option("--secret", help="A Kubernetes secret whose keys become the trials' environment, as for s3://.")
 @click.option("--parallel", type=click.IntRange(1, 1000), default=1, show_default=True, help="Trials of a search side by side.")
 @click.option("--submit", "action", flag_value="submit", help="Also create the experiments in the cluster.")
