@@ -16,9 +16,10 @@ from small import MOODS, small_npz
 from tuneoff.components.core.errors import StudyError
 from tuneoff.components.core.problem import Epoch
 from tuneoff.components.core.space import Space
-from tuneoff.components.core.storage import open_store
+from tuneoff.components.core.storage import FolderStore
 from tuneoff.components.core.study import Dataset, Split, Study
 from tuneoff.components.data_prep.prepare import prepare
+from tuneoff.components.tuner import one
 from tuneoff.components.tuner.one import STUDY, config_of, fetched, line_of, read_epochs, read_line, text_of
 
 SPACE = Space.model_validate(
@@ -99,11 +100,17 @@ def test_printed_epochs_are_read_again_also_behind_a_loggers_words_and_after_a_s
     assert [e.seconds for e in read_epochs([*lines[:2], *lines])] == [2.0, 2.0, 2.0]
 
 
-def test_data_on_s3_is_copied_without_its_test_part(tmp_path: Path) -> None:
-    store = open_store(str(tmp_path / "store"))
-    for name in ("dataset.json", "x_train.npy", "x_test.npy", "y_test.npy"):
+def test_data_on_s3_is_copied_without_its_test_part(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = FolderStore(tmp_path / "bucket")
+    monkeypatch.setattr(one, "open_store", lambda uri: store)
+    (tmp_path / "scratch").mkdir()
+    with pytest.raises(StudyError, match=r"s3://bucket/mnist holds no prepared data: dataset.json is missing"):
+        fetched("s3://bucket/mnist", tmp_path / "scratch")
+    for name in ("dataset.json", "x_train.npy", "y_validation.npy", "x_test.npy", "y_test.npy", "other/x_train.npy"):
         store.write(name, b"{}")
-    assert fetched(str(tmp_path / "store"), tmp_path) == tmp_path / "store", "a folder is read where it is"
+    folder = fetched("s3://bucket/mnist", tmp_path / "scratch")
+    assert sorted(p.name for p in folder.iterdir()) == ["dataset.json", "x_train.npy", "y_validation.npy"]
+    assert fetched(str(tmp_path), tmp_path / "scratch") == tmp_path, "a folder is read where it is"
 
 
 # Trained for real
