@@ -109,8 +109,8 @@ def step(name: str, study: str, out: Path | None, dataset: str | None, method: s
 
     plan = read_study(study)
     folder = out or Path("runs") / plan.name
-    held = held_study(open_store(plan.artifacts or str(folder)))
-    plan = plan.keeping(held) if held else plan
+    held = held_study(open_store(plan.artifacts or str(folder))) if name == "evaluator" else None
+    plan = plan.keeping(held) if held else plan  # what was collected from elsewhere is evaluated like the others
     missing = [o for o, v in (("--dataset", dataset), ("--method", method)) if v is None and o in _NEEDED[name]]
     if missing:
         raise StudyError(f"step {name} needs {' and '.join(missing)}.")
