@@ -184,9 +184,9 @@ def _end(pipeline: subprocess.Popen[bytes]) -> None:
 
 
 def failures(result: StudyResult) -> list[str]:
-    """A sentence for each cell that has no whole result."""
+    """A sentence for each cell that has no whole result; what was collected from elsewhere is not this run's."""
     sentences = []
-    for cell in result.cells:
+    for cell in (c for c in result.cells if not c.cell.method.collected):
         if cell.failures:
             sentences += [f"{cell.cell.name}: {f.step} failed: {f.reason}" for f in cell.failures]
         elif cell.evaluation is None and not result.stopping:
@@ -204,10 +204,11 @@ def full_disk(out: Path) -> str | None:
 
 def unfinished(result: StudyResult) -> str | None:
     """What a stop has left undone, in a sentence; None where the study was not stopped, or was at its end by then."""
-    left = sum(cell.evaluation is None and not cell.failures for cell in result.cells)
+    cells = [c for c in result.cells if not c.cell.method.collected]
+    left = sum(cell.evaluation is None and not cell.failures for cell in cells)
     if not result.stopping or not left:
         return None
-    return f"Stopped on request: {left} of {len(result.cells)} cells are not at their end; the same command goes on."
+    return f"Stopped on request: {left} of {len(cells)} cells are not at their end; the same command goes on."
 
 
 def main() -> None:

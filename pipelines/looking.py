@@ -43,7 +43,7 @@ def watch(read: Callable[[], StudyResult], console: Console, every_seconds: floa
         while True:
             now = cells(read())
             live.update(overview(now), refresh=True)
-            if all(cell.state.startswith(("test ", "failed", "stopped")) for cell in now):
+            if all(cell.state.startswith(("test ", "failed", "stopped", "collected")) for cell in now):
                 return
             time.sleep(every_seconds)
 

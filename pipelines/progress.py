@@ -92,6 +92,8 @@ def _state(cell: CellResult, share: float, stopping: bool) -> str:
     if cell.evaluation is not None and share >= 1:
         scores = [r.test_accuracy for r in cell.evaluation.retrainings]
         return f"test {sum(scores) / len(scores):.4f}" if scores else "at its end, without a test"
+    if cell.cell.method.collected:
+        return "collected"
     if stopping:
         return "stopped"
     if share >= 1:

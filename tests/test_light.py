@@ -58,6 +58,7 @@ WORKING = (
     "completion",
 )
 REFUSED = {
+    "katib small.yaml": "tuneoff[katib]",
     "run small.yaml": "tuneoff[pipeline,data,cpu,tracking,keras-tuner]",
     "plan small.yaml": "tuneoff[pipeline,data,cpu,tracking,keras-tuner]",
     "compile small.yaml -o pipeline.yaml": "tuneoff[pipeline]",
@@ -108,7 +109,7 @@ def test_what_is_missing_is_said_with_the_extra_that_brings_it(answers: dict[str
 DISTRIBUTIONS = {"PIL": "pillow", "sklearn": "scikit-learn", "skopt": "scikit-optimize", "keras_tuner": "keras-tuner"}
 DISTRIBUTIONS |= {"tensorflow": "tensorflow-cpu", "botocore": "boto3", "bayes_opt": "bayesian-optimization"}
 DISTRIBUTIONS |= {"syne_tune": "syne-tune", "huggingface_hub": "huggingface-hub", "ax": "ax-platform"}
-DISTRIBUTIONS |= {"vizier": "google-vizier", "neps": "neural-pipeline-search"}
+DISTRIBUTIONS |= {"vizier": "google-vizier", "neps": "neural-pipeline-search", "kubeflow_katib_api": "kubeflow-katib-api"}
 
 
 def test_the_table_of_extras_is_that_of_the_project_file() -> None:

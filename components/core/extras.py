@@ -22,6 +22,7 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "flaml": ("flaml", "optuna", "lightgbm"),
     "h2o": ("h2o",),
     "export": ("optuna",),
+    "katib": ("kubeflow_katib_api", "kubernetes"),
     "torch": ("torch", "optuna", "ax", "confopt"),
     "vizier": ("vizier", "jax", "jaxlib"),
     "neps": ("neps", "torch"),

@@ -165,6 +165,7 @@ def claim(store: Store, study: Study) -> str:
     entry = _Holder(id=uuid.uuid4().hex, created_at=time.time(), study=study)
     store.create(layout.STUDY, entry.model_dump_json(indent=1).encode())
     holder = _holder(store)
+    study = study.keeping(holder.study)
     found = changes(holder.study, study)
     refused = [change.said for change in found if not change.extends]
     if refused:
@@ -181,11 +182,16 @@ def claim(store: Store, study: Study) -> str:
 
 def extensions(store: Store, study: Study) -> list[str]:
     """What `claim` would change of the study in the store: sentences without their stop; none where there is none yet."""
+    held = held_study(store)
+    return [] if held is None else [change.said for change in changes(held, study.keeping(held)) if change.extends]
+
+
+def held_study(store: Store) -> Study | None:
+    """The study that the store was begun with or extended to; None where it holds none."""
     try:
-        held = _holder(store).study
+        return _holder(store).study
     except (FileNotFoundError, NotADirectoryError):
-        return []
-    return [change.said for change in changes(held, study) if change.extends]
+        return None
 
 
 def read_study(store: Store) -> StudyResult:

@@ -92,6 +92,15 @@ class MethodChoice(Model):
             return {**data, "label": _label_of(data["name"])}
         return data
 
+    @property
+    def collected(self) -> bool:
+        """Whether it searched elsewhere, and only its record was brought here: nothing of it is run or repeated here."""
+        return self.name.startswith(COLLECTED)
+
+
+COLLECTED = "katib-"
+"""How the names of methods begin that Katib ran. No study file can name them."""
+
 
 class Budget(Model):
     """What each method may spend on each data set with each seed. At least one limit is needed."""
@@ -296,6 +305,12 @@ class Study(Model):
     def cells(self) -> list[Cell]:
         """Every method on every data set, in the order of the study file."""
         return [Cell(dataset=d.name, method=m) for d in self.datasets for m in self.methods]
+
+    def keeping(self, held: Study) -> Study:
+        """This study with the methods of `held` that were collected from elsewhere, and that no study file names."""
+        labels = [m.label for m in self.methods]
+        kept = [m for m in held.methods if m.collected and m.label not in labels]
+        return self.model_copy(update={"methods": [*self.methods, *kept]}) if kept else self
 
     def dataset(self, name: str) -> Dataset:
         return next(d for d in self.datasets if d.name == name)

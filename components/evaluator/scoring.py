@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -37,7 +38,6 @@ def class_scores(names: Sequence[str], confusions: Sequence[Array]) -> list[Clas
 
 
 def counted_metrics(goal: Goal, trial: Trial) -> dict[str, float]:
-    """The metrics of the epoch whose objective counted for the trial."""
+    """The metrics of the epoch whose objective counted for the trial; none of a trial that was collected without its curve."""
     epoch = counted_epoch(trial.outcome.curve, goal) if trial.outcome else None
-    assert epoch is not None
-    return dict(epoch.metrics)
+    return {} if epoch is None else {name: value for name, value in epoch.metrics.items() if math.isfinite(value)}

@@ -58,7 +58,7 @@ def _source(module: str) -> Path | None:
 def changed_versions(result: StudyResult) -> list[str]:
     """What searches on record were run with, and is another now: sentences without their stop."""
     found: dict[str, None] = {}
-    for cell in result.cells:
+    for cell in (c for c in result.cells if not c.cell.method.collected):
         now = versions_of(result.study, find(cell.cell.method.name))
         for search in cell.searches:
             before = search.header.get("versions", {})

@@ -10,7 +10,7 @@ from typing import NoReturn
 import click
 
 from . import __version__
-from .commands import advising, cluster, knowing, looking, running, tables
+from .commands import advising, cluster, katib, knowing, looking, running, tables
 from .commands.common import BAD_INPUT, CELL_FAILED, STOPPED
 
 
@@ -25,7 +25,7 @@ def cli() -> None:
     """
 
 
-for _command in (*running.COMMANDS, *looking.COMMANDS, *advising.COMMANDS, *tables.COMMANDS, *cluster.COMMANDS, *knowing.COMMANDS):
+for _command in (*running.COMMANDS, *cluster.COMMANDS, *katib.COMMANDS, *looking.COMMANDS, *advising.COMMANDS, *tables.COMMANDS, *knowing.COMMANDS):
     cli.add_command(_command)
 
 

@@ -96,11 +96,14 @@ def step(name: str, study: str, out: Path | None, dataset: str | None, method: s
     from ..components.core.errors import StudyError
     from ..components.core.stopping import withdraw
     from ..components.core.storage import open_store
+    from ..components.core.stored import held_study
     from ..components.core.tracking import tracking_uri
     from ..pipelines.studyfile import read_study
 
     plan = read_study(study)
     folder = out or Path("runs") / plan.name
+    held = held_study(open_store(plan.artifacts or str(folder))) if name == "evaluator" else None
+    plan = plan.keeping(held) if held else plan  # what was collected from elsewhere is evaluated like the others
     missing = [o for o, v in (("--dataset", dataset), ("--method", method)) if v is None and o in _NEEDED[name]]
     if missing:
         raise StudyError(f"step {name} needs {' and '.join(missing)}.")
