@@ -44,6 +44,9 @@ def refuse_what_stays_here(study: Study, file: str) -> None:
             continue
         why = f"the data set {dataset.path!r} lies on this machine, where a cluster cannot read it"
         raise StudyError(f"{file}: {why}: give an s3:// URI, or a path on the cluster's volume (cluster.volume).")
+    replay = study.objective.replay
+    if replay is not None and not (replay.table.startswith("s3://") or (volume is not None and volume.holds(replay.table))):
+        raise StudyError(f"{file}: the table {replay.table!r} lies on this machine: give an s3:// URI, or run the study here.")
 
 
 def store_on_cluster(study: Study) -> str:

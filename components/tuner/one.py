@@ -30,7 +30,7 @@ from ..core.problem import Checkpoint, Epoch, Proposal, TrainingFailed, Trial
 from ..core.space import Categorical, Float, Int, Space, Value
 from ..core.storage import open_store
 from ..core.study import Goal, Study
-from .loop import WorkerDied
+from .bench import WorkerDied
 from .training import Patience, Worker, Workplace
 
 STUDY = "TUNEOFF_STUDY"

@@ -21,6 +21,7 @@ from pathlib import Path
 
 from ..core import layout
 from ..core.errors import CellFailed, RecordError, ReplayError, StudyError
+from ..core.image import MAIN
 from ..core.machine import end_with_run
 from ..core.problem import Checkpoint, Epoch, TrainingFailed, Trial
 from ..core.record import Writer, ended_under, parse, replay
@@ -34,7 +35,6 @@ from .host import ENVIRONMENT, Instance, MethodFailed, build, problem_of
 from .loop import Search
 from .processes import Child, ChildDied, ChildSilent
 from .registry import find
-from .spec import MAIN
 from .versions import header
 
 LOOK_EVERY_SECONDS = 1.0

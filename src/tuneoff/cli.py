@@ -25,7 +25,15 @@ def cli() -> None:
     """
 
 
-for _command in (*running.COMMANDS, *cluster.COMMANDS, *katib.COMMANDS, *looking.COMMANDS, *advising.COMMANDS, *tables.COMMANDS, *knowing.COMMANDS):
+for _command in (
+    *running.COMMANDS,
+    *cluster.COMMANDS,
+    *katib.COMMANDS,
+    *looking.COMMANDS,
+    *advising.COMMANDS,
+    *tables.COMMANDS,
+    *knowing.COMMANDS,
+):
     cli.add_command(_command)
 
 
