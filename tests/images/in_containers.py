@@ -37,7 +37,9 @@ def main(study: str, store: str, tracking: str, folder: Path) -> None:
         mounts=[cache],
         environment={"TUNEOFF_CACHE": "/datasets", **{k: v for k, v in os.environ.items() if k.startswith("AWS_")}},
     )
-    local.init(runner=runner, pipeline_root=str(folder), workspace_root=str(folder), raise_on_error=False)
+    workspace = folder / "workspace"  # a folder of its own: KFP mounts one folder in one place only
+    workspace.mkdir()
+    local.init(runner=runner, pipeline_root=str(folder), workspace_root=str(workspace), raise_on_error=False)
     pipeline(store=store, tracking=tracking)
 
 
