@@ -92,8 +92,8 @@ images: ## Build the images of the steps with docker, podman or buildah
 LOCAL_BASE := localhost/python:3.11-debian
 HERE = CONTAINERS_CONF=$(CURDIR)/docker/containers.conf BUILDAH_ISOLATION=chroot
 container-tools:
-	command -v podman buildah runc debootstrap >/dev/null || \
-		{ apt-get update && apt-get install --yes --no-install-recommends podman buildah runc debootstrap; }
+	command -v podman buildah runc debootstrap catatonit >/dev/null || \
+		{ apt-get update && apt-get install --yes --no-install-recommends podman buildah runc debootstrap catatonit; }
 
 base-image: container-tools
 	$(HERE) podman image exists $(LOCAL_BASE) || $(HERE) sh docker/base.sh $(LOCAL_BASE)
@@ -130,7 +130,7 @@ lock: setup ## Resolve the dependencies of all environments anew
 	$(BIN)/python docker/packages.py
 
 golden: setup ## Write the golden files of the compiled pipelines anew
-	TUNEOFF_REWRITE_GOLDEN=1 $(BIN)/python -m pytest tests/pipelines/test_bakeoff.py
+	TUNEOFF_REWRITE_GOLDEN=1 $(BIN)/python -m pytest tests/pipelines/test_bakeoff.py tests/pipelines/test_katib.py
 
 schema: setup ## Write the JSON schema of study files anew
 	$(BIN)/tuneoff schema > studies/schema.json

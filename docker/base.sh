@@ -1,6 +1,7 @@
 #!/bin/sh
 # base.sh NAME: makes a base image of this machine's Debian release with Python, where no registry can be reached. Root only.
 set -eu
+# shellcheck disable=SC1091 # of the system
 release=$(. /etc/os-release && echo "$VERSION_CODENAME")
 folder=$(mktemp -d)
 trap 'rm -rf "$folder"' EXIT

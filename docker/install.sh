@@ -17,6 +17,7 @@ if [ -f /run/secrets/ca ]; then
 fi
 if [ -f /run/secrets/index ]; then
     set -a
+    # shellcheck disable=SC1091 # made while the image is built
     . /run/secrets/index
     set +a
 fi

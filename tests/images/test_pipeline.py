@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import socket
 import subprocess
 import sys
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from containers import ASKED, ROOT, absent, daemon, image, podman, workplace
+from containers import ASKED, ROOT, daemon, image, podman, workplace
 
 from tuneoff.components.core.storage import open_store
 from tuneoff.components.core.stored import StudyResult, read_study
@@ -27,6 +26,7 @@ PORTS = {"postgres": 5432, "s3": 8333, "mlflow": 5000}
 SECRETS = {"PGUSER": "mlflow", "PGPASSWORD": "for-the-test", "AWS_ACCESS_KEY_ID": "tester", "AWS_SECRET_ACCESS_KEY": "for-test"}
 S3 = {**SECRETS, "AWS_ENDPOINT_URL": "http://127.0.0.1:8333", "AWS_DEFAULT_REGION": "us-east-1"}
 MLFLOW = "http://127.0.0.1:5000"
+KUBECTL = Path(sys.executable).with_name("kubectl")
 PATIENCE_SECONDS = 900.0
 
 pytestmark = [pytest.mark.timeout(7200), pytest.mark.skipif(not ASKED, reason="takes minutes: make container-test")]
@@ -57,25 +57,18 @@ def wait_for(port: int, what: str) -> None:
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """MLflow, PostgreSQL and S3 from manifests/podman, played by podman; nothing of them stays."""
     image("stand-in-mlflow")
-    if not (ROOT / "manifests" / "podman").is_dir() or shutil.which("kubectl") is None:
-        absent("manifests/podman or kubectl is not there")
     folder = tmp_path_factory.mktemp("manifests")
-    rendered = subprocess.run(["kubectl", "kustomize", "manifests/podman"], cwd=ROOT, capture_output=True, text=True, check=True)
-    made = subprocess.run(
-        ["sh", "manifests/secrets.sh"], cwd=ROOT, env={**os.environ, **SECRETS}, capture_output=True, text=True, check=True
-    )
-    (folder / "secrets.yaml").write_text(made.stdout)
+    rendered = subprocess.run([KUBECTL, "kustomize", "manifests/podman"], cwd=ROOT, capture_output=True, text=True, check=True)
     (folder / "servers.yaml").write_text(standing_in(rendered.stdout))
     try:
-        podman("kube", "play", str(folder / "secrets.yaml"))
+        subprocess.run(["sh", "manifests/secrets.sh", "podman"], cwd=ROOT, env={**os.environ, **SECRETS}, check=True)
         podman("kube", "play", str(folder / "servers.yaml"))
         for what, port in PORTS.items():
             wait_for(port, what)
         yield
     finally:
         podman("kube", "down", str(folder / "servers.yaml"), check=False)
-        for secret in [d["metadata"]["name"] for d in yaml.safe_load_all(made.stdout)]:
-            podman("secret", "rm", secret, check=False)
+        podman("secret", "rm", "mlflow-postgres", "mlflow-s3", check=False)
         podman("volume", "rm", "postgres", "s3", check=False)
 
 

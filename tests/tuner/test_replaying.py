@@ -21,6 +21,7 @@ from tuneoff.components.core.storage import FolderStore
 from tuneoff.components.core.study import Study
 from tuneoff.components.core.table import Recorded, read_table
 from tuneoff.components.evaluator.evaluate import evaluate
+from tuneoff.components.reporter.report import report
 from tuneoff.components.tuner.replaying import Replayed
 from tuneoff.components.tuner.tune import tune
 from tuneoff.pipelines.studyfile import read_study
@@ -267,3 +268,15 @@ def test_a_table_without_test_scores_gives_an_evaluation_without_them(tmp_path: 
     (search,) = searches(study, tmp_path / "out")
     assert search.incumbent is not None, "no training loss is known, and none is missed"
     assert evaluate(study, study.cells[0], tmp_path / "no-data", FolderStore(tmp_path / "out"), "").retrainings == []
+
+
+def test_a_reports_regret_is_to_the_best_of_the_table_whatever_was_found(tmp_path: Path) -> None:
+    searched(tmp_path, methods=["random", "grid"], budget={"trials": 2}, seeds=[0, 1])
+    said = report(FolderStore(tmp_path / "out"))
+    results = json.loads((tmp_path / "out/report/results.json").read_text())
+    best = max(e.metrics["val_accuracy"] for e in training(POINTS[-1]).shown)
+    assert [d["best_known"] for d in results["statistics"]["datasets"]] == [pytest.approx(best)]
+    assert said.notes == ()
+    (tmp_path / "table.parquet").unlink()
+    (note,) = report(FolderStore(tmp_path / "out")).notes
+    assert note.startswith("regret is to the best that was found, not to the best there is, since the table ")
