@@ -147,6 +147,12 @@ evaluation: {seeds: 1}
 # Searches side by side, and tries of a step that fails; on a cluster also cpu, memory and gpu.
 # resources: {workers: 2, retries: 1}
 
+# Where the pods of a cluster run, what they mount and which images they take: docs/submit.md.
+# cluster: {namespace: bakeoffs, volume: {claim: results, mount: /results}}
+
+# For `tuneoff table build`: some configurations of the grid trained with more seeds.
+# noise: {configurations: 20, seeds: [1, 2]}
+
 # An MLflow server; by default SQLite in the output folder.
 # tracking: {uri: http://127.0.0.1:5000}
 

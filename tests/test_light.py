@@ -133,9 +133,9 @@ def test_bash_completes_commands_options_and_study_files(tmp_path: Path) -> None
     script = """
     PATH="$PWD/bin:$PATH"; source <(tuneoff completion bash)
     ask() { COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); COMPREPLY=(); _tuneoff_completion tuneoff; echo "${COMPREPLY[*]}"; }
-    ask tuneoff val; ask tuneoff validate o; ask tuneoff init --method hyperb; ask tuneoff init --data fash
+    ask tuneoff val; ask tuneoff validate o; ask tuneoff init --method sklearn-h; ask tuneoff init --data fash
     complete -p tuneoff
     """
     done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
-    assert done.stdout.splitlines()[:4] == ["validate", "one.yaml", "hyperband", "fashion_mnist"], done.stderr
+    assert done.stdout.splitlines()[:4] == ["validate", "one.yaml", "sklearn-halving", "fashion_mnist"], done.stderr
     assert "_tuneoff_completion tuneoff" in done.stdout.splitlines()[4]

@@ -51,9 +51,9 @@ class Writer:
     another process writes, or where the log is damaged otherwise than at its torn end.
     """
 
-    def __init__(self, journal: Journal, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, journal: Journal, now: Callable[[], float] | None = None) -> None:
         self._journal = journal
-        self._now = now  # seconds since 1970, of the wall or of a simulated clock
+        self._now = now or time.time  # seconds since 1970, of the wall or of a simulated clock
         self._on_its_way: Future[None] | None = None
         self._hand = ThreadPoolExecutor(1, thread_name_prefix="record")  # starts no thread before it is used
         self._read()

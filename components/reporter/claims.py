@@ -302,7 +302,9 @@ def _higher(bayes: Found, other: Found, of: Callable[[Sequence[TrialRow]], float
 def _settings(found: _Study) -> Claim:
     findings = []
     if "fashion_mnist" in found.datasets:
+        wanted_names = {*BEST_VALUES, "dropout"}
         draws = [r for f in found.all("fashion_mnist", "random") for rows in f.seeds.values() for r in rows]
+        draws = [r for r in draws if wanted_names <= r.config.keys()]
         scored = ranked(draws, found.study.objective)
         if len(scored) >= FEWEST_DRAWS:
             top = scored[: round(TOP * len(scored))]

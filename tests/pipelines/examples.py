@@ -49,7 +49,6 @@ resources: {cpu: "2", memory: 8Gi, gpu: 1, gpu_type: amd.com/gpu, workers: 2, re
   steps: {tuner: {cpu: "1", memory: 1Gi, gpu: 0, retries: 0}}}
 tracking: {uri: "https://mlflow.example.org", experiment: mine}
 artifacts: s3://bucket/runs/full
-noise: {configurations: 5, seeds: [1, 2]}
 cluster:
   namespace: bakeoffs
   service_account: tuneoff
@@ -66,6 +65,7 @@ cluster:
   deadline_seconds: 604800
   ttl_seconds: 86400
   run_as_non_root: false
+noise: {configurations: 5, seeds: [1, 2]}
 """.replace("DIGEST", "ab" * 32)
 
 LIBRARY_WORDING = re.compile(
