@@ -46,8 +46,8 @@ setup-%: .venv-%/.ready ## Install an environment of its own, such as setup-torc
 run: setup ## Run the quickstart study, then print where its report is
 	$(BIN)/tuneoff run studies/quickstart.yaml
 
-test: setup lint ## Check style and types, then run the tests
-	$(BIN)/python -m pytest
+test: setup lint ## Check style and types, then run the tests, a few files side by side
+	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
 
 test-environments: $(ENVIRONMENTS:%=test-in-%) ## Build the other environments and run the contract of their methods in each
 

@@ -47,7 +47,20 @@ def image(name: str) -> str:
         absent("podman is not installed: make image-test installs it")
     if podman("image", "exists", reference, check=False).returncode:
         absent(f"{reference} is not built: make image-test builds it")
+    if not ASKED and _revision(reference) != _head():
+        absent(f"{reference} is of other code: make image-test builds it anew")
     return reference
+
+
+def _revision(reference: str) -> str:
+    """The commit that an image is of."""
+    label = '{{index .Labels "org.opencontainers.image.revision"}}'
+    return podman("image", "inspect", "--format", label, reference).stdout.strip()
+
+
+def _head() -> str:
+    done = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    return done.stdout.strip()
 
 
 def inspected(name: str) -> dict[str, Any]:
