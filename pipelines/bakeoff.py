@@ -9,7 +9,7 @@ from kfp import dsl, kubernetes
 from tuneoff import __version__
 
 from ..components.core.cluster import Cluster, StepPlace
-from ..components.core.image import MAIN, image
+from ..components.core.image import MAIN, image_in
 from ..components.core.study import Dataset, Step, Study
 from ..components.data_prep.component import data_prep
 from ..components.data_prep.registry import BUILTINS
@@ -69,9 +69,7 @@ def image_of(study: Study, step: Step) -> str:
     environment = next((spec.environment for spec in specs if spec.environment != MAIN), MAIN)
     own = any(spec.kind == "system" for spec in specs)  # a system's model is opened by its own framework
     built = "tuner" if step == "evaluator" and own else step
-    images = study.cluster.images
-    gpu = bool(study.resources.of(step).gpu)
-    return image(built, environment, gpu, images.prefix, images.tag or __version__, images.digests)
+    return image_in(study.cluster.images, built, environment, gpu=bool(study.resources.of(step).gpu))
 
 
 def _whole_run(cluster: Cluster) -> dsl.PipelineConfig | None:

@@ -38,21 +38,20 @@ class Submitted:
 
 def refuse_what_stays_here(study: Study, file: str) -> None:
     """StudyError where the study needs a file of this machine, which a cluster cannot read."""
-    volume = study.cluster.volume
     for dataset in study.datasets:
-        if dataset.path is None or dataset.path.startswith("s3://") or (volume is not None and volume.holds(dataset.path)):
+        if dataset.path is None or study.cluster.reaches(dataset.path):
             continue
         why = f"the data set {dataset.path!r} lies on this machine, where a cluster cannot read it"
         raise StudyError(f"{file}: {why}: give an s3:// URI, or a path on the cluster's volume (cluster.volume).")
     replay = study.objective.replay
-    if replay is not None and not (replay.table.startswith("s3://") or (volume is not None and volume.holds(replay.table))):
+    if replay is not None and not study.cluster.reaches(replay.table):
         raise StudyError(f"{file}: the table {replay.table!r} lies on this machine: give an s3:// URI, or run the study here.")
 
 
 def store_on_cluster(study: Study) -> str:
     """Where all pods find the record: `artifacts` where it is an s3:// URI or lies on the volume, else the volume's runs/NAME."""
     volume, artifacts = study.cluster.volume, study.artifacts
-    if artifacts is not None and (artifacts.startswith("s3://") or (volume is not None and volume.holds(artifacts))):
+    if artifacts is not None and study.cluster.reaches(artifacts):
         return artifacts.rstrip("/")
     if artifacts is not None:
         raise StudyError(

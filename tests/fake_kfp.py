@@ -6,11 +6,12 @@ import email
 import json
 import re
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
+
+from serving import Quiet, Serving
 
 States = list[tuple[str, dict[str, str]]]
 """How a run goes: its state and those of its steps by name, one a look; the last one stays. A name may end in #1, #2, ..."""
@@ -30,7 +31,7 @@ SUCCEEDS: States = [
 FAILS: States = [("RUNNING", {"tune on mnist": "RUNNING"}), ("FAILED", {"tune on mnist": "FAILED", "report": "SUCCEEDED"})]
 
 
-class FakeKfp:
+class FakeKfp(Serving):
     """Keeps what it is told. `script` says by a run's number, from 0, how it goes; `began` is called when a run is made."""
 
     def __init__(self) -> None:
@@ -48,20 +49,7 @@ class FakeKfp:
         self.calls: list[str] = []
         self.lock = threading.Lock()
         self._looks: dict[str, int] = {}
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self.uri = f"http://127.0.0.1:{self._server.server_port}"
-
-    @contextmanager
-    def running(self) -> Iterator[FakeKfp]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
+        super().__init__(_handler(self))
 
     def look(self, run: dict[str, Any]) -> dict[str, Any]:
         """The run as it stands at this look."""
@@ -125,12 +113,7 @@ def _listed(name: str, entries: list[dict[str, Any]], query: dict[str, str]) -> 
 
 
 def _handler(kfp: FakeKfp) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *args: object) -> None:
-            pass
-
+    class Handler(Quiet):
         def _serve(self) -> None:
             place = urlsplit(self.path)
             raw = self.rfile.read(int(self.headers.get("Content-Length", 0)))
@@ -141,12 +124,7 @@ def _handler(kfp: FakeKfp) -> type[BaseHTTPRequestHandler]:
                     status, said = 401, {"message": "Request header error: there is no user identity header."}
                 else:
                     status, said = kfp.answer(self.command, place.path, query, self._body(raw))
-            data = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            self.answer_json(status, said)
 
         def _body(self, raw: bytes) -> Any:
             kind = self.headers.get("Content-Type", "")

@@ -2,38 +2,23 @@
 
 from __future__ import annotations
 
-import json
 import re
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from serving import Quiet, Serving
 
-class FakeKubernetes:
+
+class FakeKubernetes(Serving):
     """Objects by their path below /api/v1/, lists included; `forbidden` are kinds that may not be looked at."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
         self.forbidden: set[str] = set()
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self.uri = f"http://127.0.0.1:{self._server.server_port}"
-
-    @contextmanager
-    def running(self) -> Iterator[FakeKubernetes]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
+        super().__init__(_handler(self))
 
     def kubeconfig(self, file: Path) -> Path:
         """A kubeconfig that leads here."""
@@ -63,20 +48,10 @@ def node(allocatable: dict[str, str], labels: dict[str, str] | None = None, tain
 
 
 def _handler(kubernetes: FakeKubernetes) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *args: object) -> None:
-            pass
-
+    class Handler(Quiet):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0].removeprefix("/api/v1").strip("/")
             status, said = kubernetes.answer(path)
-            data = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(data)))
-            self.end_headers()
-            self.wfile.write(data)
+            self.answer_json(status, said)
 
     return Handler

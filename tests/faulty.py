@@ -6,11 +6,12 @@ import http.client
 import random
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable, Sequence
+from http.server import BaseHTTPRequestHandler
 from typing import Literal
 from urllib.parse import urlsplit
+
+from serving import Quiet, Serving
 
 Fault = Literal["500", "503", "403", "405", "drop", "lost", "slow"]
 """An answer without asking the server; the connection cut; the server asked, its answer replaced by 500; late by SLOW_SECONDS."""
@@ -39,7 +40,7 @@ def half_of(seed: int, faults: Sequence[Fault] = ("500", "503", "drop", "lost", 
     return spoil
 
 
-class Proxy:
+class Proxy(Serving):
     """Passes calls on to `upstream` (http://host:port), but for those that `spoil` names a fault for; both may be replaced."""
 
     def __init__(self, upstream: str, spoil: Spoil) -> None:
@@ -47,20 +48,7 @@ class Proxy:
         self.spoil = spoil
         self.spoilt: list[Fault] = []
         self.asked = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), _handler(self))
-        self._server.daemon_threads = True
-        self.uri = f"http://127.0.0.1:{self._server.server_port}"
-
-    @contextmanager
-    def running(self) -> Iterator[Proxy]:
-        thread = threading.Thread(target=self._server.serve_forever, args=(0.05,), daemon=True)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._server.shutdown()
-            self._server.server_close()
-            thread.join()
+        super().__init__(_handler(self))
 
 
 def calm(method: str, path: str) -> None:
@@ -68,12 +56,7 @@ def calm(method: str, path: str) -> None:
 
 
 def _handler(proxy: Proxy) -> type[BaseHTTPRequestHandler]:
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-
-        def log_message(self, *args: object) -> None:
-            pass
-
+    class Handler(Quiet):
         def _pass(self) -> None:
             proxy.asked += 1
             body = self._body()

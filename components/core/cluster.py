@@ -126,6 +126,10 @@ class Cluster(Model):
             raise ValueError(f"{doubled[0]} is set twice, in env and secrets or in two secrets")
         return self
 
+    def reaches(self, path: str) -> bool:
+        """Whether its pods can read what lies there: on S3, or on their volume."""
+        return path.startswith("s3://") or (self.volume is not None and self.volume.holds(path))
+
     def of(self, step: Step) -> StepPlace:
         """Where this step runs, all told."""
         common = StepPlace(node_selector=self.node_selector, tolerations=self.tolerations, timeout_seconds=self.timeout_seconds)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from tuneoff import __version__
 
-from .study import Step
+from .cluster import Images, Step
 
 MAIN = "main"
 """The environment of all methods whose frameworks go together; the others each have a requirements-NAME.lock."""
@@ -41,3 +41,8 @@ def image(
     """`PREFIX/tuner-torch:TAG`, or `PREFIX/tuner-torch@sha256:…` where `digests` has one for the image's name."""
     name = image_name(step, environment, gpu)
     return f"{prefix}/{name}@{digests[name]}" if name in digests else f"{prefix}/{name}:{tag}"
+
+
+def image_in(images: Images, step: Step, environment: str = MAIN, gpu: bool = False) -> str:
+    """The same where a study says which images its cluster takes."""
+    return image(step, environment, gpu, images.prefix, images.tag or __version__, images.digests)

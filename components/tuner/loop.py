@@ -308,7 +308,7 @@ class Search:
 
     def _by_itself(self, flight: _Flight, curve: tuple[Epoch, ...], seconds: float) -> Outcome:
         """The outcome of a trial that was trained to its target, or until it was stopped or diverged."""
-        broken = _not_finite(curve[-1], self.goal.metric) if curve else None
+        broken = not_finite(curve[-1], self.goal.metric) if curve else None
         if broken:
             reason = f"{broken} is no finite number after epoch {curve[-1].number}"
             return self._outcome(flight, Status.DIVERGED, curve, seconds, reason)
@@ -316,7 +316,7 @@ class Search:
 
     def _report(self, trial: Trial, epoch: Epoch) -> bool:
         """Record an epoch, and whether the method lets the trial go on after it."""
-        goes_on = epoch.number < trial.proposal.target_epoch and _not_finite(epoch, self.goal.metric) is None
+        goes_on = epoch.number < trial.proposal.target_epoch and not_finite(epoch, self.goal.metric) is None
         if goes_on and self.spec.stop_rule:
             goes_on = self.method.goes_on(trial.id, epoch)
         self.record.append_soon("epoch", trial=trial.id, goes_on=goes_on, **epoch_fields(epoch))  # the next one trains meanwhile
@@ -410,7 +410,7 @@ class Search:
     def _repeat_epoch(self, event: Event) -> None:
         trial, epoch = event["trial"], epoch_of(event)
         target = self._trials[trial].trial.proposal.target_epoch
-        if self.spec.stop_rule and epoch.number < target and _not_finite(epoch, self.goal.metric) is None:
+        if self.spec.stop_rule and epoch.number < target and not_finite(epoch, self.goal.metric) is None:
             verdict = f"goes_on after epoch {epoch.number}"
             _compare(f"trial {trial}", {verdict: event["goes_on"]}, {verdict: self.method.goes_on(trial, epoch)})
         self._note(trial, epoch, event["goes_on"])
@@ -428,7 +428,7 @@ def _ending(trial: Trial, curve: tuple[Epoch, ...]) -> Status:
     return Status.COMPLETED if curve and curve[-1].number >= trial.proposal.target_epoch else Status.STOPPED
 
 
-def _not_finite(epoch: Epoch, metric: str) -> str | None:
+def not_finite(epoch: Epoch, metric: str) -> str | None:
     """Which of the training loss (where it is known) and the objective's metric is none."""
     shown = {"loss": epoch.metrics.get("loss", 0.0), metric: epoch.metrics.get(metric, math.nan)}
     return next((name for name, value in shown.items() if not math.isfinite(value)), None)

@@ -31,6 +31,7 @@ from ..core.space import Categorical, Float, Int, Space, Value
 from ..core.storage import open_store
 from ..core.study import Goal, Study
 from .bench import WorkerDied
+from .loop import not_finite
 from .training import Patience, Worker, Workplace
 
 STUDY = "TUNEOFF_STUDY"
@@ -158,9 +159,8 @@ def _told(epochs: Generator[Epoch, None, None], goal: Goal) -> None:
         for epoch in epochs:
             seconds += epoch.seconds
             print(line_of(epoch, seconds, datetime.now(UTC)), flush=True)
-            broken = [m for m in ("loss", goal.metric) if not math.isfinite(epoch.metrics.get(m, math.nan))]
-            if broken:
-                raise TrainingFailed(f"diverged: {broken[0]} is no finite number after epoch {epoch.number}")
+            if broken := not_finite(epoch, goal.metric):
+                raise TrainingFailed(f"diverged: {broken} is no finite number after epoch {epoch.number}")
 
 
 def _newest(folder: Path | None) -> Path | None:

@@ -62,8 +62,10 @@ def tune(
     failure = layout.failure("tuner", cell.dataset, cell.method.label)
     try:
         study_id = claim(store, study)
-        search = _replay if study.objective.replay is not None else _train
-        found, backlog = search(study, cell, data, store, study_id, tracking_uri, report, stopping)
+        if study.objective.replay is not None:
+            found, backlog = _replay(study, cell, store, study_id, stopping), None
+        else:
+            found, backlog = _train(study, cell, data, store, study_id, tracking_uri, report, stopping)
     except Exception as error:
         write_failure(store, failure, "tuner", error)
         raise
@@ -71,9 +73,6 @@ def tune(
     if any(not search.ended for search in found):
         raise Stopped(f"{cell.name}: {STOPPED}; what was searched is on record")
     return Tuned(found, backlog)
-
-
-Found = tuple[tuple[SearchRecord, ...], str | None]
 
 
 def _train(
@@ -85,7 +84,8 @@ def _train(
     tracking_uri: str,
     report: Callable[[str], None],
     stopping: Callable[[], bool],
-) -> Found:
+) -> tuple[tuple[SearchRecord, ...], str | None]:
+    """The searches, and what could not be delivered of them."""
     if read_prepared(store, cell.dataset) is None:  # KFP had the data in its cache, and this store is new
         note_prepared(store, cell.dataset, data)
     tracker = Tracker(store, study, study_id, tracking_uri)
@@ -99,23 +99,14 @@ def _train(
     return tuple(searches.records()), backlog
 
 
-def _replay(
-    study: Study,
-    cell: Cell,
-    data: Path,
-    store: Store,
-    study_id: str,
-    tracking_uri: str,
-    report: Callable[[str], None],
-    stopping: Callable[[], bool],
-) -> Found:
+def _replay(study: Study, cell: Cell, store: Store, study_id: str, stopping: Callable[[], bool]) -> tuple[SearchRecord, ...]:
     """Nothing is sent to a tracking server, which takes far longer than the searches: `tuneoff sync` does it where wanted."""
     workers = min(study.resources.workers or cores(), len(study.seeds))
     with tempfile.TemporaryDirectory(prefix="tuneoff-") as scratch:
         folder = Path(os.environ.get("TUNEOFF_LOGS") or scratch)
         log = folder / f"{cell.dataset}.{cell.method.label}.replay.log"
         replay_searches(Order(study, cell, store.uri, study_id, workers), log, stopping)
-    return tuple(read_search(store, cell.dataset, cell.method.label, seed) for seed in study.seeds), None
+    return tuple(read_search(store, cell.dataset, cell.method.label, seed) for seed in study.seeds)
 
 
 class _Searches:

@@ -15,7 +15,7 @@ from pathlib import Path
 import boto3
 import pytest
 
-from faulty import Proxy, calm, half_of
+from faulty import Proxy, half_of
 from toy import Curve, Halving, essence, toy_spec
 from tuneoff.components.core.problem import Limits
 from tuneoff.components.core.record import Event, Writer, parse
@@ -26,7 +26,6 @@ from tuneoff.components.tuner.checkpoints import NoCheckpoints
 from tuneoff.components.tuner.loop import Search
 
 BUCKET = "bucket"
-KEYS = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "hidden", "AWS_DEFAULT_REGION": "us-east-1"}
 LOG = "record/toy.jsonl"
 EPOCHS = 40
 
@@ -80,18 +79,6 @@ def server() -> Iterator[str]:
     finally:
         process.kill()
         process.wait()
-
-
-@pytest.fixture
-def proxy(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A proxy before the server that spoils nothing yet, and an environment that leads to it."""
-    for name in [n for n in os.environ if n.startswith("AWS_")]:
-        monkeypatch.delenv(name)
-    with Proxy(server, calm).running() as proxy:
-        places = {"AWS_ENDPOINT_URL": proxy.uri, "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null"}
-        for name, value in {**places, **KEYS, "AWS_EC2_METADATA_DISABLED": "true", "NO_PROXY": "*"}.items():
-            monkeypatch.setenv(name, value)
-        yield proxy
 
 
 @pytest.fixture(params=["folder", "s3", "s3 that fails"])

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from .common import CELL_FAILED, STOPPED, extent, json_option, study_argument
+from .common import CELL_FAILED, STOPPED, extent, json_option, study_argument, told
 
 if TYPE_CHECKING:
     from ..components.core.study import Study
@@ -64,23 +63,10 @@ def submit(
     store_on_cluster(plan)
     login = Login(host, namespace or plan.cluster.namespace, service_account, token_file, existing_token, cookies, ca_cert)
     if checking:
-        sys.exit(_check(plan, login, kube_context, as_json))
+        from ..pipelines.cluster_check import examine
+
+        sys.exit(told(examine(plan, login, kube_context), as_json))
     sys.exit(_submit(plan, login, experiment, wait, again, as_json))
-
-
-def _check(plan: Study, login: Login, kube_context: str | None, as_json: bool) -> int:
-    from ..pipelines.cluster_check import examine
-    from ..pipelines.doctor import State
-
-    found = []
-    for finding in examine(plan, login, kube_context):
-        found.append(finding)
-        if not as_json:
-            remedy = f": {finding.remedy}" if finding.remedy else ""
-            click.echo(f"{finding.state:<8} {finding.what:<18} {finding.said}{remedy}")
-    if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found], indent=1))
-    return CELL_FAILED if any(finding.state is State.FAILING for finding in found) else 0
 
 
 def _submit(plan: Study, login: Login, experiment: str | None, wait: bool, again: int, as_json: bool) -> int:

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,6 +12,7 @@ import click
 
 if TYPE_CHECKING:
     from ..components.core.study import Study
+    from ..pipelines.doctor import Finding
 
 CELL_FAILED, BAD_INPUT, STOPPED = 1, 2, 3
 
@@ -32,6 +36,21 @@ def extent(plan: Study) -> str:
     """How large a study is, in words."""
     counts = ((plan.datasets, "data set"), (plan.methods, "method"), (plan.seeds, "seed"))
     return " × ".join(f"{len(listed)} {what}{'' if len(listed) == 1 else 's'}" for listed, what in counts)
+
+
+def told(findings: Iterable[Finding], as_json: bool) -> int:
+    """Print each finding as it comes, or all of them as JSON; returns the exit code: CELL_FAILED where one fails."""
+    from ..pipelines.doctor import State
+
+    found = []
+    for finding in findings:
+        found.append(finding)
+        if not as_json:
+            remedy = f": {finding.remedy}" if finding.remedy else ""
+            click.echo(f"{finding.state:<8} {finding.what:<18} {finding.said}{remedy}")
+    if as_json:
+        click.echo(json.dumps([asdict(finding) for finding in found], indent=1))
+    return CELL_FAILED if any(finding.state is State.FAILING for finding in found) else 0
 
 
 def report_of(place: str) -> str:

@@ -47,9 +47,8 @@ def katib(
 
     What Katib cannot express is refused, a sentence each. docs/katib.md has the methods and their counterparts.
     """
-    from .. import __version__
     from ..components.core.errors import StudyError
-    from ..components.core.image import image as image_named
+    from ..components.core.image import image_in
     from ..pipelines.katib import ALGORITHMS, Place, algorithms_of, experiments
     from ..pipelines.studyfile import read_study
 
@@ -60,8 +59,7 @@ def katib(
         raise StudyError("--from belongs to --collect: it names a folder with what kubectl wrote.")
     sys.path[:0] = [str(Path(study).parent.absolute()), str(Path.cwd())]
     plan = read_study(study)
-    gpu, images = bool(plan.resources.of("tuner").gpu), plan.cluster.images
-    own = image_named("tuner", gpu=gpu, prefix=images.prefix, tag=images.tag or __version__, digests=images.digests)
+    own = image_in(plan.cluster.images, "tuner", gpu=bool(plan.resources.of("tuner").gpu))
     place = Place(namespace, image or own, data, parallel, secret)
     planned = experiments(plan, algorithms_of(plan, named), place)
     folder = out or Path("runs") / plan.name

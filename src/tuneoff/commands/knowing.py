@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import BAD_INPUT, CELL_FAILED, extent, json_option, study_argument
+from .common import BAD_INPUT, CELL_FAILED, extent, json_option, study_argument, told
 
 if TYPE_CHECKING:
     from ..components.tuner.contract.suite import Pace, Result
@@ -270,17 +270,9 @@ def doctor(folder: Path, tracking_uri: str | None, kfp_host: str | None, as_json
 
     Exit code 1 where something that is needed, or was asked for, does not work.
     """
-    from ..pipelines.doctor import State, examine
+    from ..pipelines.doctor import examine
 
-    found = []
-    for finding in examine(folder, tracking_uri, kfp_host):
-        found.append(finding)
-        if not as_json:
-            remedy = f": {finding.remedy}" if finding.remedy else ""
-            click.echo(f"{finding.state:<8} {finding.what:<18} {finding.said}{remedy}")
-    if as_json:
-        click.echo(json.dumps([asdict(finding) for finding in found], indent=1))
-    sys.exit(CELL_FAILED if any(finding.state is State.FAILING for finding in found) else 0)
+    sys.exit(told(examine(folder, tracking_uri, kfp_host), as_json))
 
 
 @click.command()
