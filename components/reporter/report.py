@@ -9,15 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from ..core import layout
-from ..core.errors import StudyError
 from ..core.extras import importable, missing
 from ..core.storage import Store
 from ..core.stored import read_study
-from ..core.study import Study, counted_epoch
-from ..core.table import read_table
 from .curves import progress_frame
 from .export import csv, parquet, trials_frame
 from .markdown import full, short
+from .optimum import known_best
 from .page import page
 from .results import Results, compute
 
@@ -42,8 +40,8 @@ def report(store: Store, versions: Mapping[str, str] | None = None) -> ReportSum
     study. A damaged record is a failure of its cell.
     """
     result = read_study(store)
-    known_best, lost = _known_best(result.study)
-    computed = compute(result, versions if versions is not None else {"tuneoff": _own_version()}, known_best)
+    best, lost = known_best(result.study)
+    computed = compute(result, versions if versions is not None else {"tuneoff": _own_version()}, best)
     trials, curves = trials_frame(computed.rows, result.study.space), progress_frame(computed.progress)
     files = {
         "results.json": computed.results.model_dump_json(indent=1).encode(),
@@ -59,20 +57,6 @@ def report(store: Store, versions: Mapping[str, str] | None = None) -> ReportSum
         store.write(layout.REPORT + name, data)
     found = summary(computed.results, tuple(layout.REPORT + name for name in files))
     return replace(found, notes=(*(_LEFT_OUT[package] for package in missing("report")), *lost))
-
-
-def _known_best(study: Study) -> tuple[dict[str, float] | None, tuple[str, ...]]:
-    """The best value of the metric on the study's table, for its data set, and what cannot be known where the table is gone."""
-    if study.objective.replay is None:
-        return None, ()
-    try:
-        table = read_table(study.objective.replay.table)
-    except StudyError as error:
-        return None, (f"regret is to the best that was found, not to the best there is, since {error}",)
-    goal = study.objective
-    counted = (counted_epoch(training.curve, goal) for training in table)
-    best = min(goal.sign * epoch.metrics[goal.metric] for epoch in counted if epoch is not None)
-    return {dataset.name: goal.sign * best for dataset in study.datasets}, ()
 
 
 def _parquet(name: str, frame: Any) -> dict[str, bytes]:

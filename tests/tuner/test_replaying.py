@@ -18,10 +18,13 @@ from tuneoff.components.core.grid import configurations
 from tuneoff.components.core.problem import Inherit, Proposal, TrainingFailed, Trial
 from tuneoff.components.core.record import SearchRecord, read_search
 from tuneoff.components.core.storage import FolderStore
+from tuneoff.components.core.stored import read_study as read_stored
 from tuneoff.components.core.study import Study
 from tuneoff.components.core.table import Recorded, read_table
 from tuneoff.components.evaluator.evaluate import evaluate
+from tuneoff.components.reporter import export_figures
 from tuneoff.components.reporter.report import report
+from tuneoff.components.reporter.results import Computed
 from tuneoff.components.tuner.replaying import Replayed
 from tuneoff.components.tuner.tune import tune
 from tuneoff.pipelines.studyfile import read_study
@@ -270,13 +273,17 @@ def test_a_table_without_test_scores_gives_an_evaluation_without_them(tmp_path: 
     assert evaluate(study, study.cells[0], tmp_path / "no-data", FolderStore(tmp_path / "out"), "").retrainings == []
 
 
-def test_a_reports_regret_is_to_the_best_of_the_table_whatever_was_found(tmp_path: Path) -> None:
+def test_regret_is_to_the_best_of_the_table_whatever_was_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     searched(tmp_path, methods=["random", "grid"], budget={"trials": 2}, seeds=[0, 1])
     said = report(FolderStore(tmp_path / "out"))
     results = json.loads((tmp_path / "out/report/results.json").read_text())
     best = max(e.metrics["val_accuracy"] for e in training(POINTS[-1]).shown)
     assert [d["best_known"] for d in results["statistics"]["datasets"]] == [pytest.approx(best)]
     assert said.notes == ()
+    drawn: list[Computed] = []
+    monkeypatch.setattr(export_figures, "figures", lambda computed: drawn.append(computed) or [])
+    export_figures.write_figures(read_stored(FolderStore(tmp_path / "out")), tmp_path / "figures")
+    assert [d.best_known for d in drawn[0].results.statistics.datasets] == [pytest.approx(best)]
     (tmp_path / "table.parquet").unlink()
     (note,) = report(FolderStore(tmp_path / "out")).notes
     assert note.startswith("regret is to the best that was found, not to the best there is, since the table ")
