@@ -281,7 +281,7 @@ class Simulated(Bench):
             epoch = next(course.epochs, None)
         except TrainingFailed as error:
             failure = error
-            course.seconds += error.seconds
+            course.seconds += _ticks(error.seconds)
         except WorkerDied as death:
             failure = death
         if epoch is not None:

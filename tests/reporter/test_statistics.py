@@ -258,7 +258,7 @@ class TestFigures:
 
     @pytest.mark.parametrize(("form", "head"), [("pdf", b"%PDF"), ("png", b"\x89PNG"), ("svg", b"<?xml")])
     def test_they_are_written_in_each_format(self, clear, tmp_path, monkeypatch, form, head):
-        monkeypatch.setattr(export_figures, "compute", lambda result, versions: clear)
+        monkeypatch.setattr(export_figures, "compute", lambda result, versions, best: clear)
         monkeypatch.setattr(export_figures, "figures", lambda found: islice(figures(found), 2))
         store = written(tmp_path / "study", seeds=1, datasets=["mnist"], methods=[LUCK])
         write_figures(read_study(store), tmp_path / "figures", form)
