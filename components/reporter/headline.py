@@ -40,6 +40,12 @@ def system_sentences(results: Results, dataset: str) -> list[str]:
     return said
 
 
+def twin_sentences(results: Results, dataset: str) -> list[str]:
+    """Which methods were one and the same here, as they are until their common start-up trials end."""
+    found = next(d.twins for d in results.datasets if d.name == dataset)
+    return [f"{listed(methods)} proposed the very same trials: within this budget nothing sets them apart." for methods in found]
+
+
 def separation(results: Results, answer: Answer) -> str:
     """What the difference between the methods is worth at a glance; the tests are those of the statistics."""
     metric = results.study.metric

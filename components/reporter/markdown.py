@@ -5,14 +5,13 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Sequence
-from functools import partial
 
-from .headline import separation, system_sentences, winner_sentences
+from .headline import separation, system_sentences, twin_sentences, winner_sentences
 from .paper import METHODS, BestTable
 from .results import Results
 from .statistics import Scope
 from .statistics_words import recommendation_sentences, scope_sentences
-from .tables import CellScore, CellState
+from .tables import Answer, CellScore, CellState
 from .wording import NOTHING, OWN_MODELS, bare, count, difference, duration, metric_name, percent, shortened, spread
 
 MOST_ROWS = 200
@@ -51,11 +50,12 @@ def full(results: Results) -> str:
 
 
 def _answers(results: Results) -> list[str]:
-    own = partial(system_sentences, results)
-    return [
-        f"**{_safe(a.dataset)}**: " + _safe(" ".join([*winner_sentences(results, a), separation(results, a), *own(a.dataset)]))
-        for a in results.answers
-    ]
+    return [f"**{_safe(a.dataset)}**: " + _safe(" ".join(_answered(results, a))) for a in results.answers]
+
+
+def _answered(results: Results, a: Answer) -> list[str]:
+    beside = [*twin_sentences(results, a.dataset), *system_sentences(results, a.dataset)]
+    return [*winner_sentences(results, a), separation(results, a), *beside]
 
 
 def _scores(results: Results) -> str:

@@ -18,7 +18,7 @@ from .curves import AXES, Axis, curve_set
 from .effects import size
 from .equivalence import too_often
 from .figures import METHODS, THEME, Part, draw_curves, draw_family, draw_learning, draw_parallel, parallel_width, svg
-from .headline import score_of, separation, system_sentences, winner_sentences
+from .headline import score_of, separation, system_sentences, twin_sentences, winner_sentences
 from .numbers import TrialRow
 from .paired import ALPHA
 from .paper import METHODS as PAPER_METHODS
@@ -123,6 +123,7 @@ def _render(computed: Computed, pictures: Mapping[str, Sequence[tuple[str, bytes
         paper_methods=PAPER_METHODS,
         own_models={s.method for s in results.scores if s.own_models},
         systems=partial(system_sentences, results),
+        twins=partial(twin_sentences, results),
     )
     return text.lstrip()
 

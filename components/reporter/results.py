@@ -38,6 +38,7 @@ from .tables import (
     search_usages,
     ten_best,
 )
+from .twins import twins
 
 
 class StudyInfo(Model):
@@ -83,6 +84,7 @@ class DatasetResults(Model):
     learning: list[Learning]
     families: list[Family] = []  # of searches whose trials went on under changed configurations
     confusions: list[Confusion]
+    twins: list[list[str]] = []  # methods that proposed the very same trials with every seed
 
 
 class Results(Model):
@@ -237,6 +239,7 @@ def _dataset(
         learning=[found for c in cells if (found := learning(c, best[c.cell.method.label]))],
         families=[tree for c in cells for s in c.searches if (tree := family(s, goal))],
         confusions=[confusion(c.evaluation) for c in cells if c.evaluation and c.evaluation.classes],
+        twins=twins(common, len(study.seeds)),
     )
 
 
