@@ -20,7 +20,6 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tuneoff.components.core.study import Study
 from tuneoff.pipelines.studyfile import check_file
 
 ROOT = Path(__file__).parents[1]
@@ -324,7 +323,6 @@ def test_versions_are_those_that_the_package_is_built_with() -> None:
     assert f"KFP=${{KFP:-{kfp}}}" in (MANIFESTS / "cluster.sh").read_text()
 
 
-@pytest.mark.skipif("cluster" not in Study.model_fields, reason="studies say nothing of clusters yet")
 def test_the_study_for_kind_is_the_quickstart_and_fits_the_manifests() -> None:
     study, faults = check_file(MANIFESTS / "overlays" / "kind" / "study.yaml")
     quickstart, _ = check_file(ROOT / "studies" / "quickstart.yaml")
@@ -360,7 +358,6 @@ def test_what_the_page_about_clusters_names_is_there() -> None:
         assert f"{deployment}/{container}" in containers("overlays/kind")
 
 
-@pytest.mark.skipif("cluster" not in Study.model_fields, reason="studies say nothing of clusters yet")
 def test_the_study_on_the_page_about_clusters_is_valid(tmp_path: Path) -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", page(), re.DOTALL)
     (tmp_path / "mine.yaml").write_text(block)
