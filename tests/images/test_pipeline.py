@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -54,19 +56,23 @@ def wait_for(port: int, what: str) -> None:
     pytest.fail(f"{what} does not listen on port {port}: {podman('ps', '--all').stdout}")
 
 
+def play(manifests: Path) -> None:
+    podman("kube", "play", str(manifests))
+    for what, port in PORTS.items():
+        wait_for(port, what)
+
+
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """MLflow, PostgreSQL and S3 from manifests/podman, played by podman; nothing of them stays."""
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """MLflow, PostgreSQL and S3 from manifests/podman, played by podman; nothing of them stays. The file that was played."""
     image("stand-in-mlflow")
     folder = tmp_path_factory.mktemp("manifests")
     rendered = subprocess.run([KUBECTL, "kustomize", "manifests/podman"], cwd=ROOT, capture_output=True, text=True, check=True)
     (folder / "servers.yaml").write_text(standing_in(rendered.stdout))
     try:
         subprocess.run(["sh", "manifests/secrets.sh", "podman"], cwd=ROOT, env={**os.environ, **SECRETS}, check=True)
-        podman("kube", "play", str(folder / "servers.yaml"))
-        for what, port in PORTS.items():
-            wait_for(port, what)
-        yield
+        play(folder / "servers.yaml")
+        yield folder / "servers.yaml"
     finally:
         podman("kube", "down", str(folder / "servers.yaml"), check=False)
         podman("secret", "rm", "mlflow-postgres", "mlflow-s3", check=False)
@@ -74,7 +80,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def s3(servers: None) -> Iterator[None]:
+def s3(servers: Path) -> Iterator[None]:
     """This process reaches the S3 server as the containers do."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in S3.items():
@@ -111,14 +117,9 @@ def test_the_report_lies_on_s3(result: StudyResult) -> None:
 
 
 def test_every_trial_is_in_mlflow_and_there_in_postgresql(result: StudyResult) -> None:
-    import psycopg2
-
     trials = sum(len(search.told) for cell in result.cells for search in cell.searches)
     assert trials_in_mlflow(result.study.experiment) == trials
-    with psycopg2.connect(host="127.0.0.1", dbname="mlflow", user=SECRETS["PGUSER"], password=SECRETS["PGPASSWORD"]) as database:
-        cursor = database.cursor()
-        cursor.execute("select count(*) from runs")
-        assert cursor.fetchone()[0] >= trials
+    assert runs_in_postgresql() >= trials
 
 
 def trials_in_mlflow(called: str) -> int:
@@ -130,6 +131,16 @@ def trials_in_mlflow(called: str) -> int:
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
     return len([run for run in runs if "tuneoff.trial" in run.data.tags])
+
+
+def in_postgresql(*command: str, **options: Any) -> str:
+    """What a command in PostgreSQL's container prints."""
+    return podman("exec", "--interactive", "postgres-pod-postgres", *command, **options).stdout
+
+
+def runs_in_postgresql(database: str = "mlflow") -> int:
+    count = "select count(*) from runs"
+    return int(in_postgresql("psql", "--username", SECRETS["PGUSER"], "--tuples-only", "--command", count, database))
 
 
 TRIALS = 12
@@ -180,3 +191,18 @@ def test_a_tuner_whose_container_is_killed_goes_on_from_its_record_on_s3(s3: Non
     assert after.told[: len(before.told)] == before.told
     assert (len(after.told), before.attempts, after.attempts) == (TRIALS, 1, 2)
     assert trials_in_mlflow("tuneoff/killed") == TRIALS
+
+
+def test_the_database_is_backed_up_and_restored_as_the_page_says(result: StudyResult) -> None:
+    (dump,) = re.findall(r"exec deployment/postgres -- sh -c '([^']+)'", (ROOT / "docs" / "cluster.md").read_text())
+    backup = in_postgresql("sh", "-c", dump)
+    in_postgresql("createdb", "--username", SECRETS["PGUSER"], "restored")
+    in_postgresql("psql", "--quiet", "--username", SECRETS["PGUSER"], "restored", input=backup)
+    assert runs_in_postgresql("restored") == runs_in_postgresql() > 0
+
+
+def test_what_mlflow_has_is_there_after_a_restart(servers: Path, result: StudyResult) -> None:
+    before = trials_in_mlflow(result.study.experiment)
+    podman("kube", "down", str(servers))
+    play(servers)
+    assert trials_in_mlflow(result.study.experiment) == before > 0
