@@ -134,8 +134,9 @@ def trials_in_mlflow(called: str) -> int:
 
 
 def in_postgresql(*command: str, **options: Any) -> str:
-    """What a command in PostgreSQL's container prints."""
-    return podman("exec", "--interactive", "postgres-pod-postgres", *command, **options).stdout
+    """What a command in PostgreSQL's container prints; releases of podman differ in what they call it."""
+    container = podman("ps", "--quiet", "--filter", "name=^postgres-pod.*-postgres$").stdout.strip()
+    return podman("exec", "--interactive", container, *command, **options).stdout
 
 
 def runs_in_postgresql(database: str = "mlflow") -> int:
