@@ -16,6 +16,7 @@ import pytest
 import yaml
 from containers import ASKED, RIGHTS, ROOT, daemon, image, podman, real_images, workplace
 
+from arrived import missing
 from tuneoff.components.core.record import SearchRecord, read_search
 from tuneoff.components.core.storage import open_store
 from tuneoff.components.core.stored import StudyResult, read_study
@@ -107,19 +108,18 @@ def result(s3: None, tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     return read_study(open_store(store))
 
 
-def test_every_cell_is_evaluated(result: StudyResult) -> None:
-    assert [(c.cell.name, c.failures) for c in result.cells if c.failures or c.evaluation is None] == []
+def test_all_cells_are_evaluated_and_all_trials_and_the_report_have_arrived(result: StudyResult) -> None:
+    """What `make cluster-test` looks for on a cluster."""
+    assert missing(open_store(f"s3://tuneoff/{result.study.name}"), MLFLOW) == []
 
 
-def test_the_report_lies_on_s3(result: StudyResult) -> None:
+def test_the_report_on_s3_names_every_method(result: StudyResult) -> None:
     page = open_store(f"s3://tuneoff/{result.study.name}").read("report/report.html").decode()
     assert all(c.cell.method.label in page for c in result.cells)
 
 
-def test_every_trial_is_in_mlflow_and_there_in_postgresql(result: StudyResult) -> None:
-    trials = sum(len(search.told) for cell in result.cells for search in cell.searches)
-    assert trials_in_mlflow(result.study.experiment) == trials
-    assert runs_in_postgresql() >= trials
+def test_mlflows_runs_are_in_postgresql(result: StudyResult) -> None:
+    assert runs_in_postgresql() >= trials_in_mlflow(result.study.experiment) > 0
 
 
 def trials_in_mlflow(called: str) -> int:
@@ -130,7 +130,7 @@ def trials_in_mlflow(called: str) -> int:
     experiment = client.get_experiment_by_name(called)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
-    return len([run for run in runs if "tuneoff.trial" in run.data.tags])
+    return len([run for run in runs if run.data.tags["tuneoff.kind"] == "trial"])
 
 
 def in_postgresql(*command: str, **options: Any) -> str:
