@@ -33,7 +33,7 @@ need() {
     done
 }
 
-engine() { if [ -z "$DRY_RUN" ] && ! command -v docker >/dev/null; then echo podman; else echo docker; fi; }
+engine() { if [ -z "$DRY_RUN" ] && ! docker info >/dev/null 2>&1; then echo podman; else echo docker; fi; }
 
 load_images() {
     local version names=() archive
@@ -41,7 +41,9 @@ load_images() {
     for image in "${IMAGES[@]}"; do names+=("tuneoff/$image:$version"); done
     if [ "$(engine)" = docker ]; then
         run kind load docker-image --name "$CLUSTER" "${names[@]}"
-    else
+    else # podman calls them localhost/…, and a pod that names no registry means Docker's
+        for name in "${names[@]}"; do run podman tag "localhost/$name" "docker.io/$name"; done
+        names=("${names[@]/#/docker.io/}")
         archive=$(mktemp --suffix .tar)
         run podman save --multi-image-archive --output "$archive" "${names[@]}"
         run kind load image-archive --name "$CLUSTER" "$archive"

@@ -14,7 +14,9 @@ from typing import Any, Literal
 
 import yaml
 
+from ..components.core.cluster import Cluster
 from ..components.core.errors import StudyError
+from ..components.core.image import image_in
 from ..components.core.space import Categorical, Float, Int
 from ..components.core.study import COLLECTED, Cell, Dataset, MethodChoice, Resources, Study, Tracking
 from ..components.tuner.methods.ray_tune import SHAPING
@@ -135,13 +137,33 @@ ALGORITHMS: dict[str, Algorithm] = {
 
 @dataclass(frozen=True)
 class Place:
-    """Where the trials run, and on what."""
+    """Where the trials run, and on what, beside what the study's cluster section says."""
 
     namespace: str
     image: str
     data: str  # pvc://CLAIM/FOLDER or s3://bucket/prefix, which holds a folder of prepared data per data set
     parallel: int = 1
-    secret: str | None = None  # a Kubernetes secret whose keys become environment variables
+    secret: str | None = None  # a Kubernetes secret whose keys become environment variables, all of them
+
+
+def place_of(
+    study: Study, namespace: str | None, image: str | None, data: str | None, parallel: int, secret: str | None
+) -> Place:
+    """The place that the study's cluster section and resources say, where the command gives no other."""
+    cluster = study.cluster
+    own = image_in(cluster.images, "tuner", gpu=bool(study.resources.of("tuner").gpu))
+    return Place(namespace or cluster.namespace or "kubeflow", image or own, data or _data_of(study), parallel, secret)
+
+
+def _data_of(study: Study) -> str:
+    """Where prepared data lies unless told otherwise: `prepared` beside the record, on S3 or on the study's volume."""
+    volume, artifacts = study.cluster.volume, study.artifacts
+    if artifacts is not None and artifacts.startswith("s3://"):
+        return f"{artifacts.rstrip('/')}/prepared"
+    if volume is None:
+        return "pvc://tuneoff/prepared"
+    beside = artifacts.removeprefix(volume.mount) if artifacts is not None and volume.holds(artifacts) else f"/runs/{study.name}"
+    return f"pvc://{volume.claim}{beside.rstrip('/')}/prepared"
 
 
 @dataclass(frozen=True)
@@ -447,7 +469,7 @@ def _parameters(study: Study, algorithm: Algorithm) -> Iterator[tuple[str, str, 
 
 def _job(study: Study, algorithm: Algorithm, cell: Cell, seed: int, plan: Plan, place: Place) -> dict[str, Any]:
     """The Job that trains one configuration. It has no name: Katib names it."""
-    folder, volumes, mounts = _data(place.data, cell.dataset)
+    folder, volumes, mounts = _data(place.data, study.cluster, cell.dataset)
     epochs = f"${{trialParameters.{RESOURCE}}}" if algorithm.name == "hyperband" else str(plan.epochs)
     arguments = ["--data", folder, "--epochs", epochs, "--seed", str(seed), "--trial", "${trialParameters.trial-name}"]
     if algorithm.name == "pbt":
@@ -458,29 +480,61 @@ def _job(study: Study, algorithm: Algorithm, cell: Cell, seed: int, plan: Plan, 
         "image": place.image,
         "command": ["python", "-m", "tuneoff.components.tuner.one"],
         "args": arguments,
-        "env": [
-            {"name": STUDY, "value": _as_told(study, cell, seed).model_dump_json(exclude_none=True)},
-            *({"name": name, "value": "/tmp"} for name in ("HOME", "TMPDIR")),
-        ],
+        "env": _environment(study.cluster, _as_told(study, cell, seed)),
         "resources": _resources(study.resources),
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
             "readOnlyRootFilesystem": True,
         },
-        "volumeMounts": [{"name": "scratch", "mountPath": "/tmp"}, *mounts],
+        "volumeMounts": [{"name": "scratch", "mountPath": SCRATCH}, *mounts],
     }
+    if study.cluster.images.pull_policy:
+        container["imagePullPolicy"] = study.cluster.images.pull_policy
     if place.secret:
         container["envFrom"] = [{"secretRef": {"name": place.secret}}]
     pod = {
         "restartPolicy": "Never",
         "automountServiceAccountToken": False,
-        "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
+        "securityContext": {
+            **({"runAsNonRoot": True} if study.cluster.run_as_non_root else {}),
+            "seccompProfile": {"type": "RuntimeDefault"},
+        },
         "containers": [container],
         "volumes": [{"name": "scratch", "emptyDir": {}}, *volumes],
+        **_nodes(study.cluster),
     }
     template = {"metadata": {"labels": {"sidecar.istio.io/inject": "false"}}, "spec": pod}
     return {"apiVersion": "batch/v1", "kind": "Job", "spec": {"backoffLimit": 0, "template": template}}
+
+
+def _nodes(cluster: Cluster) -> dict[str, Any]:
+    """As whom a trial's pod runs and on which nodes: those of the tuner step. What the study leaves out is left out."""
+    place = cluster.of("tuner")
+    named = {"tolerationSeconds": "seconds", **{name: name for name in ("key", "operator", "value", "effect")}}
+    tolerations = [
+        {theirs: value for theirs, ours in named.items() if (value := getattr(taint, ours)) is not None}
+        for taint in place.tolerations or ()
+    ]
+    wanted = {
+        "serviceAccountName": cluster.service_account,
+        "imagePullSecrets": [{"name": name} for name in cluster.images.pull_secrets],
+        "nodeSelector": dict(place.node_selector or {}),
+        "tolerations": tolerations,
+    }
+    return {name: value for name, value in wanted.items() if value}
+
+
+def _environment(cluster: Cluster, told: Study) -> list[dict[str, Any]]:
+    """A trial's variables: the cluster section's and its secrets', places to write, and the study."""
+    texts = {"HOME": SCRATCH, "TMPDIR": SCRATCH, **cluster.env}
+    texts[STUDY] = told.model_dump_json(exclude_none=True, exclude={"cluster"})
+    secrets = [
+        {"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}}
+        for secret, variables in cluster.secrets.items()
+        for variable, key in variables.items()
+    ]
+    return [*({"name": name, "value": text} for name, text in texts.items()), *secrets]
 
 
 def _as_told(study: Study, cell: Cell, seed: int) -> Study:
@@ -491,18 +545,28 @@ def _as_told(study: Study, cell: Cell, seed: int) -> Study:
 
 PVC = re.compile(r"pvc://([a-z0-9]([-a-z0-9.]{0,251}[a-z0-9])?)(/[A-Za-z0-9_./-]*)?")
 S3 = re.compile(r"s3://[A-Za-z0-9._-]{1,255}(/[A-Za-z0-9_./-]*)?")
-MOUNT = "/data"
+MOUNT, SCRATCH = "/data", "/tmp"
 
 
-def _data(place: str, dataset: str) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
-    """Where a trial finds the prepared data set, and the volumes and mounts that it needs for that."""
-    if claim := PVC.fullmatch(place):
-        folder = "/".join([MOUNT, *filter(None, (claim[3] or "").split("/")), dataset])
-        volume = {"name": "data", "persistentVolumeClaim": {"claimName": claim[1], "readOnly": True}}
-        return folder, [volume], [{"name": "data", "mountPath": MOUNT, "readOnly": True}]
-    if S3.fullmatch(place):
-        return f"{place.rstrip('/')}/{dataset}", [], []
-    raise StudyError(f"--data {place!r} is not taken: give pvc://CLAIM/FOLDER or s3://bucket/prefix, for the prepared data.")
+def _data(place: str, cluster: Cluster, dataset: str) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
+    """Where a trial finds the prepared data set, and all volumes and mounts that it gets. It writes to none of them."""
+    claim = PVC.fullmatch(place)
+    if claim is None and not S3.fullmatch(place):
+        raise StudyError(f"--data {place!r} is not taken: give pvc://CLAIM/FOLDER or s3://bucket/prefix, for the prepared data.")
+    mounts = {} if cluster.volume is None else {cluster.volume.claim: cluster.volume.mount}
+    if claim is not None:
+        mounts.setdefault(claim[1], MOUNT)
+    taken = [SCRATCH, CHECKPOINTS, *mounts.values()]
+    if cluster.volume is not None and taken.count(cluster.volume.mount) > 1:
+        raise StudyError(
+            f"cluster.volume.mount {cluster.volume.mount!r} is a place of the trials' own: mount the volume elsewhere."
+        )
+    folder = f"{place.rstrip('/')}/{dataset}"
+    if claim is not None:
+        folder = "/".join([mounts[claim[1]], *filter(None, (claim[3] or "").split("/")), dataset])
+    names = dict(zip(mounts, ("data", "more"), strict=False))
+    volumes = [{"name": names[c], "persistentVolumeClaim": {"claimName": c, "readOnly": True}} for c in mounts]
+    return folder, volumes, [{"name": names[c], "mountPath": path, "readOnly": True} for c, path in mounts.items()]
 
 
 def _resources(resources: Resources) -> dict[str, Any]:

@@ -20,7 +20,7 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tuneoff.components.core.study import Study
+from tuneoff import __version__
 from tuneoff.pipelines.studyfile import check_file
 
 ROOT = Path(__file__).parents[1]
@@ -324,7 +324,6 @@ def test_versions_are_those_that_the_package_is_built_with() -> None:
     assert f"KFP=${{KFP:-{kfp}}}" in (MANIFESTS / "cluster.sh").read_text()
 
 
-@pytest.mark.skipif("cluster" not in Study.model_fields, reason="studies say nothing of clusters yet")
 def test_the_study_for_kind_is_the_quickstart_and_fits_the_manifests() -> None:
     study, faults = check_file(MANIFESTS / "overlays" / "kind" / "study.yaml")
     quickstart, _ = check_file(ROOT / "studies" / "quickstart.yaml")
@@ -360,7 +359,6 @@ def test_what_the_page_about_clusters_names_is_there() -> None:
         assert f"{deployment}/{container}" in containers("overlays/kind")
 
 
-@pytest.mark.skipif("cluster" not in Study.model_fields, reason="studies say nothing of clusters yet")
 def test_the_study_on_the_page_about_clusters_is_valid(tmp_path: Path) -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", page(), re.DOTALL)
     (tmp_path / "mine.yaml").write_text(block)
@@ -464,7 +462,8 @@ def test_podman_is_given_the_same_secrets_as_json_on_its_standard_input(tmp_path
 
 FAKE = """#!/bin/sh
 printf '%s\\n' "$(basename "$0") $*" >> "$CALLS"
-case "$*" in
+case "$(basename "$0") $*" in
+    "docker info") exit "$NO_DOCKER" ;;
     *"create --filename -"*) cat >> "$CALLS" ;;
     *"get kubeconfig"*|*"get secret mlflow-postgres"*) exit "$ABSENT" ;;
     *"get secret tuneoff-s3"*) printf c2VjcmV0 ;;
@@ -473,11 +472,11 @@ esac
 """
 
 
-def called(verb: str, folder: Path, absent: bool = True, **environment: str) -> tuple[int, list[str], str]:
+def called(verb: str, folder: Path, absent: bool = True, docker: bool = True, **environment: str) -> tuple[int, list[str], str]:
     """Runs cluster.sh with programs that only write down how they are called; exit code, the calls, and what was said."""
     programs = folder / "programs"
     programs.mkdir()
-    for program in ("kind", "kubectl", "docker", "git", "python"):
+    for program in ("kind", "kubectl", "docker", "podman", "git", "python"):
         (programs / program).write_text(FAKE)
         (programs / program).chmod(stat.S_IRWXU)
     calls = folder / "calls"
@@ -486,6 +485,7 @@ def called(verb: str, folder: Path, absent: bool = True, **environment: str) -> 
         "PATH": f"{programs}:{os.environ['PATH']}",
         "CALLS": str(calls),
         "ABSENT": str(int(absent)),
+        "NO_DOCKER": str(int(not docker)),
         "PYTHON": sys.executable,
         "PYTHONPATH": str(ROOT / "src"),
         **environment,
@@ -516,6 +516,17 @@ def test_a_cluster_is_made_in_order(tmp_path: Path) -> None:
     assert found == sorted(found)
     assert all("--context kind-tuneoff" in call for call in calls if call.startswith("kubectl")), "no other cluster is touched"
     assert "Secret" not in said
+
+
+def test_images_of_podman_get_the_names_that_pods_ask_for(tmp_path: Path) -> None:
+    """podman calls an image without a registry localhost/…, and a pod means docker.io/…"""
+    code, calls, said = called("up", tmp_path, docker=False)
+    assert code == 0, said
+    names = [f"tuneoff/{image}:{__version__}" for image in ("data_prep", "tuner", "evaluator", "reporter")]
+    assert [call for call in calls if call.startswith("podman tag")] == [f"podman tag localhost/{n} docker.io/{n}" for n in names]
+    (save,) = [call for call in calls if call.startswith("podman save")]
+    assert save.endswith(" ".join(f"docker.io/{n}" for n in names))
+    assert any(call.startswith("kind load image-archive") for call in calls)
 
 
 def test_a_cluster_that_is_there_keeps_its_secrets(tmp_path: Path) -> None:

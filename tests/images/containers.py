@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -68,11 +68,15 @@ def inspected(name: str) -> dict[str, Any]:
     return dict(found)
 
 
-def run(name: str, *command: str, place: Path | None = None, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Run a command in a container of an image: a root that cannot be written, no capabilities, no network, `place` at /work."""
-    rights = ["--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges", "--network", "none"]
+RIGHTS = ("--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges")
+"""Of a container: a root that cannot be written, and no capabilities."""
+
+
+def run(name: str, *command: str, place: Path | None = None, env: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
+    """Run a command in a container of an image, without a network, `place` at /work."""
     mounts = ["--volume", f"{place}:/work"] if place else []
-    return podman("run", "--rm", *rights, *mounts, image(name), *command, check=check)
+    variables = [f"--env={name}={value}" for name, value in env.items()]
+    return podman("run", "--rm", *RIGHTS, "--network", "none", *mounts, *variables, image(name), *command)
 
 
 @contextmanager

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
-from containers import ASKED, ROOT, daemon, image, podman, workplace
+from containers import ASKED, RIGHTS, ROOT, daemon, image, podman, real_images, workplace
 
+from arrived import missing
+from tuneoff.components.core.record import SearchRecord, read_search
 from tuneoff.components.core.storage import open_store
 from tuneoff.components.core.stored import StudyResult, read_study
 from tuneoff.components.data_prep import sources
@@ -53,19 +57,23 @@ def wait_for(port: int, what: str) -> None:
     pytest.fail(f"{what} does not listen on port {port}: {podman('ps', '--all').stdout}")
 
 
+def play(manifests: Path) -> None:
+    podman("kube", "play", str(manifests))
+    for what, port in PORTS.items():
+        wait_for(port, what)
+
+
 @pytest.fixture(scope="module")
-def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """MLflow, PostgreSQL and S3 from manifests/podman, played by podman; nothing of them stays."""
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """MLflow, PostgreSQL and S3 from manifests/podman, played by podman; nothing of them stays. The file that was played."""
     image("stand-in-mlflow")
     folder = tmp_path_factory.mktemp("manifests")
     rendered = subprocess.run([KUBECTL, "kustomize", "manifests/podman"], cwd=ROOT, capture_output=True, text=True, check=True)
     (folder / "servers.yaml").write_text(standing_in(rendered.stdout))
     try:
         subprocess.run(["sh", "manifests/secrets.sh", "podman"], cwd=ROOT, env={**os.environ, **SECRETS}, check=True)
-        podman("kube", "play", str(folder / "servers.yaml"))
-        for what, port in PORTS.items():
-            wait_for(port, what)
-        yield
+        play(folder / "servers.yaml")
+        yield folder / "servers.yaml"
     finally:
         podman("kube", "down", str(folder / "servers.yaml"), check=False)
         podman("secret", "rm", "mlflow-postgres", "mlflow-s3", check=False)
@@ -73,7 +81,16 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def result(servers: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[StudyResult]:
+def s3(servers: Path) -> Iterator[None]:
+    """This process reaches the S3 server as the containers do."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in S3.items():
+            patch.setenv(name, value)
+        yield
+
+
+@pytest.fixture(scope="module")
+def result(s3: None, tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     """What the study left on S3, once its pipeline has run in containers."""
     for step in ("data_prep", "tuner", "evaluator", "reporter"):
         image(step)
@@ -84,36 +101,109 @@ def result(servers: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     folder, store = workplace(tmp_path_factory.mktemp("kfp")), f"s3://tuneoff/{study.name}"
     command = [sys.executable, str(Path(__file__).with_name("in_containers.py")), str(ROOT / STUDY), store, MLFLOW, str(folder)]
     with daemon(tmp_path_factory.mktemp("podman")) as address:
-        known = {**os.environ, **S3, "DOCKER_HOST": address}
+        known = {**os.environ, "DOCKER_HOST": address}
         done = subprocess.run(command, env=known, capture_output=True, text=True, check=False)
     (folder / "log").write_text(done.stdout + done.stderr)
     assert done.returncode == 0, (done.stdout + done.stderr)[-5000:]
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in S3.items():
-            patch.setenv(name, value)
-        yield read_study(open_store(store))
+    return read_study(open_store(store))
 
 
-def test_every_cell_is_evaluated(result: StudyResult) -> None:
-    assert [(c.cell.name, c.failures) for c in result.cells if c.failures or c.evaluation is None] == []
+def test_all_cells_are_evaluated_and_all_trials_and_the_report_have_arrived(result: StudyResult) -> None:
+    """What `make cluster-test` looks for on a cluster."""
+    assert missing(open_store(f"s3://tuneoff/{result.study.name}"), MLFLOW) == []
 
 
-def test_the_report_lies_on_s3(result: StudyResult) -> None:
+def test_the_report_on_s3_names_every_method(result: StudyResult) -> None:
     page = open_store(f"s3://tuneoff/{result.study.name}").read("report/report.html").decode()
     assert all(c.cell.method.label in page for c in result.cells)
 
 
-def test_every_trial_is_in_mlflow_and_there_in_postgresql(result: StudyResult) -> None:
-    import psycopg2
+def test_mlflows_runs_are_in_postgresql(result: StudyResult) -> None:
+    assert runs_in_postgresql() >= trials_in_mlflow(result.study.experiment) > 0
+
+
+def trials_in_mlflow(called: str) -> int:
+    """How many trials an experiment has there."""
     from mlflow import MlflowClient
 
-    trials = sum(len(search.told) for cell in result.cells for search in cell.searches)
     client = MlflowClient(MLFLOW)
-    experiment = client.get_experiment_by_name(result.study.experiment)
+    experiment = client.get_experiment_by_name(called)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id], max_results=1000)
-    assert len([run for run in runs if "tuneoff.trial" in run.data.tags]) == trials
-    with psycopg2.connect(host="127.0.0.1", dbname="mlflow", user=SECRETS["PGUSER"], password=SECRETS["PGPASSWORD"]) as database:
-        cursor = database.cursor()
-        cursor.execute("select count(*) from runs")
-        assert cursor.fetchone()[0] >= trials
+    return len([run for run in runs if run.data.tags["tuneoff.kind"] == "trial"])
+
+
+def in_postgresql(*command: str, **options: Any) -> str:
+    """What a command in PostgreSQL's container prints; releases of podman differ in what they call it."""
+    container = podman("ps", "--quiet", "--filter", "name=^postgres-pod.*-postgres$").stdout.strip()
+    return podman("exec", "--interactive", container, *command, **options).stdout
+
+
+def runs_in_postgresql(database: str = "mlflow") -> int:
+    count = "select count(*) from runs"
+    return int(in_postgresql("psql", "--username", SECRETS["PGUSER"], "--tuples-only", "--command", count, database))
+
+
+TRIALS = 12
+
+
+def search_on_s3() -> SearchRecord:
+    return read_search(open_store("s3://tuneoff/killed"), "fashion", "random", 0)
+
+
+def test_a_tuner_whose_container_is_killed_goes_on_from_its_record_on_s3(s3: None, tmp_path: Path) -> None:
+    place = workplace(tmp_path / "place")
+    real_images(place / "fashion.npz")
+    study = {
+        "name": "killed",
+        "datasets": [{"name": "fashion", "path": "fashion.npz", "image_size": 14}],
+        "methods": ["random"],
+        "budget": {"trials": TRIALS, "epochs_per_trial": 2},
+        "artifacts": "s3://tuneoff/killed",
+        "tracking": {"uri": MLFLOW},
+    }
+    (place / "study.yaml").write_text(yaml.safe_dump(study))
+    step = ["/work/study.yaml", "--dataset", "fashion", "--out", "/work/out"]
+    shared = [
+        *RIGHTS,
+        "--network",
+        "host",
+        "--volume",
+        f"{place}:/work",
+        *(f"--env={name}" for name in S3 if name.startswith("AWS_")),
+    ]
+    podman("run", "--rm", *shared, image("data_prep"), "tuneoff", "step", "data_prep", *step)
+    search = [*shared, image("tuner"), "tuneoff", "step", "tuner", *step, "--method", "random"]
+
+    container = podman("run", "--detach", *search).stdout.strip()
+    try:
+        until = time.monotonic() + PATIENCE_SECONDS
+        while len(search_on_s3().told) < 2:
+            assert time.monotonic() < until, podman("logs", container).stdout
+            time.sleep(0.2)
+        podman("kill", container)
+    finally:
+        podman("rm", "--force", container)
+    before = search_on_s3()
+    assert 2 <= len(before.told) < TRIALS, "it was to be killed in the middle"
+
+    podman("run", "--rm", *search)
+    after = search_on_s3()
+    assert after.told[: len(before.told)] == before.told
+    assert (len(after.told), before.attempts, after.attempts) == (TRIALS, 1, 2)
+    assert trials_in_mlflow("tuneoff/killed") == TRIALS
+
+
+def test_the_database_is_backed_up_and_restored_as_the_page_says(result: StudyResult) -> None:
+    (dump,) = re.findall(r"exec deployment/postgres -- sh -c '([^']+)'", (ROOT / "docs" / "cluster.md").read_text())
+    backup = in_postgresql("sh", "-c", dump)
+    in_postgresql("createdb", "--username", SECRETS["PGUSER"], "restored")
+    in_postgresql("psql", "--quiet", "--username", SECRETS["PGUSER"], "restored", input=backup)
+    assert runs_in_postgresql("restored") == runs_in_postgresql() > 0
+
+
+def test_what_mlflow_has_is_there_after_a_restart(servers: Path, result: StudyResult) -> None:
+    before = trials_in_mlflow(result.study.experiment)
+    podman("kube", "down", str(servers))
+    play(servers)
+    assert trials_in_mlflow(result.study.experiment) == before > 0

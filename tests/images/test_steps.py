@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ import yaml
 from containers import ASKED, UID, image, inspected, real_images, run, workplace
 
 from tuneoff.components.core.image import image_name
+from tuneoff.components.tuner.one import read_epochs
 from tuneoff.components.tuner.registry import REGISTRY, find
+from tuneoff.pipelines.katib import algorithms_of, experiments, place_of
+from tuneoff.pipelines.studyfile import read_study
 
 ENVIRONMENTS = sorted({spec.environment for spec in REGISTRY.values()})
 TUNERS = [image_name("tuner", e) for e in ENVIRONMENTS]
@@ -106,3 +110,27 @@ def test_the_pipelines_steps_follow_one_another_in_containers(place: Path, envir
     assert 0.1 < evaluation["retrainings"][0]["test_accuracy"] <= 1
     assert method in (place / "out" / "report" / "report.html").read_text(encoding="utf-8")
     assert {p.stat().st_uid for p in (place / "out").rglob("*")} == {UID}
+
+
+def test_a_trial_of_katib_trains_in_the_tuners_container(place: Path) -> None:
+    """The command, arguments and variables of the experiment's trial template, with values as Katib puts them in."""
+    study = {
+        "name": "trial",
+        "datasets": [{"name": "fashion", "path": "fashion.npz", "image_size": 14}],
+        "methods": ["random"],
+        "budget": {"trials": 2, "epochs_per_trial": 2},
+        "cluster": {"volume": {"claim": "results", "mount": "/work"}},
+    }
+    (place / "study.yaml").write_text(yaml.safe_dump(study))
+    run("data_prep", "tuneoff", "step", "data_prep", "/work/study.yaml", "--dataset", "fashion", "--out", "/work", place=place)
+    plan = read_study(str(place / "study.yaml"))
+    where = place_of(plan, None, None, "pvc://results/prepared", 1, None)
+    (one,) = experiments(plan, algorithms_of(plan, ()), where)
+    spec = one.manifest["spec"]
+    (container,) = spec["trialTemplate"]["trialSpec"]["spec"]["template"]["spec"]["containers"]
+    values = {p["name"]: p["feasibleSpace"].get("list", [p["feasibleSpace"].get("min")])[0] for p in spec["parameters"]}
+    values["trial-name"] = f"{one.name}-abcd1234"
+    arguments = [re.sub(r"\$\{trialParameters\.([^}]+)\}", lambda m: values[m[1]], text) for text in container["args"]]
+    variables = {e["name"]: e["value"] for e in container["env"]}
+    done = run("tuner", *container["command"], *arguments, place=place, env=variables)
+    assert [epoch.number for epoch in read_epochs(done.stdout.splitlines())] == [1, 2]

@@ -35,6 +35,7 @@ from tuneoff.pipelines.katib import (
     algorithms_of,
     experiments,
     kind_of,
+    place_of,
     plan_of,
     refusals,
 )
@@ -320,6 +321,94 @@ def test_the_job_is_one_that_kubernetes_knows() -> None:
     kubernetes_validate.validate({**job(one), "metadata": {"name": "named-by-katib"}}, "1.31", strict=True)
     assert container(one)["resources"]["limits"] == {"cpu": "4", "memory": "8Gi", "nvidia.com/gpu": "1"}
     assert container(one)["envFrom"] == [{"secretRef": {"name": "s3"}}]
+    (full,) = planned(study(**ON_CLUSTER), "random", place=Place("n", "i", "pvc://elsewhere/x"))
+    kubernetes_validate.validate({**job(full), "metadata": {"name": "named-by-katib"}}, "1.31", strict=True)
+
+
+CLUSTER: dict[str, Any] = {
+    "namespace": "team",
+    "service_account": "trainer",
+    "node_selector": {"pool": "small"},
+    "steps": {"tuner": {"node_selector": {"pool": "gpus"}, "tolerations": [{"key": "nvidia.com/gpu", "operator": "Exists"}]}},
+    "volume": {"claim": "results", "mount": "/results"},
+    "env": {"AWS_ENDPOINT_URL": "http://s3.storage:9000"},
+    "secrets": {"s3-keys": {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}},
+    "images": {
+        "prefix": "registry.example/team",
+        "digests": {"tuner-gpu": "sha256:" + "1" * 64},
+        "pull_policy": "Always",
+        "pull_secrets": ["registry"],
+    },
+}
+"""A cluster section with all that a trial can have of it."""
+ON_CLUSTER: dict[str, Any] = {"cluster": CLUSTER, "resources": {"gpu": 1}}
+
+
+def as_the_study_says(plan: Study) -> Place:
+    return place_of(plan, namespace=None, image=None, data=None, parallel=1, secret=None)
+
+
+def test_a_trial_gets_what_the_studys_cluster_section_gives_the_tuner_step() -> None:
+    plan = study(**ON_CLUSTER)
+    place = as_the_study_says(plan)
+    (one,) = planned(plan, "random", place=place)
+    pod = job(one)["spec"]["template"]["spec"]
+    assert one.manifest["metadata"]["namespace"] == "team"
+    assert container(one)["image"] == "registry.example/team/tuner-gpu@sha256:" + "1" * 64
+    assert container(one)["imagePullPolicy"] == "Always"
+    assert pod["imagePullSecrets"] == [{"name": "registry"}]
+    assert pod["serviceAccountName"] == "trainer"
+    assert pod["nodeSelector"] == {"pool": "gpus"}
+    assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+    told = {e["name"]: e.get("value", e.get("valueFrom")) for e in container(one)["env"]}
+    assert told["AWS_ENDPOINT_URL"] == "http://s3.storage:9000"
+    assert told["AWS_SECRET_ACCESS_KEY"] == {"secretKeyRef": {"name": "s3-keys", "key": "secret"}}
+    assert "s3-keys" not in told[entry.STUDY], "a trial is told how to train, and nothing of the cluster"
+    (volume,) = [v for v in pod["volumes"] if "persistentVolumeClaim" in v]
+    assert volume["persistentVolumeClaim"] == {"claimName": "results", "readOnly": True}
+    assert container(one)["volumeMounts"][-1] == {"name": volume["name"], "mountPath": "/results", "readOnly": True}
+    arguments = container(one)["args"]
+    assert arguments[arguments.index("--data") + 1] == "/results/runs/small/prepared/mnist"
+
+
+def test_other_data_lies_on_a_volume_beside_the_studys() -> None:
+    (one,) = planned(study(**ON_CLUSTER), "random", place=Place("n", "i", "pvc://elsewhere/x"))
+    mounts = {m["name"]: m["mountPath"] for m in container(one)["volumeMounts"]}
+    claims = {
+        mounts[v["name"]]: v["persistentVolumeClaim"]["claimName"]
+        for v in job(one)["spec"]["template"]["spec"]["volumes"]
+        if "persistentVolumeClaim" in v
+    }
+    assert claims == {"/results": "results", "/data": "elsewhere"}
+    arguments = container(one)["args"]
+    assert arguments[arguments.index("--data") + 1] == "/data/x/mnist"
+
+
+@pytest.mark.parametrize(
+    ("changes", "data"),
+    [
+        ({}, "pvc://tuneoff/prepared"),
+        ({"artifacts": "runs/here"}, "pvc://tuneoff/prepared"),
+        ({"artifacts": "s3://bucket/mine/"}, "s3://bucket/mine/prepared"),
+        ({"cluster": {"volume": {"claim": "results"}}}, "pvc://results/runs/small/prepared"),
+        ({"cluster": {"volume": {"claim": "results"}}, "artifacts": "/tuneoff/mine"}, "pvc://results/mine/prepared"),
+        ({"cluster": {"volume": {"claim": "results"}}, "artifacts": "s3://bucket/mine"}, "s3://bucket/mine/prepared"),
+    ],
+)
+def test_prepared_data_lies_beside_the_record_unless_told_otherwise(changes: dict[str, Any], data: str) -> None:
+    assert as_the_study_says(study(**changes)).data == data
+
+
+def test_options_of_the_command_go_before_the_cluster_section() -> None:
+    place = place_of(study(**ON_CLUSTER), "other", "image:1", "s3://b/p", 2, "s3")
+    assert place == Place("other", "image:1", "s3://b/p", 2, "s3")
+
+
+@pytest.mark.parametrize("mount", ["/tmp", "/var/lib/tuneoff/checkpoints", "/data"])
+def test_a_volume_in_a_place_of_the_trials_own_is_refused(mount: str) -> None:
+    plan = study(cluster={"volume": {"claim": "results", "mount": mount}})
+    with pytest.raises(StudyError, match=f"cluster.volume.mount '{mount}' is a place of the trials' own"):
+        planned(plan, "random", place=Place("n", "i", "pvc://elsewhere/x"))
 
 
 def test_a_trial_runs_as_pods_must_where_security_is_restricted() -> None:
@@ -401,6 +490,11 @@ STUDIES: dict[str, tuple[dict[str, Any], tuple[str, ...], Place]] = {
         Place("team", "registry.example/tuneoff/tuner-gpu@sha256:" + "0" * 64, "s3://bucket/prepared", secret="s3-credentials"),
     ),
     "hyperband": ({"name": "paper", "datasets": ["mnist"], "methods": ["hyperband"], "budget": {"epochs": 300}}, (), PLACE),
+    "cluster": (
+        {"name": "paper", "datasets": ["mnist"], "methods": ["hyperopt-tpe"], "budget": {"epochs": 300}, **ON_CLUSTER},
+        (),
+        as_the_study_says(study(**ON_CLUSTER)),
+    ),
     "pbt": (
         {
             "name": "paper",
@@ -495,6 +589,15 @@ def test_a_dry_run_writes_nothing_and_shows_what_katib_would_read(folder: Path) 
     assert "2026-11-25T01:00:34.347Z  val_accuracy = 0.805555582" in said.stdout
     assert "val_accuracy: min 0.805556, max 1, latest 1" in said.stdout
     assert [p.name for p in folder.iterdir()] == ["small.yaml"]
+
+
+def test_what_was_found_is_not_recorded_beside_the_record_that_lies_on_the_clusters_volume(folder: Path) -> None:
+    file = folder / "small.yaml"
+    on_volume = {"artifacts": "/on-no-machine/small", "cluster": {"volume": {"claim": "c", "mount": "/on-no-machine"}}}
+    file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **on_volume}))
+    said = tuneoff("--collect", "--from", str(folder))
+    assert isinstance(said.exception, StudyError)
+    assert "on the cluster's volume: collect in a pod that mounts it" in str(said.exception)
 
 
 @pytest.mark.parametrize(

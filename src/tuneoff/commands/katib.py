@@ -20,9 +20,9 @@ if TYPE_CHECKING:
 @click.option(
     "--algorithm", "named", multiple=True, help="One of Katib's algorithms, instead of the study's methods; repeatable."
 )
-@click.option("--namespace", default="kubeflow", show_default=True, help="The experiments' namespace.")
+@click.option("--namespace", help="The experiments' namespace; by default the study's cluster.namespace, else kubeflow.")
 @click.option("--image", help="The image of the trials; by default that of the tuner step.")
-@click.option("--data", default="pvc://tuneoff/prepared", show_default=True, help="Prepared data: pvc://CLAIM/FOLDER or s3://….")
+@click.option("--data", help="Prepared data: pvc://CLAIM/FOLDER or s3://…; by default `prepared` beside the study's record.")
 @click.option("--secret", help="A Kubernetes secret whose keys become the trials' environment, as for s3://.")
 @click.option("--parallel", type=click.IntRange(1, 1000), default=1, show_default=True, help="Trials of a search side by side.")
 @click.option("--submit", "action", flag_value="submit", help="Also create the experiments in the cluster.")
@@ -35,9 +35,9 @@ def katib(
     study: str,
     out: Path | None,
     named: tuple[str, ...],
-    namespace: str,
+    namespace: str | None,
     image: str | None,
-    data: str,
+    data: str | None,
     secret: str | None,
     parallel: int,
     action: str | None,
@@ -48,8 +48,7 @@ def katib(
     What Katib cannot express is refused, a sentence each. docs/katib.md has the methods and their counterparts.
     """
     from ..components.core.errors import StudyError
-    from ..components.core.image import image_in
-    from ..pipelines.katib import ALGORITHMS, Place, algorithms_of, experiments
+    from ..pipelines.katib import ALGORITHMS, algorithms_of, experiments, place_of
     from ..pipelines.studyfile import read_study
 
     unknown = [name for name in named if name not in ALGORITHMS]
@@ -59,8 +58,7 @@ def katib(
         raise StudyError("--from belongs to --collect: it names a folder with what kubectl wrote.")
     sys.path[:0] = [str(Path(study).parent.absolute()), str(Path.cwd())]
     plan = read_study(study)
-    own = image_in(plan.cluster.images, "tuner", gpu=bool(plan.resources.of("tuner").gpu))
-    place = Place(namespace, image or own, data, parallel, secret)
+    place = place_of(plan, namespace, image, data, parallel, secret)
     planned = experiments(plan, algorithms_of(plan, named), place)
     folder = out or Path("runs") / plan.name
     if action == "dry-run":
@@ -69,8 +67,12 @@ def katib(
         from ..components.core.storage import open_store
         from ..pipelines.katib_results import collect, exported, on_cluster
 
-        store = plan.artifacts or str(folder)
-        found = exported(source) if source else on_cluster(planned, namespace)
+        store, volume = plan.artifacts or str(folder), plan.cluster.volume
+        if volume is not None and volume.holds(store) and not Path(volume.mount).is_dir():
+            raise StudyError(
+                f"The record is at {store} on the cluster's volume: collect in a pod that mounts it, or give artifacts."
+            )
+        found = exported(source) if source else on_cluster(planned, place.namespace)
         said = collect(plan, open_store(store), planned, found)
         for one in said:
             click.echo(one.sentence)
@@ -81,8 +83,8 @@ def katib(
         if action == "submit":
             from ..pipelines.katib_results import submit
 
-            submit(planned, namespace)
-            click.echo(f"Submitted to namespace {namespace}: kubectl -n {namespace} get experiments -w")
+            submit(planned, place.namespace)
+            click.echo(f"Submitted to namespace {place.namespace}: kubectl -n {place.namespace} get experiments -w")
 
 
 def _write(planned: list[Planned], folder: Path) -> None:
