@@ -17,6 +17,7 @@ BROKEN = {
     "Linear": "its_first_draws_come_from_the_whole_space",
     "Bounded": "its_first_draws_come_from_the_whole_space",
     "Fixed": "its_first_draws_come_from_the_whole_space",
+    "Walking": "its_first_draws_come_from_all_of_a_space_of_lists",
     "Losing": "proposes_what_the_papers_space_allows",
     "Outside": "proposes_what_the_papers_space_allows",
     "Inactive": "proposes_active_parameters_alone",
@@ -54,6 +55,11 @@ def test_a_broken_promise_is_noticed(name: str, tmp_path: Path) -> None:
     result = judge(name, BROKEN[name], tmp_path)
     assert result.verdict is Verdict.FAILED
     assert len(result.said) > 20
+
+
+def test_a_walk_through_the_lists_was_seen_by_no_other_check(tmp_path: Path) -> None:
+    others = [check for check in checks_of(find("broken_methods:Walking")) if check.name != BROKEN["Walking"]]
+    assert [check.name for check in others if judge("Walking", check.name, tmp_path).verdict is Verdict.FAILED] == []
 
 
 def test_a_sound_method_passes_every_check() -> None:
