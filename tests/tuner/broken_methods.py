@@ -7,6 +7,7 @@ import os
 import random
 from typing import Any
 
+from tuneoff.components.core.errors import StudyError
 from tuneoff.components.core.problem import Done, Epoch, Problem, Proposal, Trial, Wait
 from tuneoff.components.core.space import Categorical, Model
 from tuneoff.components.tuner.contract.bowl import Bowl, drawn
@@ -234,3 +235,10 @@ class Unconditional(Sound):
     """Says that it knows no conditional spaces."""
 
     spec = can(conditional=False)
+
+
+class Absent(Sound):
+    """Needs what this machine does not have."""
+
+    def __init__(self, problem: Problem, settings: Model) -> None:
+        raise StudyError("its model is not in ~/models, and cannot be downloaded")

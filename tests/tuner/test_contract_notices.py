@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tuneoff.components.core.errors import StudyError
 from tuneoff.components.tuner.contract import suite
 from tuneoff.components.tuner.contract.checks import CHECKS, at_most, checks_of, distance_from_uniform
 from tuneoff.components.tuner.contract.subject import QUICK, Subject
@@ -68,6 +69,15 @@ def test_a_sound_method_passes_every_check() -> None:
     assert 0 <= pace.seconds < 0.1
     assert [(r.check, r.said) for r in results if isinstance(r, Result) and r.verdict is not Verdict.PASSED] == []
     assert {r.check for r in results if isinstance(r, Result)} == {c.name for c in checks_of(find("broken_methods:Sound"))}
+
+
+def test_a_method_that_cannot_be_had_here_is_refused_with_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = r"Method broken_methods:Absent cannot be checked here: its model is not in ~/models, and cannot be downloaded\.$"
+    with pytest.raises(StudyError, match=said):
+        list(check_method(find("broken_methods:Absent"), {}, QUICK, whole=False))
+    monkeypatch.setattr("tuneoff.components.tuner.spec.importable", lambda package: False)
+    with pytest.raises(StudyError, match=r"Method dehb is not installed here: pip install 'tuneoff\[dehb\]'\.$"):
+        list(check_method(find("dehb"), {}, QUICK, whole=False))
 
 
 def test_a_method_that_knows_no_conditions_is_asked_to_refuse_them(tmp_path: Path) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +24,12 @@ from tuneoff.components.core.stored import read_study, read_system_model
 from tuneoff.components.core.study import Dataset, Goal, MethodChoice, Split, Study
 from tuneoff.components.data_prep.prepare import prepare
 from tuneoff.components.evaluator.evaluate import evaluate
+from tuneoff.components.tuner.contract.subject import Subject
+from tuneoff.components.tuner.contract.suite import judged
+from tuneoff.components.tuner.contract.training import SYSTEM
 from tuneoff.components.tuner.host import MethodFailed
 from tuneoff.components.tuner.registry import REGISTRY
+from tuneoff.components.tuner.spec import MethodSpec
 from tuneoff.components.tuner.system import Work
 from tuneoff.components.tuner.system_host import HostedSystem
 from tuneoff.components.tuner.tune import tune
@@ -171,6 +177,21 @@ def test_a_system_that_runs_far_over_its_time_is_ended(data: Path, tmp_path: Pat
     system = HostedSystem(nearest.SPEC, {"then": "hang"}, work, tmp_path / "log")
     with pytest.raises(MethodFailed, match=r"nearest had 0\.5 s and has not ended 2 s after them"):
         list(system.trials(2.0, lambda: False))
+
+
+def test_the_contract_of_a_system_is_that_it_trains_and_that_its_best_model_answers_elsewhere(tmp_path: Path) -> None:
+    def said(spec: MethodSpec, then: str) -> str:
+        folder = tmp_path / f"{spec.target[8:]}-{then}"
+        folder.mkdir()
+        return judged(Subject(spec, {"then": then}), SYSTEM, folder).said
+
+    assert said(nearest.SPEC, "end") == ""
+    assert "ended by signal 9" in said(nearest.SPEC, "die")
+    assert re.search(r"its best model has \S+ on record, and as it is kept 0\.\d+", said(careless(), "end"))
+
+
+def careless() -> MethodSpec:
+    return replace(nearest.SPEC, target="nearest:Careless")
 
 
 def test_validate_says_what_a_system_needs() -> None:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ...core.errors import StudyError
 from ...core.problem import Epoch, Problem, Proposal, Trial, TrialId
 from ...core.space import Model
 from ...core.study import Study
@@ -152,9 +153,7 @@ class FreezeThaw(_Neps):
                 size = settings.initial_design_size or "ndim"
                 return algorithms.ifbo(space, initial_design_size=size, device="cpu", surrogate_path=folder)
             except (OSError, ValueError) as error:  # requests' own errors are OSErrors
-                raise RuntimeError(
-                    f"ifBO's model is not in {folder} and cannot be downloaded ({type(error).__name__})"
-                ) from error
+                raise StudyError(f"ifBO's model is not in {folder}, and cannot be downloaded ({type(error).__name__})") from error
 
         super().__init__(build, problem, {}, "low")
 
