@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -126,14 +127,14 @@ def test_what_a_rehearsal_cannot_tell_it_says_so(tmp_path: Path, monkeypatch: py
 
 def rehearsed(method: str, folder: Path, monkeypatch: pytest.MonkeyPatch, patience_seconds: float) -> Course | Untold:
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
     study = made_study(methods=[method], budget={"epochs": 900, "epochs_per_trial": 9})
     return rehearse(study, study.methods[0], FlatCosts(), pace(), folder, patience_seconds)  # type: ignore[arg-type]
 
 
 def test_a_plan_says_whose_time_is_not_known() -> None:
     untold = CellPlan("mnist/ray-asha", 1, Extent(9, 81), untold="it began too slowly to tell: 0 trials in 64 s")
-    known = CellPlan("mnist/random", 1, Extent(9, 81), None, 10.0, 1.0, 20.0, 5.0)
+    known = CellPlan("mnist/random", 1, Extent(9, 81), 10.0, 1.0, 20.0, 5.0)
     probe = Probe(("mnist",), 100, 100, pace().timings, 1.0, 1, "cpu")
     text = "\n".join(lines(Plan("study", (known, untold), Disk(1, 1, 1, 1, 1), 2, 1, None, 10**9, (probe,))))
     assert re.search(r"mnist/ray-asha +9 +81 +– +– +– +it began too slowly to tell: 0 trials in 64 s", text)
