@@ -10,8 +10,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
+from moto.server import ThreadedMotoServer
 
 import nearest
 from small import small_npz
@@ -20,7 +22,7 @@ from tuneoff.components.core.errors import CellFailed
 from tuneoff.components.core.prepared import load_part
 from tuneoff.components.core.record import SearchRecord, ended_under, read_search
 from tuneoff.components.core.stopping import Stopped
-from tuneoff.components.core.storage import FolderStore
+from tuneoff.components.core.storage import FolderStore, open_store
 from tuneoff.components.core.stored import read_study, read_system_model
 from tuneoff.components.core.study import Dataset, Goal, MethodChoice, Split, Study
 from tuneoff.components.data_prep.prepare import prepare
@@ -117,6 +119,24 @@ def test_its_best_model_is_kept_and_scored_on_the_test_images_as_it_is(
     assert sum(map(sum, found.confusion)) == len(x)
     again = evaluate(study, study.cells[0], data, store, f"sqlite:///{tmp_path}/m.db", report=lambda line: None)
     assert again.evaluated_at == found.evaluated_at
+
+
+def test_its_best_model_lies_on_s3_like_all_else(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    try:
+        host, port = moto.get_host_and_port()
+        for name, value in {**keys, "AWS_ENDPOINT_URL": f"http://{host}:{port}", "NO_PROXY": "*"}.items():
+            monkeypatch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        study, store, uri = study_of(), open_store("s3://bucket/study"), f"sqlite:///{tmp_path}/mlflow.db"
+        tune(study, study.cells[0], data, store, uri, report=lambda line: None)
+        found = evaluate(study, study.cells[0], data, store, uri, report=lambda line: None)
+    finally:
+        moto.stop()
+    assert (found.trial, found.retrained) == (2, False)
+    assert found.retrainings[0].test_accuracy > 0.9
 
 
 def test_a_model_that_is_gone_is_said_to_be_gone(done: tuple[Study, FolderStore], data: Path, tmp_path: Path) -> None:
