@@ -247,7 +247,6 @@ REGISTRY: dict[str, MethodSpec] = {
             package="optuna",
             extra="optuna",
             parallel=True,
-            beats_random=False,
         ),
         MethodSpec(
             name="optuna-tpe-hyperband",
@@ -401,7 +400,6 @@ REGISTRY: dict[str, MethodSpec] = {
             extra="nevergrad",
             failed=FailedRule.PENALTY,
             parallel=True,
-            beats_random=False,
         ),
         # FLAML
         MethodSpec(
@@ -416,7 +414,6 @@ REGISTRY: dict[str, MethodSpec] = {
             extra="flaml",
             check="flaml_tune:check",
             parallel=True,
-            beats_random=False,
         ),
         MethodSpec(
             name="flaml-blendsearch",
@@ -430,7 +427,6 @@ REGISTRY: dict[str, MethodSpec] = {
             extra="flaml",
             check="flaml_tune:check",
             parallel=True,
-            beats_random=False,
         ),
         # Ray Tune
         MethodSpec(

@@ -19,3 +19,9 @@ KNOWN: Mapping[tuple[str, str], str] = {
     ("nevergrad-ngopt", "its_first_draws_come_from_the_whole_space"): "its first draws are normally distributed about the middle",
 }
 """By method and check."""
+NO_CLAIM: Mapping[str, str] = {
+    "sklearn-grid": "within the contract's budget it does not leave the grid's first corner",
+    "keras-tuner-grid": "within the contract's budget it does not leave the grid's first corner",
+    "ray-random": "it is random search, and each of the twenty searches would start Ray anew",
+}
+"""Methods of the registry that do not claim to be at least as good as random search, and why."""
