@@ -301,7 +301,6 @@ REGISTRY: dict[str, MethodSpec] = {
             extra="cmaes",
             check="cmaes:check",
             parallel=True,
-            beats_random=False,
         ),
         # SMAC3
         MethodSpec(
