@@ -177,7 +177,8 @@ def lines(plan: Plan) -> list[str]:
 def _totals(plan: Plan) -> list[str]:
     known = [f"{n:,} {what}" for n, what in ((plan.trials, "trials"), (plan.epochs, "epochs")) if n is not None]
     said = [f"In all: at most {' and '.join(known)}."] if known else []
-    said += [] if plan.trials is not None else ["Where it says ?, the budget alone does not tell: the probe does."]
+    unknown = "nothing tells beforehand" if plan.probes else "the budget alone does not tell: the probe does"
+    said += [] if plan.trials is not None else [f"Where it says ?, {unknown}."]
     disk = [f"{name} {_size(size)}" for name, size in asdict(plan.disk).items() if size]
     said += [f"Disk: about {_size(plan.disk.total)} ({', '.join(disk)})."] if disk else []
     if plan.memory_bytes is None:
