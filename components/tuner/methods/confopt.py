@@ -15,6 +15,8 @@ from ..threads import Door, Threaded
 
 UNLIMITED = 10**9
 """The study's budget ends the search; confopt itself fails without a limit."""
+FEWEST = 2
+"""Its model cannot be fitted to fewer losses: until then its random phase begins anew."""
 
 
 class ConfoptSettings(Model):
@@ -60,16 +62,23 @@ class _Exhausted(Exception):
 
 
 def _tuner_class() -> Any:
-    """confopt's tuner, which fails where it has nothing left to choose from."""
+    """confopt's tuner, whose model fails where hardly a loss was observed, and where nothing is left to choose from."""
     from confopt.tuning import ConformalTuner
 
-    class Ending(ConformalTuner):  # type: ignore[misc]
+    class Careful(ConformalTuner):  # type: ignore[misc]
+        def random_search(self, *limits: Any, **named: Any) -> None:
+            while len(self.config_manager.searched_configs) < FEWEST:
+                before = len(self.config_manager.banned_configurations) + len(self.config_manager.searched_configs)
+                super().random_search(*limits, **named)
+                if len(self.config_manager.banned_configurations) + len(self.config_manager.searched_configs) == before:
+                    raise _Exhausted
+
         def select_next_configuration(self, searcher: Any, searchable_configs: Any, transformed_configs: Any) -> Any:
             if not searchable_configs:
                 raise _Exhausted
             return super().select_next_configuration(searcher, searchable_configs, transformed_configs)
 
-    return Ending
+    return Careful
 
 
 def _range(axis: Axis) -> Any:
