@@ -258,8 +258,7 @@ def rehearse(
             bench = Simulated(actor, budget.in_flight)
 
             def stopping() -> bool:
-                late = _late(time.monotonic() - ready, patience_seconds, record)
-                return late or (budget.seconds is not None and _seconds(actor, purse) >= budget.seconds)
+                return _late(time.monotonic() - ready, patience_seconds, record)
 
             search = Search(spec, method, bench, record, purse, goal, NoCheckpoints(), stopping)
             search.run()

@@ -17,6 +17,10 @@ KNOWN: Mapping[tuple[str, str], str] = {
     ("keras-tuner-grid", "another_seed_proposes_others"): "its oracle's order is the same for every seed",
     ("catcma", "its_first_draws_come_from_the_whole_space"): "its first generation is normally distributed about the middle",
     ("nevergrad-ngopt", "its_first_draws_come_from_the_whole_space"): "its first draws are normally distributed about the middle",
+    (
+        "freeze-thaw",
+        "its_first_draws_come_from_the_whole_space",
+    ): "NePS sorts ifBO's first configurations and takes the lower half: high values of one parameter come later",
 }
 """By method and check."""
 NO_CLAIM: Mapping[str, str] = {
