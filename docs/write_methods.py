@@ -6,6 +6,8 @@ import re
 from pathlib import Path
 from typing import Any
 
+from tuneoff.components.tuner.contract.checks import FALSE_ALARM, is_no_worse_than_random_search
+from tuneoff.components.tuner.contract.known import KNOWN, NO_CLAIM
 from tuneoff.components.tuner.registry import REGISTRY, SHORT
 from tuneoff.components.tuner.spec import FailedRule, MethodSpec
 
@@ -20,7 +22,17 @@ FAILED = {
 def page() -> str:
     """The page's text."""
     sections = "\n\n".join(section(spec) for spec in REGISTRY.values())
-    return (HERE / "methods.template").read_text(encoding="utf-8").replace("@methods@", sections)
+    text = (HERE / "methods.template").read_text(encoding="utf-8")
+    return text.replace("@methods@", sections).replace("@exceptions@", exceptions()).replace("@alarm@", f"{FALSE_ALARM:.0%}")
+
+
+def exceptions() -> str:
+    """A table of what methods are known not to keep of the contract, and are not put to."""
+    found = [(method, check.replace("_", " "), reason) for (method, check), reason in KNOWN.items()]
+    claim = f"{is_no_worse_than_random_search.__name__.replace('_', ' ')} (it claims nothing)"
+    found += [(method, claim, reason) for method, reason in NO_CLAIM.items()]
+    rows = [f"| `{method}` | {promise} | {reason} |" for method, promise, reason in found]
+    return "\n".join(["| method | promise | why not |", "|---|---|---|", *rows])
 
 
 def section(spec: MethodSpec) -> str:

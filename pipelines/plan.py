@@ -37,6 +37,7 @@ class CellPlan:
     method_seconds: float | None = None
     tuner_seconds: float | None = None  # the step's wall-clock time
     evaluator_seconds: float | None = None
+    untold: str | None = None  # why its seconds are None although there was a probe
 
 
 @dataclass(frozen=True)
@@ -164,7 +165,7 @@ def lines(plan: Plan) -> list[str]:
     for cell in plan.cells:
         times = [_duration(s) for s in (cell.search_seconds, cell.tuner_seconds, cell.evaluator_seconds)]
         size = [_count(cell.searches, n) for n in (cell.extent.trials, cell.extent.epochs)]
-        rows.append((cell.name, *size, *times, cell.extent.limited_by or ""))  # type: ignore[arg-type]
+        rows.append((cell.name, *size, *times, cell.untold or cell.extent.limited_by or ""))  # type: ignore[arg-type]
     shown = range(7) if plan.probes else (0, 1, 2, 6)
     widths = [max(len(row[i]) for row in rows) for i in range(7)]
     table = [
@@ -176,16 +177,20 @@ def lines(plan: Plan) -> list[str]:
 def _totals(plan: Plan) -> list[str]:
     known = [f"{n:,} {what}" for n, what in ((plan.trials, "trials"), (plan.epochs, "epochs")) if n is not None]
     said = [f"In all: at most {' and '.join(known)}."] if known else []
-    said += [] if plan.trials is not None else ["Where it says ?, the budget alone does not tell: the probe does."]
+    unknown = "nothing tells beforehand" if plan.probes else "the budget alone does not tell: the probe does"
+    said += [] if plan.trials is not None else [f"Where it says ?, {unknown}."]
     disk = [f"{name} {_size(size)}" for name, size in asdict(plan.disk).items() if size]
     said += [f"Disk: about {_size(plan.disk.total)} ({', '.join(disk)})."] if disk else []
-    if plan.seconds is None or plan.memory_bytes is None:
+    if plan.memory_bytes is None:
         return [*said, "Time and memory are not estimated without the probe."]
     said.append(f"Memory: about {_size(plan.memory_bytes)} at most.")
     device = plan.probes[0].device
     gpu = "a step's own time on a cluster is that of its line" + (
         "" if device.startswith("gpu") else "; these are this CPU's figures, and what a GPU would change is not known"
     )
+    if plan.seconds is None:
+        untold = ", ".join(cell.name for cell in plan.cells if cell.untold)
+        return [*said, f"Time here: not known, since {untold} began too slowly; ask again when this machine has less to do."]
     at_once = f"{SIDE_BY_SIDE} cells at a time" if len(plan.cells) > 1 else "one cell"
     said.append(f"Time here: about {_duration(plan.seconds)}, {at_once} on {plan.cores} cores ({device}).")
     return [*said, f"Each step by itself: {gpu}."]

@@ -22,7 +22,7 @@ from ..components.core.space import Config
 from ..components.core.study import Cell, Dataset, MethodChoice, Study, Subset
 from ..components.data_prep.prepare import prepare
 from ..components.tuner.registry import find
-from ..components.tuner.rehearsal import Costs, Course, Pace, measure, rehearse, sample
+from ..components.tuner.rehearsal import Costs, Course, Pace, Untold, measure, rehearse, sample
 from ..components.tuner.training import Workplace
 from .doctor import require_for
 from .plan import CellPlan, Disk, Extent, Plan, Probe, cells_at_once, extent, record_bytes, step_cores, workers_of
@@ -69,7 +69,7 @@ class _Probed:
     """A kind's probe, the course of a search with each method (by label), and means over the space."""
 
     probe: Probe
-    courses: Mapping[str, Course]
+    courses: Mapping[str, Course | Untold]
     start_seconds: float
     epoch_seconds: float
     weights: float
@@ -173,7 +173,7 @@ class _Probing:
             fmean(weights for _, weights in sizes.values()),
         )
 
-    def _course(self, choice: MethodChoice, costs: Costs, pace: Pace) -> Course:
+    def _course(self, choice: MethodChoice, costs: Costs, pace: Pace) -> Course | Untold:
         """A system that trains models of its own is not rehearsed: it takes its seconds, in trials and epochs of its own."""
         if find(choice.name).kind == "system":
             return Course(0, 0, self._study.budget.seconds or 0.0, 0.0, 0.0, None)
@@ -195,6 +195,8 @@ class _Probing:
     def _cell(self, cell: Cell, kind: _Kind, found: _Probed, step: float) -> CellPlan:
         """A cell's two steps: each starts its process; searches run in waves of as many as there are workers."""
         study, course = self._study, found.courses[cell.method.label]
+        if isinstance(course, Untold):
+            return CellPlan(cell.name, len(study.seeds), extent(study, cell.method), untold=course.why)
         waves = math.ceil(len(study.seeds) / workers_of(study))
         start = found.probe.worker_start_seconds + course.start_seconds  # side by side, on cores that are all busy
         tuner = step + start + waves * course.seconds + (waves - 1) * course.start_seconds
@@ -217,8 +219,10 @@ class _Probing:
             else step + found.probe.worker_start_seconds + study.evaluation.seeds * retraining + MODEL_STEPS * step,
         )
 
-    def _seconds(self, cells: Sequence[CellPlan], step: float) -> float:
+    def _seconds(self, cells: Sequence[CellPlan], step: float) -> float | None:
         """The whole run: data sets one after another, of each the cells that the local runner overlaps, then the report."""
+        if any(cell.untold for cell in cells):
+            return None
         whole = RUNNER_STEPS * step
         for dataset in self._study.datasets:
             own = [(c.tuner_seconds or 0) + (c.evaluator_seconds or 0) for c in cells if c.name.startswith(f"{dataset.name}/")]

@@ -59,6 +59,13 @@ class Nearest:
         return _softmax(np.load(folder / "means.npy"), images)
 
 
+class Careless(Nearest):
+    """Keeps another model than the one that it is asked to keep."""
+
+    def save(self, trial: int, folder: Path) -> None:
+        super().save(0, folder)
+
+
 def _softmax(means: Any, images: Any) -> Any:
     distances = -((np.asarray(images)[:, None] - means[None]) ** 2).sum(axis=(2, 3, 4))
     weights = np.exp(distances - distances.max(axis=1, keepdims=True))

@@ -10,6 +10,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
+from ..core.errors import StudyError
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId, Wait
 from ..core.study import Study
 from .processes import Child, ChildDied
@@ -88,6 +89,8 @@ def serve(pipe: Connection) -> None:
             else:
                 answer = getattr(method, verb)(*arguments)
             reply = ("answer", answer, time.perf_counter() - began)
+        except StudyError as refusal:
+            reply = ("error", str(refusal), time.perf_counter() - began)
         except Exception as error:  # noqa: BLE001 - whatever a framework raises is the search's reason to end
             traceback.print_exc()
             reply = ("error", f"{type(error).__name__}: {error}", time.perf_counter() - began)

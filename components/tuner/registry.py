@@ -247,7 +247,6 @@ REGISTRY: dict[str, MethodSpec] = {
             package="optuna",
             extra="optuna",
             parallel=True,
-            beats_random=False,
         ),
         MethodSpec(
             name="optuna-tpe-hyperband",
@@ -302,7 +301,6 @@ REGISTRY: dict[str, MethodSpec] = {
             extra="cmaes",
             check="cmaes:check",
             parallel=True,
-            beats_random=False,
         ),
         # SMAC3
         MethodSpec(
@@ -401,7 +399,6 @@ REGISTRY: dict[str, MethodSpec] = {
             extra="nevergrad",
             failed=FailedRule.PENALTY,
             parallel=True,
-            beats_random=False,
         ),
         # FLAML
         MethodSpec(
@@ -416,7 +413,6 @@ REGISTRY: dict[str, MethodSpec] = {
             extra="flaml",
             check="flaml_tune:check",
             parallel=True,
-            beats_random=False,
         ),
         MethodSpec(
             name="flaml-blendsearch",
@@ -430,7 +426,6 @@ REGISTRY: dict[str, MethodSpec] = {
             extra="flaml",
             check="flaml_tune:check",
             parallel=True,
-            beats_random=False,
         ),
         # Ray Tune
         MethodSpec(

@@ -20,7 +20,7 @@ from statistics import fmean
 
 from ..core.errors import StudyError
 from ..core.problem import Checkpoint, Epoch, Proposal, TrainingFailed, Trial
-from ..core.record import Writer, replay
+from ..core.record import TrialRecord, Writer, replay
 from ..core.space import Categorical, Config, Space
 from ..core.storage import FileJournal
 from ..core.study import MethodChoice, Study
@@ -37,6 +37,10 @@ SAMPLE = 48
 """Configurations whose cost is looked at to find the cheapest, the middle and the dearest."""
 PROBE_EPOCHS = 2
 """The first holds building and tracing, the second is an epoch as all others are."""
+FEWEST_TRIALS = 3
+"""So many must have ended in a rehearsal before the rest of a search is extrapolated from them."""
+MOST_PATIENCE = 8
+"""So many times as long as was given a rehearsal goes on to see those."""
 
 
 class Costs:
@@ -197,6 +201,13 @@ class Course:
     ended: str | None  # why, where the budget is not what ends it or the rehearsal was cut short: None
 
 
+@dataclass(frozen=True)
+class Untold:
+    """A search whose course a rehearsal could not tell."""
+
+    why: str
+
+
 @dataclass
 class _Actor:
     """An objective that answers at once with the seconds that training would take and made-up figures."""
@@ -220,9 +231,13 @@ class _Actor:
             yield Epoch(number, figures, seconds)
 
 
-def rehearse(study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs: Path, patience_seconds: float) -> Course:
-    """Lead the method through one search with made-up figures, for at most `patience_seconds` of its own time.
+def rehearse(
+    study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs: Path, patience_seconds: float
+) -> Course | Untold:
+    """Lead the method through one search with made-up figures, for about `patience_seconds` of its own time.
 
+    A method that has hardly begun by then (one that starts servers, on a busy machine) gets more, until a few of its trials have
+    ended, from which the rest can be extrapolated; where even that is not enough, nothing is told of its course.
     StudyError where the method is not installed or fails.
     """
     spec = find(choice.name)
@@ -243,12 +258,12 @@ def rehearse(study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs:
             bench = Simulated(actor, budget.in_flight)
 
             def stopping() -> bool:
-                late = time.monotonic() - ready > patience_seconds
-                return late or (budget.seconds is not None and _seconds(actor, purse) >= budget.seconds)
+                return _late(time.monotonic() - ready, patience_seconds, record)
 
             search = Search(spec, method, bench, record, purse, goal, NoCheckpoints(), stopping)
             search.run()
-            return _course(record, actor, bench, purse, ready - began)
+            course = _course(record, actor, bench, purse, ready - began)
+            return course or Untold(f"it began too slowly to tell: {_told(record)} trials in {time.monotonic() - ready:.0f} s")
         except MethodFailed as error:
             raise StudyError(f"{error}.") from None
         finally:
@@ -256,22 +271,44 @@ def rehearse(study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs:
             record.close()
 
 
+def _late(seconds: float, patience_seconds: float, record: Writer) -> bool:
+    if seconds <= patience_seconds:
+        return False
+    return seconds > MOST_PATIENCE * patience_seconds or _told(record) >= FEWEST_TRIALS
+
+
+def _told(record: Writer) -> int:
+    return sum(e["event"] == "told" for e in record.events)
+
+
 def _seconds(actor: _Actor, purse: Budget) -> float:
     """What the search would have used by now of its budget, in the middle of a trial too."""
     return actor.seconds + purse.spent.method_seconds
 
 
-def _course(record: Writer, actor: _Actor, bench: Simulated, purse: Budget, start_seconds: float) -> Course:
+def _course(record: Writer, actor: _Actor, bench: Simulated, purse: Budget, start_seconds: float) -> Course | None:
+    """None where too little of the search was seen."""
     seen = replay(record.events, "", "", 0)
     spent, limits = purse.spent, purse.limits
     if seen.ended is not None:
         reason = seen.ended["reason"]
         return Course(spent.trials, spent.epochs, bench.now, spent.method_seconds, start_seconds, reason)
-    used = [(spent.trials, limits.trials), (spent.epochs, limits.epochs), (_seconds(actor, purse), limits.seconds)]
-    more = max(0.0, 1 / max(1e-9, *(done / limit for done, limit in used if limit), 0.0) - 1)
-    asked = [t.ask_seconds for t in seen.trials]
-    # A model of the search space grows dearer with each trial: the rest is charged as the last asks were, not as all were.
-    method = spent.method_seconds + fmean(asked[-5:] or [0.0]) * len(asked) * more
-    trials, epochs = round(spent.trials * (1 + more)), round(spent.epochs * (1 + more))
+    begun = sum(_part(t) for t in seen.trials if t.trial.proposal.parent is None)
+    trained = purse.trainings * sum(len(t.curve) for t in seen.trials)
+    used = [(begun, limits.trials), (trained, limits.epochs), (_seconds(actor, purse), limits.seconds)]
+    share = max(done / limit for done, limit in used if limit)
+    if _told(record) < FEWEST_TRIALS and share < 1:
+        return None
+    more = max(0.0, 1 / share - 1)
+    # A model of the search space grows dearer with each trial: the rest is charged as the last asks were, not as all were. The
+    # first one, in which frameworks start what they need, is no measure.
+    later = [t.ask_seconds for t in seen.trials[1:]][-5:] or [spent.method_seconds]
+    method = spent.method_seconds + fmean(later) * len(seen.trials) * more
+    trials, epochs = round(begun * (1 + more)), round(trained * (1 + more))
     training = (bench.now - spent.method_seconds) * (1 + more)
     return Course(trials, epochs, training + method, method, start_seconds, None)
+
+
+def _part(trial: TrialRecord) -> float:
+    """So much of a trial was trained: the last ones were cut off with the rehearsal."""
+    return 1.0 if trial.trial.outcome is not None else len(trial.curve) / trial.trial.asked_epochs

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 from pathlib import Path
@@ -15,8 +16,8 @@ from small import MOODS, small_study
 from toy import SPACE
 from tuneoff.components.core.errors import StudyError
 from tuneoff.components.core.study import MethodChoice
-from tuneoff.components.tuner.rehearsal import Pace, Timing, rehearse, sample
-from tuneoff.pipelines.plan import CellPlan, extent, lines, plan_json, without_probe
+from tuneoff.components.tuner.rehearsal import Course, Pace, Timing, Untold, rehearse, sample
+from tuneoff.pipelines.plan import CellPlan, Disk, Extent, Plan, Probe, extent, lines, plan_json, without_probe
 from tuneoff.pipelines.probe import _side_by_side, with_probe
 from tuneoff.pipelines.studyfile import read_study
 
@@ -94,17 +95,52 @@ def test_cells_begin_when_a_slot_is_free() -> None:
 def test_a_rehearsal_leads_the_real_method_through_its_budget(tmp_path: Path) -> None:
     study = made_study(methods=["grid"], budget={"epochs": 30, "epochs_per_trial": 9})
     course = rehearse(study, study.methods[0], FlatCosts(), pace(), tmp_path, 60)  # type: ignore[arg-type]
+    assert isinstance(course, Course)
     assert (course.trials, course.epochs) == (3, 27)
     assert course.seconds - course.method_seconds == pytest.approx(3 * (1 + 9 * 2))
     timed = made_study(methods=["grid"], budget={"seconds": 100.0, "epochs_per_trial": 9})
     course = rehearse(timed, timed.methods[0], FlatCosts(), pace(), tmp_path, 60)  # type: ignore[arg-type]
+    assert isinstance(course, Course)
     assert course.trials in (5, 6), "a trial takes 19 s, and the one that the limit cuts is trained whole"
     beside = made_study(methods=["random"], budget={"epochs": 36, "epochs_per_trial": 9, "in_flight": 2})
     course = rehearse(beside, beside.methods[0], FlatCosts(), pace(), tmp_path, 60)  # type: ignore[arg-type]
+    assert isinstance(course, Course)
     assert (course.trials, course.epochs) == (4, 36)
     assert course.seconds == pytest.approx(2 * (1 + 9 * 2), abs=1.0), "two by two"
-    short = rehearse(study, study.methods[0], FlatCosts(), pace(), tmp_path, -1)  # type: ignore[arg-type]
-    assert short.ended is None
+
+
+def test_a_method_that_begins_slowly_is_given_time_for_a_few_trials_and_the_rest_is_extrapolated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    course = rehearsed("unhurried:SlowToBegin", tmp_path, monkeypatch, patience_seconds=1.0)
+    assert isinstance(course, Course)
+    assert (course.trials, course.epochs, course.ended) == (100, 900, None)
+    assert course.seconds - course.method_seconds == pytest.approx(100 * (1 + 9 * 2), rel=0.1)
+    assert 1.5 < course.method_seconds < 15, "its first suggestion is no measure of the others"
+
+
+def test_what_a_rehearsal_cannot_tell_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    course = rehearsed("unhurried:Slow", tmp_path, monkeypatch, patience_seconds=0.05)
+    assert isinstance(course, Untold)
+    assert re.fullmatch(r"it began too slowly to tell: [012] trials in \d+ s", course.why)
+
+
+def rehearsed(method: str, folder: Path, monkeypatch: pytest.MonkeyPatch, patience_seconds: float) -> Course | Untold:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+    study = made_study(methods=[method], budget={"epochs": 900, "epochs_per_trial": 9})
+    return rehearse(study, study.methods[0], FlatCosts(), pace(), folder, patience_seconds)  # type: ignore[arg-type]
+
+
+def test_a_plan_says_whose_time_is_not_known() -> None:
+    untold = CellPlan("mnist/ray-asha", 1, Extent(None, 81), untold="it began too slowly to tell: 0 trials in 64 s")
+    known = CellPlan("mnist/random", 1, Extent(9, 81), 10.0, 1.0, 20.0, 5.0)
+    probe = Probe(("mnist",), 100, 100, pace().timings, 1.0, 1, "cpu")
+    text = "\n".join(lines(Plan("study", (known, untold), Disk(1, 1, 1, 1, 1), 2, 1, None, 10**9, (probe,))))
+    assert re.search(r"mnist/ray-asha +[?] +81 +– +– +– +it began too slowly to tell: 0 trials in 64 s", text)
+    assert "Where it says ?, nothing tells beforehand." in text
+    assert "Memory: about 1.0 GB at most." in text
+    assert "Time here: not known, since mnist/ray-asha began too slowly; ask again when this machine has less to do." in text
 
 
 # The whole of it

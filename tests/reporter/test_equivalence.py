@@ -8,8 +8,10 @@ import pytest
 from rows import row
 from scipy import stats
 
+from made import made_study
 from tuneoff.components.core.space import PAPER_SPACE, Space
-from tuneoff.components.reporter.equivalence import FAMILIES, algorithms, drawn, evenness, pair, too_often
+from tuneoff.components.reporter.courses import random_methods
+from tuneoff.components.reporter.equivalence import FAMILIES, RANDOM, algorithms, drawn, evenness, pair, too_often
 from tuneoff.components.reporter.numbers import spread
 from tuneoff.components.reporter.paired import above, apart, below, differences, interval, within
 from tuneoff.components.reporter.tables import CellScore, Usage
@@ -140,6 +142,10 @@ class TestDraws:
 class TestAlgorithms:
     def test_every_name_is_a_method(self):
         assert {n for names in FAMILIES.values() for n in names} <= {*REGISTRY, *SHORT}
+
+    def test_every_random_search_of_the_registry_is_known_as_one(self):
+        study = made_study(methods=[name for name in (*SHORT, *REGISTRY) if REGISTRY[SHORT.get(name, name)].kind == "search"])
+        assert random_methods(study) == set(FAMILIES[RANDOM])
 
     def test_only_those_with_two_methods_in_the_study_and_only_search_alike(self):
         scores = [score(m, seeds(0.9, 0.01, seed=i)) for i, m in enumerate(("random", "optuna-random", "optuna-tpe", "dehb"))]

@@ -7,8 +7,9 @@ import os
 import random
 from typing import Any
 
+from tuneoff.components.core.errors import StudyError
 from tuneoff.components.core.problem import Done, Epoch, Problem, Proposal, Trial, Wait
-from tuneoff.components.core.space import Model
+from tuneoff.components.core.space import Categorical, Model
 from tuneoff.components.tuner.contract.bowl import Bowl, drawn
 from tuneoff.components.tuner.own import can
 from tuneoff.components.tuner.spec import Determinism
@@ -61,6 +62,16 @@ class Bounded(Sound):
     def draw(self) -> dict[str, Any]:
         config = super().draw()
         return config | ({"units": min(56, config["units"])} if "units" in config else {})
+
+
+class Walking(Sound):
+    """Walks through a space of lists in its order, as scikit-learn's ParameterSampler does when it is asked for all points."""
+
+    def draw(self) -> dict[str, Any]:
+        lists = [p.values for p in self.problem.space.root.values() if isinstance(p, Categorical)]
+        if len(lists) < len(self.problem.space):
+            return super().draw()
+        return dict(zip(self.problem.space, list(itertools.product(*lists))[self.asked], strict=True))
 
 
 class Losing(Sound):
@@ -224,3 +235,10 @@ class Unconditional(Sound):
     """Says that it knows no conditional spaces."""
 
     spec = can(conditional=False)
+
+
+class Absent(Sound):
+    """Needs what this machine does not have."""
+
+    def __init__(self, problem: Problem, settings: Model) -> None:
+        raise StudyError("its model is not in ~/models, and cannot be downloaded")

@@ -11,7 +11,7 @@ import pytest
 from tuneoff.components.core.extras import importable
 from tuneoff.components.core.machine import cores
 from tuneoff.components.tuner.contract.checks import CHECKS
-from tuneoff.components.tuner.contract.known import KNOWN
+from tuneoff.components.tuner.contract.known import KNOWN, NO_CLAIM
 from tuneoff.components.tuner.contract.subject import ONE_A_PROCESS, QUICK
 from tuneoff.components.tuner.contract.suite import Result, Verdict, check_method, names_of
 from tuneoff.components.tuner.registry import REGISTRY, find
@@ -68,6 +68,11 @@ def test_every_known_failure_has_a_reason_and_is_of_a_check_that_the_method_is_p
         assert check in CHECKS
         assert reason
         assert method not in REGISTRY or check in names_of(REGISTRY[method])
+
+
+def test_every_method_claims_to_be_as_good_as_random_search_or_there_is_a_reason_why_not() -> None:
+    assert {spec.name for spec in REGISTRY.values() if not spec.beats_random} == set(NO_CLAIM)
+    assert all(NO_CLAIM.values())
 
 
 def kinds() -> dict[str, str]:

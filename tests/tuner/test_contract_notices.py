@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
 
+from tuneoff.components.core.errors import StudyError
 from tuneoff.components.tuner.contract import suite
 from tuneoff.components.tuner.contract.checks import CHECKS, at_most, checks_of, distance_from_uniform
 from tuneoff.components.tuner.contract.subject import QUICK, Subject
@@ -17,6 +19,7 @@ BROKEN = {
     "Linear": "its_first_draws_come_from_the_whole_space",
     "Bounded": "its_first_draws_come_from_the_whole_space",
     "Fixed": "its_first_draws_come_from_the_whole_space",
+    "Walking": "its_first_draws_come_from_all_of_a_space_of_lists",
     "Losing": "proposes_what_the_papers_space_allows",
     "Outside": "proposes_what_the_papers_space_allows",
     "Inactive": "proposes_active_parameters_alone",
@@ -42,7 +45,7 @@ BROKEN = {
 def beside(monkeypatch: pytest.MonkeyPatch) -> None:
     """Child processes find broken_methods, as this one does."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent))
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
 
 
 def judge(name: str, check: str, folder: Path) -> Result:
@@ -56,12 +59,26 @@ def test_a_broken_promise_is_noticed(name: str, tmp_path: Path) -> None:
     assert len(result.said) > 20
 
 
+def test_a_walk_through_the_lists_was_seen_by_no_other_check(tmp_path: Path) -> None:
+    others = [check for check in checks_of(find("broken_methods:Walking")) if check.name != BROKEN["Walking"]]
+    assert [check.name for check in others if judge("Walking", check.name, tmp_path).verdict is Verdict.FAILED] == []
+
+
 def test_a_sound_method_passes_every_check() -> None:
     pace, *results = check_method(find("broken_methods:Sound"), {}, QUICK, whole=False)
     assert isinstance(pace, Pace)
     assert 0 <= pace.seconds < 0.1
     assert [(r.check, r.said) for r in results if isinstance(r, Result) and r.verdict is not Verdict.PASSED] == []
     assert {r.check for r in results if isinstance(r, Result)} == {c.name for c in checks_of(find("broken_methods:Sound"))}
+
+
+def test_a_method_that_cannot_be_had_here_is_refused_with_one_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+    said = r"Method broken_methods:Absent cannot be checked here: its model is not in ~/models, and cannot be downloaded\.$"
+    with pytest.raises(StudyError, match=said):
+        list(check_method(find("broken_methods:Absent"), {}, QUICK, whole=False))
+    monkeypatch.setattr("tuneoff.components.tuner.spec.importable", lambda package: False)
+    with pytest.raises(StudyError, match=r"Method dehb is not installed here: pip install 'tuneoff\[dehb\]'\.$"):
+        list(check_method(find("dehb"), {}, QUICK, whole=False))
 
 
 def test_a_method_that_knows_no_conditions_is_asked_to_refuse_them(tmp_path: Path) -> None:

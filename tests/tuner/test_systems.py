@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import itertools
+import os
+import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import boto3
 import numpy as np
 import pytest
+from moto.server import ThreadedMotoServer
 
 import nearest
 from small import small_npz
@@ -17,13 +22,17 @@ from tuneoff.components.core.errors import CellFailed
 from tuneoff.components.core.prepared import load_part
 from tuneoff.components.core.record import SearchRecord, ended_under, read_search
 from tuneoff.components.core.stopping import Stopped
-from tuneoff.components.core.storage import FolderStore
+from tuneoff.components.core.storage import FolderStore, open_store
 from tuneoff.components.core.stored import read_study, read_system_model
 from tuneoff.components.core.study import Dataset, Goal, MethodChoice, Split, Study
 from tuneoff.components.data_prep.prepare import prepare
 from tuneoff.components.evaluator.evaluate import evaluate
+from tuneoff.components.tuner.contract.subject import Subject
+from tuneoff.components.tuner.contract.suite import judged
+from tuneoff.components.tuner.contract.training import SYSTEM
 from tuneoff.components.tuner.host import MethodFailed
 from tuneoff.components.tuner.registry import REGISTRY
+from tuneoff.components.tuner.spec import MethodSpec
 from tuneoff.components.tuner.system import Work
 from tuneoff.components.tuner.system_host import HostedSystem
 from tuneoff.components.tuner.tune import tune
@@ -43,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _known() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(REGISTRY, "nearest", nearest.SPEC)
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))
+        patch.setenv("PYTHONPATH", str(Path(__file__).parents[1]), prepend=os.pathsep)
         yield
 
 
@@ -112,6 +121,24 @@ def test_its_best_model_is_kept_and_scored_on_the_test_images_as_it_is(
     assert again.evaluated_at == found.evaluated_at
 
 
+def test_its_best_model_lies_on_s3_like_all_else(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret", "AWS_DEFAULT_REGION": "us-east-1"}
+    moto = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    moto.start()
+    try:
+        host, port = moto.get_host_and_port()
+        for name, value in {**keys, "AWS_ENDPOINT_URL": f"http://{host}:{port}", "NO_PROXY": "*"}.items():
+            monkeypatch.setenv(name, value)
+        boto3.client("s3").create_bucket(Bucket="bucket")
+        study, store, uri = study_of(), open_store("s3://bucket/study"), f"sqlite:///{tmp_path}/mlflow.db"
+        tune(study, study.cells[0], data, store, uri, report=lambda line: None)
+        found = evaluate(study, study.cells[0], data, store, uri, report=lambda line: None)
+    finally:
+        moto.stop()
+    assert (found.trial, found.retrained) == (2, False)
+    assert found.retrainings[0].test_accuracy > 0.9
+
+
 def test_a_model_that_is_gone_is_said_to_be_gone(done: tuple[Study, FolderStore], data: Path, tmp_path: Path) -> None:
     study, store = done
     place = layout.system("bars", "own", 3) + "model.json"
@@ -171,6 +198,21 @@ def test_a_system_that_runs_far_over_its_time_is_ended(data: Path, tmp_path: Pat
     system = HostedSystem(nearest.SPEC, {"then": "hang"}, work, tmp_path / "log")
     with pytest.raises(MethodFailed, match=r"nearest had 0\.5 s and has not ended 2 s after them"):
         list(system.trials(2.0, lambda: False))
+
+
+def test_the_contract_of_a_system_is_that_it_trains_and_that_its_best_model_answers_elsewhere(tmp_path: Path) -> None:
+    def said(spec: MethodSpec, then: str) -> str:
+        folder = tmp_path / f"{spec.target[8:]}-{then}"
+        folder.mkdir()
+        return judged(Subject(spec, {"then": then}), SYSTEM, folder).said
+
+    assert said(nearest.SPEC, "end") == ""
+    assert "ended by signal 9" in said(nearest.SPEC, "die")
+    assert re.search(r"its best model has \S+ on record, and as it is kept 0\.\d+", said(careless(), "end"))
+
+
+def careless() -> MethodSpec:
+    return replace(nearest.SPEC, target="nearest:Careless")
 
 
 def test_validate_says_what_a_system_needs() -> None:

@@ -41,6 +41,15 @@ SMOOTH = Space.model_validate(
     }
 )
 """Where methods are compared with random search."""
+LISTS = Space.model_validate(
+    {
+        "blocks": {"type": "categorical", "values": [1, 2, 3]},
+        "activation": {"type": "categorical", "values": ["relu", "tanh", "gelu"]},
+        "size": {"type": "categorical", "values": [16, 32, 64]},
+        "flag": {"type": "categorical", "values": [True, False]},
+    }
+)
+"""Lists alone, 54 points: a sampler that can count them may draw in a way of its own, or walk through them in their order."""
 TINY = Space.model_validate(
     {"a": {"type": "categorical", "values": ["x", "y", "z"]}, "b": {"type": "int", "low": 1, "high": 2, "step": 1}}
 )

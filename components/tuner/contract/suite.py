@@ -13,6 +13,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from ...core.errors import StudyError
 from ...core.problem import Limits
 from ...core.space import PAPER_SPACE
 from ..host import ENVIRONMENT
@@ -22,7 +23,7 @@ from ..spec import MethodSpec
 from .checks import Check, checks_of, is_no_worse_than_random_search
 from .known import KNOWN
 from .subject import Size, Subject, size_for
-from .training import TRAINING
+from .training import training_of
 
 LAST = 3
 """A method's pace is the median of so many of its last suggestions."""
@@ -63,21 +64,28 @@ def names_of(spec: MethodSpec) -> list[str]:
 def check_method(
     spec: MethodSpec, settings: Mapping[str, Any], size: Size, whole: bool, path: str = ""
 ) -> Iterator[Result | Pace]:
-    """The method's pace, then each check's result as it comes. `whole` asks slow methods no less, and trains three trials."""
-    checks = [*names_of(spec), *([TRAINING.name] if whole else [])]
+    """The method's pace, then each check's result as it comes. `whole` asks slow methods no less, and trains for real.
+
+    A system has no pace, and the check that trains alone. StudyError where the method is not installed, or says that it cannot be
+    had on this machine.
+    """
+    if not spec.installed:
+        raise StudyError(f"Method {spec.name} is not installed here: {spec.remedy}.")
+    checks = [*names_of(spec), *([training_of(spec).name] if whole else [])]
     with tempfile.TemporaryDirectory(prefix="tuneoff-contract-") as folder:
         child = Child(f"{__name__}:serve", {**ENVIRONMENT, **({"PYTHONPATH": path} if path else {})}, Path(folder, "log"))
         try:
             child.send((spec.name, dict(settings), size, whole, Path(folder)))
-            yield from _received(child, checks)
+            yield from _received(child, spec, checks)
         finally:
             child.close()
 
 
-def _received(child: Child, checks: list[str]) -> Iterator[Result | Pace]:
+def _received(child: Child, spec: MethodSpec, checks: list[str]) -> Iterator[Result | Pace]:
     left = list(checks)
     try:
-        yield child.receive()
+        if spec.kind == "search":
+            yield _pace(spec, child.receive())
         while left:
             yield child.receive()
             left.pop(0)
@@ -85,20 +93,35 @@ def _received(child: Child, checks: list[str]) -> Iterator[Result | Pace]:
         yield from (Result(name, Verdict.FAILED, 0.0, f"its process ended {death}") for name in left)
 
 
+def _pace(spec: MethodSpec, said: Pace | str) -> Pace:
+    if isinstance(said, str):
+        raise StudyError(f"Method {spec.name} cannot be checked here: {said.rstrip('.')}.")
+    return said
+
+
 def serve(pipe: Connection) -> None:
     """The process's side."""
     name, settings, size, whole, folder = pipe.recv()
     subject = Subject(find(name), settings, size)
+    checks = [*checks_of(subject.spec), *([training_of(subject.spec)] if whole else [])]
+    if subject.spec.kind == "search":
+        pace = _pace_or_refusal(subject, folder)
+        pipe.send(pace)
+        if not whole and isinstance(pace, Pace):
+            subject = replace(subject, size=size_for(pace.seconds, size))
+    for check in checks:
+        pipe.send(judged(subject, check, Path(tempfile.mkdtemp(dir=folder))))
+
+
+def _pace_or_refusal(subject: Subject, folder: Path) -> Pace | str:
+    """The refusal is the method's own sentence, a StudyError's, that it cannot be had here."""
     try:
-        pace = pace_of(subject, folder)
+        return pace_of(subject, folder)
+    except StudyError as refusal:
+        return str(refusal)
     except Exception:  # noqa: BLE001 - whatever a framework raises: the checks will say what it is
         traceback.print_exc()
-        pace = Pace(0.0, 0)
-    pipe.send(pace)
-    if not whole:
-        subject = replace(subject, size=size_for(pace.seconds, size))
-    for check in [*checks_of(subject.spec), *([TRAINING] if whole else [])]:
-        pipe.send(judged(subject, check, Path(tempfile.mkdtemp(dir=folder))))
+        return Pace(0.0, 0)
 
 
 def judged(subject: Subject, check: Check, folder: Path) -> Result:

@@ -1,23 +1,31 @@
-"""The one check that trains: three trials of a small network on small pictures, as a search has it."""
+"""The one check that trains: three trials of a small network on small pictures, or some models of a system's own."""
 
 from __future__ import annotations
 
+import json
 import math
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 
+from ...core.machine import cores
 from ...core.prepared import DESCRIPTION, Part, Prepared
-from ...core.problem import Limits, Problem
+from ...core.problem import Limits, Problem, Status
 from ...core.record import Event, Writer
 from ...core.space import Space
 from ...core.storage import FileJournal, FolderStore
 from ...core.study import Goal, Training
+from .. import predicting
 from ..bench import Workers
 from ..budget import Budget
 from ..checkpoints import NoCheckpoints, StoredCheckpoints
 from ..host import HostedMethod
-from ..loop import Search
+from ..loop import Search, loss_of
+from ..spec import MethodSpec
+from ..system import Probabilities, SystemTrial, Work, plain_config
+from ..system_host import HostedSystem
 from ..training import Worker, Workplace
 from .checks import Check
 from .subject import Subject
@@ -70,7 +78,61 @@ def real_search(subject: Subject, folder: Path, in_flight: int = 1) -> list[Even
     return list(record.events)
 
 
-TRAINING = Check(trains_three_real_trials.__name__, trains_three_real_trials, lambda spec: True)
+SYSTEM_SECONDS, LATE_SECONDS = 20.0, 120.0
+"""What a system is given, and how long after that it must have ended: an architecture that trains takes its time to be built."""
+ENDED = (Status.COMPLETED, Status.STOPPED)
+WORSE = 0.05
+"""So much may the kept model be worse than its score on record; FLAML's is trained anew, on more images."""
+
+
+def trains_models_of_its_own(subject: Subject, folder: Path) -> None:
+    """A system's whole contract: models with scores, within its seconds, and the best of them asked in another process."""
+    data, kept = pictures(folder / "data"), folder / "kept"
+    for place in (folder / "system", kept):
+        place.mkdir()
+    work = Work(data, Goal(), SYSTEM_SECONDS, 0, cores(), folder / "system")
+    system = HostedSystem(subject.spec, subject.settings, work, folder / "system.log")
+    try:
+        trials = list(system.trials(LATE_SECONDS, lambda: False))
+        scores = {number: _score(trial) for number, trial in enumerate(trials) if trial.status in ENDED}
+        assert scores, f"it trained no model that has a score, in {SYSTEM_SECONDS:g} s: {trials}"
+        best = max(scores, key=lambda number: scores[number])
+        system.save(best, kept)
+    finally:
+        system.close()
+    found = _asked(subject, data, kept, folder)
+    labels = np.load(data / "y_validation.npy")
+    assert found.shape == (len(labels), CLASSES), f"of {len(labels)} images and {CLASSES} classes it gives {found.shape} figures"
+    assert np.allclose(found.sum(axis=1), 1, atol=1e-3), "what it says of an image does not add up to 1"
+    accuracy = float(np.mean(np.argmax(found, axis=1) == labels))
+    assert accuracy > scores[best] - WORSE, f"its best model has {scores[best]:.3f} on record, and as it is kept {accuracy:.3f}"
+
+
+def _score(trial: SystemTrial) -> float:
+    config = plain_config(trial.config)
+    assert json.loads(json.dumps(config)) == config, f"not plain values: {config}"
+    assert [epoch.number for epoch in trial.curve] == list(range(1, len(trial.curve) + 1)), f"its epochs are {trial.curve}"
+    assert trial.seconds > 0, f"a model that took no time: {trial}"
+    score = -loss_of(Goal(), trial.curve)
+    assert 0 <= score <= 1, f"val_accuracy is {score}"
+    return score
+
+
+def _asked(subject: Subject, data: Path, kept: Path, folder: Path) -> Probabilities:
+    """What the kept model says of the validation images in a process of its own, as the evaluator asks it."""
+    command = [sys.executable, "-m", predicting.__name__, subject.spec.system_class, str(kept)]
+    subprocess.run([*command, str(data / "x_validation.npy"), str(folder / "found.npy")], check=True)
+    found: Probabilities = np.load(folder / "found.npy")
+    return found
+
+
+TRAINING = Check(trains_three_real_trials.__name__, trains_three_real_trials, lambda spec: spec.kind == "search")
+SYSTEM = Check(trains_models_of_its_own.__name__, trains_models_of_its_own, lambda spec: spec.kind == "system")
+
+
+def training_of(spec: MethodSpec) -> Check:
+    """The check of a full round that this method is put to."""
+    return SYSTEM if SYSTEM.applies(spec) else TRAINING
 
 
 def pictures(folder: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from contextlib import suppress
 from typing import Any
 
 from pydantic import Field
@@ -14,6 +15,8 @@ from ..threads import Door, Threaded
 
 UNLIMITED = 10**9
 """The study's budget ends the search; confopt itself fails without a limit."""
+FEWEST = 2
+"""Its model cannot be fitted to fewer losses: until then its random phase begins anew."""
 
 
 class ConfoptSettings(Model):
@@ -33,26 +36,49 @@ class Confopt(Threaded):
         super().__init__("confopt's ConformalTuner", self._tune)
 
     def _tune(self, door: Door) -> str:
-        from confopt.tuning import ConformalTuner
-
-        tuner = ConformalTuner(
+        tuner = _tuner_class()(
             lambda configuration: self._loss(door, configuration),
             {axis.name: _range(axis) for axis in self._axes.list if axis.high > axis.low},
             minimize=True,
             n_candidates=self._settings.n_candidates,
         )
-        tuner.tune(
-            max_searches=UNLIMITED,
-            n_random_searches=self._settings.n_random_searches,
-            random_state=self._problem.seed,
-            verbose=False,
-        )
+        with suppress(_Exhausted):
+            tuner.tune(
+                max_searches=UNLIMITED,
+                n_random_searches=self._settings.n_random_searches,
+                random_state=self._problem.seed,
+                verbose=False,
+            )
         return "confopt finds no configuration that it has not tried"
 
     def _loss(self, door: Door, places: dict[str, Any]) -> float:
         config = self._axes.config({axis.name: places.get(axis.name, 0) for axis in self._axes.list})
         outcome = door.train(Proposal(config, self._problem.max_epochs)).outcome
         return math.nan if outcome is None or outcome.loss is None else outcome.loss
+
+
+class _Exhausted(Exception):
+    """There is no configuration that has not been tried."""
+
+
+def _tuner_class() -> Any:
+    """confopt's tuner, whose model fails where hardly a loss was observed, and where nothing is left to choose from."""
+    from confopt.tuning import ConformalTuner
+
+    class Careful(ConformalTuner):  # type: ignore[misc]
+        def random_search(self, *limits: Any, **named: Any) -> None:
+            while len(self.config_manager.searched_configs) < FEWEST:
+                before = len(self.config_manager.banned_configurations) + len(self.config_manager.searched_configs)
+                super().random_search(*limits, **named)
+                if len(self.config_manager.banned_configurations) + len(self.config_manager.searched_configs) == before:
+                    raise _Exhausted
+
+        def select_next_configuration(self, searcher: Any, searchable_configs: Any, transformed_configs: Any) -> Any:
+            if not searchable_configs:
+                raise _Exhausted
+            return super().select_next_configuration(searcher, searchable_configs, transformed_configs)
+
+    return Careful
 
 
 def _range(axis: Axis) -> Any:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from ...core.errors import StudyError
 from ...core.problem import Epoch, Problem, Proposal, Trial, TrialId
 from ...core.space import Model
 from ...core.study import Study
@@ -150,11 +151,9 @@ class FreezeThaw(_Neps):
             try:
                 folder.mkdir(parents=True, exist_ok=True)
                 size = settings.initial_design_size or "ndim"
-                return algorithms.ifbo(space, initial_design_size=size, device="cpu", surrogate_path=folder)
+                return _whole(algorithms.ifbo(space, initial_design_size=size, device="cpu", surrogate_path=folder))
             except (OSError, ValueError) as error:  # requests' own errors are OSErrors
-                raise RuntimeError(
-                    f"ifBO's model is not in {folder} and cannot be downloaded ({type(error).__name__})"
-                ) from error
+                raise StudyError(f"ifBO's model is not in {folder}, and cannot be downloaded ({type(error).__name__})") from error
 
         super().__init__(build, problem, {}, "low")
 
@@ -163,6 +162,15 @@ class FreezeThaw(_Neps):
 
     def _failure(self) -> float:
         return 1.0  # NePS would take a crash for the best possible value here
+
+
+def _whole(optimizer: Any) -> Any:
+    """NePS fails where one curve alone can go on: its surrogate then gives a number, where a list of one is expected."""
+    import torch
+
+    improvement = optimizer.ftpfn.get_pi
+    optimizer.ftpfn.get_pi = lambda *curves, **named: torch.atleast_1d(improvement(*curves, **named))
+    return optimizer
 
 
 def _encode(problem: Problem, priors: dict[str, Any], confidence: str) -> Any:

@@ -68,7 +68,8 @@ def _method(spec: MethodSpec) -> dict[str, Any]:
 def check_method(name: str, settings: str, path: str, quick: bool, as_json: bool) -> None:
     """Put the search method NAME, or module:Class of your own, to every check of the contract that its spec asks for.
 
-    Exit code 1 where one fails. Slow methods take minutes: a suggestion's own seconds are said first.
+    Exit code 1 where one fails, 2 where NAME cannot be had here. Slow methods take minutes: a suggestion's own seconds are said
+    first. A system that trains models of its own has one check, which trains: none with --quick.
     """
     from ..components.tuner.contract.subject import FULL, QUICK
     from ..components.tuner.contract.suite import Result, Verdict
