@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from . import wording
 from .claims import VERDICT_CLASS
-from .curves import AXES, Axis, curve_set
+from .curves import AXES, FOREMOST, Axis, curve_set
 from .effects import size
 from .equivalence import too_often
 from .figures import METHODS, THEME, Part, draw_curves, draw_family, draw_learning, draw_parallel, parallel_width, svg
@@ -325,6 +325,6 @@ def _template() -> Any:
     }
     environment.filters.update({**words, **extra})
     environment.globals.update(
-        most_matrix_classes=MOST_MATRIX_CLASSES, most_rows=MOST_ROWS, theme=THEME, alpha=ALPHA, verdict_class=VERDICT_CLASS
+        most_matrix_classes=MOST_MATRIX_CLASSES, most_rows=MOST_ROWS, most_named=wording.MOST_NAMED, most_seen=FOREMOST, theme=THEME, alpha=ALPHA, verdict_class=VERDICT_CLASS
     )
     return environment.get_template("template.html")

@@ -16,9 +16,9 @@ from ..core.stored import read_study
 from .curves import progress_frame
 from .export import csv, parquet, trials_frame
 from .markdown import full, short
-from .optimum import known_best
 from .page import page
 from .results import Results, compute
+from .tabled import table_facts
 
 
 @dataclass(frozen=True)
@@ -42,8 +42,8 @@ def report(store: Store, versions: Mapping[str, str] | None = None) -> ReportSum
     """
     with collector_at_rest():
         result = read_study(store)
-        best, lost = known_best(result.study)
-        computed = compute(result, versions if versions is not None else {"tuneoff": _own_version()}, best)
+        facts, lost = table_facts(result)
+        computed = compute(result, versions if versions is not None else {"tuneoff": _own_version()}, facts)
     trials, curves = trials_frame(computed.rows, result.study.space), progress_frame(computed.progress)
     files = {
         "results.json": computed.results.model_dump_json(indent=1).encode(),

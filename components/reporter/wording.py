@@ -11,6 +11,8 @@ THIN = "\u202f"
 """A narrow no-break space: between thousands, and between a number and its unit."""
 NOTHING = "–"
 """What stands where there is no number."""
+MOST_NAMED = 6
+"""More than this are counted rather than named."""
 OWN_MODELS = "trains its own models"
 """What stands beside a system wherever a method is named."""
 MINUS = "−"
@@ -107,6 +109,13 @@ def setting(value: Any) -> str:
 def listed(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def named(words: Sequence[str]) -> str:
+    """The words as `listed` gives them; of many, the first and how many more."""
+    if len(words) <= MOST_NAMED:
+        return listed(words)
+    return f"{', '.join(words[:MOST_NAMED])} and {count(len(words) - MOST_NAMED)} more"
 
 
 def plural(number: int, noun: str) -> str:

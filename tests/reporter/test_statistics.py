@@ -27,6 +27,7 @@ from tuneoff.components.reporter.statistics_figures import (
     figure_critical_difference,
     figure_reached,
 )
+from tuneoff.components.reporter.tabled import TableFacts
 from tuneoff.components.reporter.statistics_words import recommendation_sentences, scope_sentences
 
 TRIALS = 12
@@ -113,7 +114,7 @@ class TestNumbers:
         assert json.loads(text)["statistics"]["refused"] is None
 
     def test_a_known_optimum_is_where_regret_begins(self, clear, tmp_path):
-        found = computed(written(tmp_path, seeds=2, datasets=["mnist"]), known_best={"mnist": 0.99})
+        found = computed(written(tmp_path, seeds=2, datasets=["mnist"]), facts=TableFacts(best={"mnist": 0.99}))
         assert found.results.statistics.datasets[0].best_known == pytest.approx(0.99)
 
     def test_without_scipy_there_are_none_and_the_page_says_why(self, monkeypatch, tmp_path):
