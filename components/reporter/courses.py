@@ -131,9 +131,9 @@ def the_same_with_every_seed(searches: Iterable[SearchRecord]) -> frozenset[str]
 
 
 def _alike(first: Sequence[Config], second: Sequence[Config]) -> bool:
-    """Whether one begins with the other; one trial alone says nothing."""
-    pairs = list(zip(first, second, strict=False))
-    return len(pairs) > 1 and all(a == b for a, b in pairs)
+    """Whether one begins with the other; one configuration alone says nothing."""
+    both = list(zip(first, second, strict=False))
+    return any(a != first[0] for a, _ in both) and all(a == b for a, b in both)
 
 
 def random_methods(study: Study) -> set[str]:

@@ -303,7 +303,7 @@ def name_ends(axes: Axes, ends: Mapping[str, float], colours: Mapping[str, int])
     assert figure is not None
     gap = _LETTER_ROW / (figure.get_figheight() * 72 * _AXES_SHARE)
     order = sorted(shares, key=lambda m: shares[m])
-    for method, place in zip(order, _apart_by(gap, [shares[m] for m in order]), strict=True):
+    for method, place in zip(order, apart_by(gap, [shares[m] for m in order]), strict=True):
         index = colours[method]
         (line,) = axes.plot(
             [1, 1.04],
@@ -320,7 +320,7 @@ def name_ends(axes: Axes, ends: Mapping[str, float], colours: Mapping[str, int])
         mark(text, f"m{index}")
 
 
-def _apart_by(gap: float, ascending: Sequence[float]) -> list[float]:
+def apart_by(gap: float, ascending: Sequence[float]) -> list[float]:
     """The places, moved as little as it takes to lie at least so far apart, around the middle of each crowd."""
     crowds: list[list[float]] = []
     for place in ascending:

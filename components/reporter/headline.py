@@ -91,8 +91,10 @@ def _seeds_sentence(first: CellScore, metric: str) -> str:
 
 
 def _test_sentence(first: CellScore, replayed: bool) -> str:
+    if first.test is None and replayed:
+        return "The table has no test score of its incumbent."
     if first.test is None:
-        return "The table has no test score of its incumbent." if replayed else "Its incumbent has not been scored on the test images."
+        return "Its incumbent has not been scored on the test images."
     accuracy = first.test.accuracy
     reached = spread(accuracy.mean, accuracy.sd, "accuracy")
     if replayed:

@@ -2,11 +2,11 @@
 
 Rule. The noise of one evaluation is the standard deviation within configurations that were trained anew to the same epoch by
 several searches, of the better quarter of them; where too few were, that of the retrainings' test accuracies. On a table it is
-that within the configurations that were recorded with several seeds: there two searches read the same trainings. The optimism of a search is what the noise alone
-does to its choice: its trials' scores are given fresh noise many times, and the best of the noisy scores is compared with what
-that trial had without it (a parametric bootstrap; J. E. Smith and R. L. Winkler, The optimizer's curse, Management Science 52,
-2006). The corrected score is the best less its optimism. The scores already hold noise once, so that the correction is, if
-anything, too small.
+that within the configurations that were recorded with several seeds: there two searches read the same trainings. The optimism of
+a search is what the noise alone does to its choice: its trials' scores are given fresh noise many times, and the best of the
+noisy scores is compared with what that trial had without it (a parametric bootstrap; J. E. Smith and R. L. Winkler, The
+optimizer's curse, Management Science 52, 2006). The corrected score is the best less its optimism. The scores already hold noise
+once, so that the correction is, if anything, too small.
 """
 
 from __future__ import annotations

@@ -325,6 +325,12 @@ def _template() -> Any:
     }
     environment.filters.update({**words, **extra})
     environment.globals.update(
-        most_matrix_classes=MOST_MATRIX_CLASSES, most_rows=MOST_ROWS, most_named=wording.MOST_NAMED, most_seen=FOREMOST, theme=THEME, alpha=ALPHA, verdict_class=VERDICT_CLASS
+        most_matrix_classes=MOST_MATRIX_CLASSES,
+        most_rows=MOST_ROWS,
+        most_named=wording.MOST_NAMED,
+        most_seen=FOREMOST,
+        theme=THEME,
+        alpha=ALPHA,
+        verdict_class=VERDICT_CLASS,
     )
     return environment.get_template("template.html")

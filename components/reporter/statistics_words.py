@@ -76,8 +76,8 @@ def recommendation_said(choice: Choice, where: str, settings: dict[str, dict[str
     left_out = choice.not_considered
     among = " of the methods whose searches differ with the seed" if left_out else ""
     said = (
-        f"For {where}, use {first.method} with {settings_said(settings[first.method])}: it has the best mean"
-        f" rank{among}, {first.mean_rank:.2f} of {len(choice.standings)}, and is the best in {percent(first.probability)} of the bootstrap"
+        f"For {where}, use {first.method} with {settings_said(settings[first.method])}: it has the best mean rank{among},"
+        f" {first.mean_rank:.2f} of {len(choice.standings)}, and is the best in {percent(first.probability)} of the bootstrap"
         " draws over seeds."
     )
     said += f" As good: {named(choice.as_good)}." if choice.as_good else " No other method is as good."
@@ -181,8 +181,8 @@ def _fixed_said(scope: Scope) -> list[str]:
         return []
     whose, alone = named(scope.fixed), len(scope.fixed) == 1
     return [
-        f"{whose} {'asks' if alone else 'ask'} for the same with every seed: the seeds of {'it' if alone else 'each'} are one search,"
-        " and how lucky its order is on these data cannot be told from them."
+        f"{whose} {'asks' if alone else 'ask'} for the same with every seed: the seeds of {'it' if alone else 'each'} are one"
+        " search, and how lucky its order is on these data cannot be told from them."
     ]
 
 

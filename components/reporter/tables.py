@@ -288,7 +288,10 @@ def ten_best(rows: Iterable[TrialRow], goal: Goal, replayed: bool = False) -> li
     """
     order = ranked(rows, goal)
     if replayed:
-        order = list({(repr(sorted(r.config.items())), r.epochs, r.objective): r for r in reversed(order[:MOST_READ])}.values())[::-1]
+        firsts: dict[tuple[str, int, float | None], TrialRow] = {}
+        for row in order[:MOST_READ]:
+            firsts.setdefault((repr(sorted(row.config.items())), row.epochs, row.objective), row)
+        order = list(firsts.values())
     return order[:TEN]
 
 
