@@ -96,7 +96,10 @@ def wilcoxon(differences: Floats) -> Floats:
     Up to 50 blocks the distribution is the exact one, of ties too: scores of a table tie often, and scipy's knows none.
     """
     if len(differences) <= MOST_EXACT:
-        return np.array([_exact(column[column != 0]) for column in differences.T])
+        sizes = pd.DataFrame(np.abs(np.where(differences == 0, np.nan, differences))).rank().to_numpy()  # of a zero, none
+        return np.array(
+            [_exact(size[column != 0], column[column != 0] > 0) for size, column in zip(sizes.T, differences.T, strict=True)]
+        )
     from scipy.stats import wilcoxon as test
 
     alike = ~(differences != 0).any(axis=0)
@@ -106,16 +109,16 @@ def wilcoxon(differences: Floats) -> Floats:
     return np.minimum(p, 1.0)
 
 
-def _exact(differences: Floats) -> float:
-    """The share of all ways to give these differences signs in which the ranks' sums are as far apart as they are, or further."""
-    doubled = (2 * pd.Series(np.abs(differences)).rank().to_numpy()).astype(int)  # whole numbers, whatever ties
+def _exact(ranks: Floats, positive: npt.NDArray[np.bool_]) -> float:
+    """The share of all ways to give these ranks signs in which the two sums are as far apart as they are, or further."""
+    doubled = (2 * ranks).astype(int)  # whole numbers, whatever ties
     ways = np.zeros(doubled.sum() + 1)  # of each sum of the positive ranks, as a share
     ways[0] = 1.0
     for rank in doubled:
         ways[rank:] = (ways[rank:] + ways[:-rank]) / 2
         ways[:rank] /= 2
-    positive = doubled[differences > 0].sum()
-    return float(min(1.0, 2 * min(ways[: positive + 1].sum(), ways[positive:].sum())))
+    found = doubled[positive].sum()
+    return float(min(1.0, 2 * min(ways[: found + 1].sum(), ways[found:].sum())))
 
 
 def holm(p: Floats) -> Floats:

@@ -247,7 +247,8 @@ def _comparison(found: Sequence[Course], share: float, seeds: Sequence[int]) -> 
 def _pairs(found: Sequence[Course], matrix: Floats) -> list[Pair]:
     """Every pair at the full budget, the better mean rank first."""
     cases = _cases(matrix)
-    worst, best = significance.pairs(cases["worst"]), significance.pairs(cases["best"])
+    worst = significance.pairs(cases["worst"])
+    best = significance.pairs(cases["best"]) if np.isnan(matrix).any() else worst
     by_dataset = [np.where(np.isnan(f.regret), np.inf, f.regret).T for f in fields(found, 1.0)]
     seeds, datasets = len(found[0].seeds), len(found)
     above = effects.superiority(by_dataset)

@@ -1,4 +1,4 @@
-"""What a report reads in the study's table: noise, the best there is and test scores; and that it says that nothing was trained."""
+"""What a report reads in the study's table: noise, the best there is, test scores; and that it says that nothing was trained."""
 
 from __future__ import annotations
 
