@@ -300,7 +300,7 @@ def name_ends(axes: Axes, ends: Mapping[str, float], colours: Mapping[str, int])
     to_share = axes.transScale + axes.transLimits
     shares = {m: float(np.clip(to_share.transform((axes.get_xlim()[1], v))[1], 0, 1)) for m, v in ends.items()}
     figure = axes.get_figure()
-    assert figure is not None
+    assert isinstance(figure, Figure)
     gap = _LETTER_ROW / (figure.get_figheight() * 72 * _AXES_SHARE)
     order = sorted(shares, key=lambda m: shares[m])
     for method, place in zip(order, apart_by(gap, [shares[m] for m in order]), strict=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .results import Results
 from .tables import ENOUGH_SEEDS, Answer, CellScore, mean_spent
-from .wording import OWN_MODELS, count, duration, is_share, metric_name, named, plural, points, score, spread
+from .wording import OWN_MODELS, count, duration, is_share, listed, metric_name, named, plural, points, score, spread
 
 
 def score_of(results: Results, dataset: str, method: str) -> CellScore:

@@ -82,9 +82,11 @@ def duration(seconds: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 1 in whole per cent, or with two digits where it is small."""
+    """A share of 1 in whole per cent, with two digits where it is small, down to a hundredth."""
     if share is None:
         return NOTHING
+    if 0 < share < 1e-4:
+        return f"<{THIN}0.01{THIN}%"
     return f"{100 * share:.2g}{THIN}%" if 0 < share < 0.095 else f"{100 * share:.0f}{THIN}%"
 
 
