@@ -16,15 +16,19 @@ from tuneoff.components.core.storage import Store
 from tuneoff.components.core.stored import claim
 from tuneoff.components.core.study import Study
 
+DATASETS = ("mnist", "fashion_mnist", "cifar10")
+NAMES = ("grid", "random", "bayes", "hyperband")
 
-def made_study(trials: int, seeds: int = 5, epochs_per_trial: int = 10) -> Study:
-    """Four methods on two data sets with so many trials in all, in equal shares."""
-    cells = 8
+
+def made_study(trials: int, seeds: int = 5, epochs_per_trial: int = 10, methods: int = 4, datasets: int = 2) -> Study:
+    """So many trials in all, in equal shares over the cells; beyond four, methods come again by other labels."""
+    cells = methods * datasets
+    labels = [NAMES[i] if i < len(NAMES) else f"{NAMES[i % len(NAMES)]}-{i // len(NAMES)}" for i in range(methods)]
     return Study.model_validate(
         {
             "name": "made",
-            "datasets": ["mnist", "fashion_mnist"],
-            "methods": ["grid", "random", "bayes", "hyperband"],
+            "datasets": list(DATASETS[:datasets]),
+            "methods": [{"name": NAMES[i % len(NAMES)], "label": label} for i, label in enumerate(labels)],
             "budget": {"trials": trials // (cells * seeds), "epochs_per_trial": epochs_per_trial},
             "seeds": list(range(seeds)),
         }

@@ -14,27 +14,41 @@ from tuneoff.components.reporter.report import report
 from .lines import Line
 from .made_record import made_study, write_study
 
-GOAL_SECONDS = 10.0
+
+@dataclass(frozen=True)
+class Made:
+    """A study: trials in all, its shape, and in how many seconds its report is to be there."""
+
+    trials: int
+    datasets: int
+    methods: int
+    seeds: int
+    goal: float
 
 
 @dataclass(frozen=True)
 class Size:
-    """Trials in all, over 8 cells and 5 seeds."""
+    """The studies that are reported on."""
 
-    trials: int
+    studies: tuple[Made, ...]
 
 
-FULL = Size(10_000)
-QUICK = Size(400)
+FULL = Size((Made(10_000, 2, 4, 5, 10.0), Made(432_000, 3, 40, 30, 60.0)))
+"""The second: what a comparison of all methods on three tables leaves, 120 trials a search."""
+QUICK = Size((Made(400, 2, 4, 5, 10.0),))
 
 
 def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
     """Write the records, then the report with all its figures and tables, in this process."""
+    return [_measured(made, note) for made in size.studies]
+
+
+def _measured(made: Made, note: Callable[[str], None]) -> Line:
     with tempfile.TemporaryDirectory() as place:
         store = FolderStore(Path(place))
-        trials = write_study(store, made_study(size.trials))
+        trials = write_study(store, made_study(made.trials, made.seeds, 10, made.methods, made.datasets))
         note(f"report: {trials} trials are made")
         began, cpu = time.monotonic(), time.process_time()
         report(store)
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu
-    return [Line(f"report of {trials} trials", seconds, "s", GOAL_SECONDS, note=f"{cpu:.1f} s of a processor")]
+    return Line(f"report of {trials} trials", seconds, "s", made.goal, note=f"{cpu:.1f} s of a processor")

@@ -227,6 +227,10 @@ class Replay:
 
     def __init__(self, dataset: str, label: str, seed: int) -> None:
         self._search = SearchRecord(dataset, label, seed)
+        self._header: Event = {}
+        self._ended: Event | None = None
+        self._attempts = 0
+        self._method_seconds = 0.0
         self._trials: dict[int, TrialRecord] = {}
         self._curves: dict[int, list[Epoch]] = {}
         """Of trials without an outcome: a list grows where a tuple would be copied with each epoch."""
@@ -240,23 +244,32 @@ class Replay:
         if self._news:
             for trial in self._curves:
                 self._settle(trial)
-            self._search = replace(self._search, trials=tuple(self._trials[i] for i in sorted(self._trials)))
+            self._search = replace(
+                self._search,
+                header=self._header,
+                trials=tuple(self._trials[i] for i in sorted(self._trials)),
+                ended=self._ended,
+                attempts=self._attempts,
+                method_seconds=self._method_seconds,
+            )
             self._news = False
         return self._search
 
     def follow(self, events: Iterable[Event]) -> None:
         """Go on through these events, which come next."""
         for event in events:
-            self._follow(event)
+            if event["event"] == "epoch":  # nine of ten events
+                self._curves[event["trial"]].append(epoch_of(event))
+            else:
+                self._follow(event)
             self.followed += 1
             self._news = True
 
     def _follow(self, event: Event) -> None:
         match event["event"]:
-            case "epoch":
-                self._curves[event["trial"]].append(epoch_of(event))
             case "opened":
-                self._search = replace(self._search, header=event, attempts=self._search.attempts + 1, ended=None)
+                self._header, self._ended = event, None
+                self._attempts += 1
             case "asked":
                 self._asked(event)
             case "started":
@@ -269,14 +282,13 @@ class Replay:
                 trial = self._trials[event["trial"]]
                 self._trials[event["trial"]] = replace(trial, attempts=trial.attempts - 1)
             case "told":
-                self._settle(event["trial"])
-                del self._curves[event["trial"]]
-                self._trials[event["trial"]] = _told(self.followed, event, self._trials[event["trial"]])
+                curve = tuple(self._curves.pop(event["trial"]))
+                self._trials[event["trial"]] = _told(self.followed, event, self._trials[event["trial"]], curve)
             case "anew":
                 self._lose(event["reason"])
             case "ended":
-                seconds = self._search.method_seconds + event["seconds"]
-                self._search = replace(self._search, ended=event, method_seconds=seconds)
+                self._ended = event
+                self._method_seconds += event["seconds"]
 
     def _asked(self, event: Event) -> None:
         number, proposal = event["trial"], proposal_of(event)
@@ -285,7 +297,8 @@ class Replay:
         trial = lineage(number, proposal, self._trials)
         self._trials[number] = TrialRecord(trial, (), event["time"], asked_as=self.followed, ask_seconds=event["seconds"])
         self._curves[number] = []
-        self._search = replace(self._search, method_seconds=self._search.method_seconds + event["seconds"], ended=None)
+        self._method_seconds += event["seconds"]
+        self._ended = None
 
     def _lose(self, reason: str) -> None:
         """Take the scores of all trials so far: what they trained is on record, and nobody has their models any more."""
@@ -341,10 +354,10 @@ def stages(trial: Trial, trials: Mapping[int, TrialRecord]) -> tuple[Stage, ...]
     return tuple(found)
 
 
-def _told(number: int, event: Event, record: TrialRecord) -> TrialRecord:
+def _told(number: int, event: Event, record: TrialRecord, curve: tuple[Epoch, ...]) -> TrialRecord:
     outcome = Outcome(
         status=Status(event["status"]),
-        curve=record.curve,
+        curve=curve,
         loss=event["loss"],
         seconds=event["seconds"],
         reason=event["reason"],
@@ -352,7 +365,8 @@ def _told(number: int, event: Event, record: TrialRecord) -> TrialRecord:
         peak_memory_bytes=event["peak_memory_bytes"],
         trainings=event.get("trainings", 1),
     )
-    return replace(record, trial=replace(record.trial, outcome=outcome), told_at=event["time"], told_as=number)
+    trial = replace(record.trial, outcome=outcome)
+    return replace(record, trial=trial, curve=curve, told_at=event["time"], told_as=number)
 
 
 def proposal_fields(proposal: Proposal) -> dict[str, Any]:
@@ -378,7 +392,9 @@ def epoch_fields(epoch: Epoch) -> dict[str, Any]:
 
 def epoch_of(event: Event) -> Epoch:
     """The epoch of an `epoch` event; null metrics are NaN again."""
-    metrics = {k: math.nan if v is None else v for k, v in event["metrics"].items()}
+    metrics = event["metrics"]
+    if None in metrics.values():
+        metrics = {k: math.nan if v is None else v for k, v in metrics.items()}
     return Epoch(event["epoch"], metrics, event["seconds"])
 
 

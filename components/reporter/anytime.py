@@ -9,16 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from .courses import Course
-from .curves import Axis, Floats
+from .curves import FOREMOST, Axis, Floats
 from .resampling import CURVE_DRAWS, interval, means
 from .significance import ranks
 
 Flags = npt.NDArray[np.bool_]
 POINTS = 100
 """Several data sets are read at so many shares of their common budgets, evenly apart; one alone at its own budgets."""
-
-
-MOST_BANDS = 10
 
 
 @dataclass(frozen=True)
@@ -78,7 +75,7 @@ def _read(course: Course, shares: Floats) -> Floats:
 def _traces(methods: Sequence[str], values: Floats, seeds: Sequence[int]) -> tuple[Trace, ...]:
     known: Flags = np.asarray(np.isfinite(values).all(axis=0))  # (shares, methods)
     mean = np.where(known, means(np.where(known, values, 0.0), seeds), np.nan)
-    banded = set(np.argsort(np.where(known[-1], mean[-1], np.inf), kind="stable")[:MOST_BANDS])
+    banded = set(np.argsort(np.where(known[-1], mean[-1], np.inf), kind="stable")[:FOREMOST])
     return tuple(
         Trace(method, mean[:, i], *(_band(values[:, :, i], known[:, i], seeds) if i in banded else (None, None)))
         for i, method in enumerate(methods)

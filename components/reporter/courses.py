@@ -8,13 +8,15 @@ A search that got so far and has found nothing is worse than any: infinite.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from ..core.record import SearchRecord
+from ..core.space import Config
 from ..core.study import Study
 from .curves import AXES, Axis, Floats, Progress
 
@@ -35,6 +37,7 @@ class Course:
     limited_by: str  # the method whose search spent the least
     best: float  # the smallest loss that is known of the data set: regret 0
     scale: float  # from there to regret 1
+    fixed: frozenset[str] = frozenset()  # the methods whose searches are the same with every seed
 
     @property
     def full(self) -> float:
@@ -113,6 +116,24 @@ def ended_by_themselves(searches: Sequence[SearchRecord], study: Study) -> set[t
         if search.ended and all(left.get(k) is None or left[k] >= least[k] for k in least):
             found.add((search.dataset, search.method, search.seed))
     return found
+
+
+def the_same_with_every_seed(searches: Iterable[SearchRecord]) -> frozenset[str]:
+    """The methods that asked for the same configurations in the same order with each of several seeds, as a grid does."""
+    asked: dict[tuple[str, str], list[list[Config]]] = defaultdict(list)
+    for search in searches:
+        if search.trials:
+            asked[search.method, search.dataset].append([t.trial.proposal.config for t in search.trials])
+    found = {method: len(seeds) > 1 for (method, _), seeds in asked.items()}
+    for (method, _), seeds in asked.items():
+        found[method] = found[method] and len(seeds) > 1 and all(_alike(seeds[0], other) for other in seeds[1:])
+    return frozenset(method for method, same in found.items() if same)
+
+
+def _alike(first: Sequence[Config], second: Sequence[Config]) -> bool:
+    """Whether one begins with the other; one configuration alone says nothing."""
+    both = list(zip(first, second, strict=False))
+    return any(a != first[0] for a, _ in both) and all(a == b for a, b in both)
 
 
 def random_methods(study: Study) -> set[str]:

@@ -28,6 +28,8 @@ Axis = Literal["trials", "epochs", "seconds"]
 AXES: tuple[Axis, ...] = ("trials", "epochs", "seconds")
 MILESTONES = tuple(i / 10 for i in range(1, 11))
 """Shares of an axis at which the tables give the curves."""
+FOREMOST = 10
+"""So many methods can be told apart in a figure; with more, the best so many are drawn strong and named, the others thin."""
 EARLY = 0.05
 """The first share of an axis that does not decide how far a figure's vertical axis reaches."""
 
@@ -88,6 +90,7 @@ class CurveSet:
     unfinished: tuple[Progress, ...]
     ends: Mapping[Axis, float]  # where each axis ends, without those on which nothing was spent
     reach: tuple[float, float]  # of the vertical axis, one for all figures
+    foremost: frozenset[str] | None = None  # the methods of the best medians at the end, where they are too many to tell apart
 
 
 class Milestone(Model):
@@ -188,7 +191,19 @@ def curve_set(curves: Sequence[Progress], bands: Sequence[Band], goal: Goal) -> 
     unfinished = tuple(c for c in curves if not c.ended and len(c.trial) and np.isfinite(c.best[-1]))
     if not (shown or unfinished):
         return None
-    return CurveSet(goal.metric, shown, unfinished, ends, _reach(shown, unfinished, ends, goal))
+    return CurveSet(goal.metric, shown, unfinished, ends, _reach(shown, unfinished, ends, goal), _foremost(shown, goal))
+
+
+def _foremost(bands: Sequence[Band], goal: Goal) -> frozenset[str] | None:
+    ends = {b.method: goal.sign * b.median[-1] for b in bands if np.isfinite(b.median[-1])}
+    return foremost(list(ends), list(ends.values()))
+
+
+def foremost(methods: Sequence[str], losses: Sequence[float]) -> frozenset[str] | None:
+    """The methods of the smallest losses; None where all of them can be told apart."""
+    if len(methods) <= FOREMOST:
+        return None
+    return frozenset(methods[i] for i in np.argsort(losses, kind="stable")[:FOREMOST])
 
 
 def milestones(bands: Sequence[Band]) -> list[Milestone]:

@@ -85,7 +85,7 @@ def csv(frame: pd.DataFrame) -> bytes:
     safe = frame.copy()
     for name in safe.columns:
         if pd.api.types.is_string_dtype(safe[name].dtype):
-            safe[name] = safe[name].map(guarded, na_action="ignore")
+            safe[name] = safe[name].map({text: guarded(text) for text in safe[name].dropna().unique()})
     return safe.to_csv(index=False, lineterminator="\n").encode()
 
 

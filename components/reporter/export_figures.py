@@ -13,10 +13,10 @@ from matplotlib.lines import Line2D
 from ..core.stored import StudyResult
 from .curves import AXES, curve_set
 from .figures import INK, STYLE, Part, colour_of, dashes_of, figure_curves, figure_family, figure_learning, figure_parallel
-from .optimum import known_best
 from .parallel import parallel
 from .results import Computed, DatasetResults, compute, ranked_names
 from .statistics_figures import Measure, figure_anytime, figure_break_even, figure_critical_difference, figure_reached
+from .tabled import table_facts
 
 FORMS = ("pdf", "png", "svg")
 _DPI = 300
@@ -29,9 +29,9 @@ def write_figures(result: StudyResult, folder: Path, form: str | None = None) ->
     """A folder with a file a figure, named after what it shows."""
     folder.mkdir()
     kind = form or FORMS[0]
-    best, _ = known_best(result.study)
+    facts, _ = table_facts(result)
     with style.context([*STYLE, {"pdf.fonttype": 42, "svg.hashsalt": result.study.name}]):
-        for name, figure in figures(compute(result, {}, best)):
+        for name, figure in figures(compute(result, {}, facts)):
             figure.patch.set_visible(True)
             figure.savefig(folder / f"{name}.{kind}", format=kind, dpi=_DPI, facecolor="white", metadata=_UNDATED[kind])
 

@@ -33,10 +33,11 @@ class Family(Model):
 def family(search: SearchRecord, goal: Goal) -> Family | None:
     """The search's strands; None where no trial goes on under another configuration than its parent's."""
     records = {t.trial.id: t for t in search.trials}
+    proposals = [t.trial.proposal for t in search.trials]
+    if all(p.parent is None or p.config == records[p.parent].trial.proposal.config for p in proposals):
+        return None
     ancestors = _line(search.incumbent, records)
     strands = [_strand(t, records, goal, ancestors) for t in search.trials]
-    if not any(s.changed for s in strands):
-        return None
     return Family(
         method=search.method,
         seed=search.seed,

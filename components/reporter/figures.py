@@ -21,7 +21,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-from .curves import Axis, Band, CurveSet, Floats, Learning, Progress
+from .curves import Axis, Band, CurveSet, Floats, Learning, Progress, foremost
 from .family import Family, Strand
 from .numbers import TrialRow
 from .parallel import Parallel, ParallelAxis
@@ -42,6 +42,10 @@ THEME = {
 }
 """The light theme's colours by the page's variables."""
 
+THIN_LINE: dict[str, Any] = {"linestyle": "-", "linewidth": 0.8, "alpha": 0.45, "zorder": 3}
+"""Of methods that are too many to be told apart."""
+_LETTER_ROW, _AXES_SHARE = 13, 0.8
+"""CSS pixels of a row of small letters; which share of a figure's height its axes have."""
 DOTTED, DASHED = (0, (1.5, 3)), (0, (3.5, 3))
 DASHES = ((0, (4, 2)), (0, (4, 1.5, 1, 1.5)), (0, (1.5, 1.5)))
 FIFTH_OPACITIES = (0.75, 0.55, 0.55, 0.65, 0.8)
@@ -91,8 +95,10 @@ def figure_curves(numbers: CurveSet, axis: Axis, colours: Mapping[str, int]) -> 
     figure, axes = empty_axes(380, 260)
     per, label = axis_unit(axis, numbers.ends[axis])
     unit = _unit(numbers.metric)
-    for found in (b for b in numbers.bands if b.axis == axis):
-        _band(axes, found, per, unit, numbers.reach, colours[found.method])
+    shown = [b for b in numbers.bands if b.axis == axis]
+    for found in shown:
+        strong = numbers.foremost is None or found.method in numbers.foremost
+        _band(axes, found, per, unit, numbers.reach, colours[found.method], strong)
     for search in numbers.unfinished:
         _unfinished(axes, search, axis, per, unit, colours[search.method])
     axes.set(xlim=(0, numbers.ends[axis] / per), ylim=[v * unit for v in numbers.reach], xlabel=label)
@@ -100,6 +106,8 @@ def figure_curves(numbers: CurveSet, axis: Axis, colours: Mapping[str, int]) -> 
     axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=axis != "seconds"))
     if axis != "seconds":
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
+    if numbers.foremost is not None:
+        name_ends(axes, {b.method: unit * float(b.median[-1]) for b in shown if b.method in numbers.foremost}, colours)
     return figure
 
 
@@ -110,9 +118,14 @@ def draw_curves(numbers: CurveSet, axis: Axis, colours: Mapping[str, int], name:
 
 @style.context(STYLE)
 def figure_learning(curves: Sequence[Learning], metric: str, part: Part, colours: Mapping[str, int]) -> Figure | None:
-    """The winners' learning curves in the search or in the retrainings; None where they have no values."""
+    """The winners' learning curves in the search or in the retrainings; None where they have no values.
+
+    Of many methods those of the ten best validation accuracies.
+    """
     figure, axes = empty_axes(430, 260)
-    for curve in curves:
+    best = [-max((v for v in c.metrics["val_accuracy"] if v is not None), default=0.0) for c in curves]
+    seen = foremost([c.method for c in curves], best)
+    for curve in (c for c in curves if seen is None or c.method in seen):
         if part == "search":
             _epochs(axes, curve, "training", metric, colours, curve.epochs, curve.metrics[metric])
             _epochs(axes, curve, "validation", metric, colours, curve.epochs, curve.metrics["val_" + metric])
@@ -281,18 +294,59 @@ def empty_axes(width: int, height: int) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _band(axes: Axes, found: Band, per: float, unit: float, reach: tuple[float, float], index: int) -> None:
+def name_ends(axes: Axes, ends: Mapping[str, float], colours: Mapping[str, int]) -> None:
+    """The methods' names at the right of the axes, each beside the value at which its line ends, pushed apart where they would
+    overlap; for figures with more methods than a legend can tell apart. The limits of the axes must be set."""
+    to_share = axes.transScale + axes.transLimits
+    shares = {m: float(np.clip(to_share.transform((axes.get_xlim()[1], v))[1], 0, 1)) for m, v in ends.items()}
+    figure = axes.get_figure()
+    assert isinstance(figure, Figure)
+    gap = _LETTER_ROW / (figure.get_figheight() * 72 * _AXES_SHARE)
+    order = sorted(shares, key=lambda m: shares[m])
+    for method, place in zip(order, apart_by(gap, [shares[m] for m in order]), strict=True):
+        index = colours[method]
+        (line,) = axes.plot(
+            [1, 1.04],
+            [shares[method], place],
+            transform=axes.transAxes,
+            color=colour_of(index),
+            linestyle=dashes_of(index),
+            linewidth=1.2,
+            clip_on=False,
+        )
+        mark(line, f"m{index}")
+        text = axes.text(1.05, place, shortened(method, 24), transform=axes.transAxes, va="center", size=10)
+        text.set(color=INK, parse_math=False)
+        mark(text, f"m{index}")
+
+
+def apart_by(gap: float, ascending: Sequence[float]) -> list[float]:
+    """The places, moved as little as it takes to lie at least so far apart, around the middle of each crowd."""
+    crowds: list[list[float]] = []
+    for place in ascending:
+        crowds.append([place])
+        while len(crowds) > 1 and _bounds(crowds[-2], gap)[1] + gap > _bounds(crowds[-1], gap)[0]:
+            crowds[-2:] = [crowds[-2] + crowds[-1]]
+    return [_bounds(crowd, gap)[0] + i * gap for crowd in crowds for i in range(len(crowd))]
+
+
+def _bounds(crowd: Sequence[float], gap: float) -> tuple[float, float]:
+    reach = gap * (len(crowd) - 1) / 2
+    middle = min(max(sum(crowd) / len(crowd), reach), 1 - reach)  # within the axes
+    return middle - reach, middle + reach
+
+
+def _band(axes: Axes, found: Band, per: float, unit: float, reach: tuple[float, float], index: int, strong: bool) -> None:
     """Median and quartiles, held to the end of the axis; a quartile that is worse than any value leaves the picture."""
     at = np.append(found.x, found.end) / per
     lower, median, upper = (np.append(v, v[-1]) for v in (found.lower, found.median, found.upper))
     known = np.isfinite(median)
-    low, high = (unit * np.clip(v[known], *reach) for v in (lower, upper))
-    area = axes.fill_between(at[known], low, high, step="post", color=colour_of(index), alpha=0.14, linewidth=0)
-    mark(area, f"m{index}", f"{found.method}, quartiles over {found.seeds} seeds")
-    (line,) = axes.step(
-        at[known], unit * median[known], where="post", color=colour_of(index), linestyle=dashes_of(index), linewidth=2
-    )
-    line.set_zorder(4)
+    if strong:
+        low, high = (unit * np.clip(v[known], *reach) for v in (lower, upper))
+        area = axes.fill_between(at[known], low, high, step="post", color=colour_of(index), alpha=0.14, linewidth=0)
+        mark(area, f"m{index}", f"{found.method}, quartiles over {found.seeds} seeds")
+    looks = {"linestyle": dashes_of(index), "linewidth": 2, "zorder": 4} if strong else THIN_LINE
+    (line,) = axes.step(at[known], unit * median[known], where="post", color=colour_of(index), **looks)
     mark(line, f"m{index}", f"{found.method}, median")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from .results import Results
 from .tables import ENOUGH_SEEDS, Answer, CellScore, mean_spent
-from .wording import OWN_MODELS, count, duration, is_share, listed, metric_name, plural, points, score, spread
+from .wording import OWN_MODELS, count, duration, is_share, listed, metric_name, named, plural, points, score, spread
 
 
 def score_of(results: Results, dataset: str, method: str) -> CellScore:
@@ -24,8 +24,9 @@ def winner_sentences(results: Results, answer: Answer) -> list[str]:
         found = f"{first.method} found the best {metric_name(metric)}, {score(best.objective, metric)}"
         found += f" (trial {best.trial} of seed {best.seed})."
     else:
-        found = f"{listed(answer.winners)} found the same best {metric_name(metric)}, {score(best.objective, metric)}."
-    return [found, _seeds_sentence(first, metric), _test_sentence(first), _spent_sentence(first)]
+        found = f"{named(answer.winners)} found the same best {metric_name(metric)}, {score(best.objective, metric)}."
+    replayed = results.study.replayed
+    return [found, _seeds_sentence(first, metric), _test_sentence(first, replayed), _spent_sentence(first)]
 
 
 def system_sentences(results: Results, dataset: str) -> list[str]:
@@ -78,7 +79,7 @@ def _compared(answer: Answer, metric: str) -> str:
 
 def _unfinished(results: Results, answer: Answer) -> str:
     open_ = [s.method for s in results.states if s.dataset == answer.dataset and s.state != "complete"]
-    return f" Not complete: {listed(open_)}." if open_ else ""
+    return f" Not complete: {named(open_)}." if open_ else ""
 
 
 def _seeds_sentence(first: CellScore, metric: str) -> str:
@@ -89,12 +90,16 @@ def _seeds_sentence(first: CellScore, metric: str) -> str:
     return f"Over {plural(found.n, 'seed')} its incumbents reach {reached}."
 
 
-def _test_sentence(first: CellScore) -> str:
+def _test_sentence(first: CellScore, replayed: bool) -> str:
+    if first.test is None and replayed:
+        return "The table has no test score of its incumbent."
     if first.test is None:
         return "Its incumbent has not been scored on the test images."
     accuracy = first.test.accuracy
-    again = f"retrained {accuracy.n} times, " if accuracy.n > 1 else "retrained once, "
     reached = spread(accuracy.mean, accuracy.sd, "accuracy")
+    if replayed:
+        return f"Its incumbent, as it was trained for the table, reaches {reached} % on the test images."
+    again = f"retrained {accuracy.n} times, " if accuracy.n > 1 else "retrained once, "
     return f"Its incumbent, {again}reaches {reached} % on the test images."
 
 

@@ -1,11 +1,12 @@
 """The winner's curse: how much better the best of many noisy scores looks than it is, and what the test images say of it.
 
 Rule. The noise of one evaluation is the standard deviation within configurations that were trained anew to the same epoch by
-several searches; where too few were, that of the retrainings' test accuracies. The optimism of a search is what the noise alone
-does to its choice: its trials' scores are given fresh noise many times, and the best of the noisy scores is compared with what
-that trial had without it (a parametric bootstrap; J. E. Smith and R. L. Winkler, The optimizer's curse, Management Science 52,
-2006). The corrected score is the best less its optimism. The scores already hold noise once, so that the correction is, if
-anything, too small.
+several searches, of the better quarter of them; where too few were, that of the retrainings' test accuracies. On a table it is
+that within the configurations that were recorded with several seeds: there two searches read the same trainings. The optimism of
+a search is what the noise alone does to its choice: its trials' scores are given fresh noise many times, and the best of the
+noisy scores is compared with what that trial had without it (a parametric bootstrap; J. E. Smith and R. L. Winkler, The
+optimizer's curse, Management Science 52, 2006). The corrected score is the best less its optimism. The scores already hold noise
+once, so that the correction is, if anything, too small.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +25,9 @@ from .numbers import TrialRow
 from .tables import CellScore
 
 DRAWS = 200
+BETTER = 0.25
+"""The noise is that of this share of the repeated configurations, the best of them: the choice is made among their like, and poor
+ones may fail with one seed and not with another, by far more."""
 FEWEST_REPEATS = 10
 """Degrees of freedom that the noise must have to be measured from repeated configurations."""
 REACH = 6.0
@@ -43,6 +48,7 @@ class Corrected(Model):
     share: float  # of the common budget of epochs
     seen: float | None
     corrected: float | None
+    test: float | None = None  # the same trials' mean test accuracy, where a table has it
 
 
 class Curse(Model):
@@ -55,7 +61,7 @@ class Curse(Model):
     test: float | None  # the same configuration's mean test accuracy
     rank_seen: float | None  # among the methods, by the mean over seeds
     rank_corrected: float | None
-    rank_test: float | None
+    rank_test: float | None  # on a table by the mean over seeds too, otherwise by the one trial that was evaluated
 
 
 class WinnersCurse(Model):
@@ -64,21 +70,42 @@ class WinnersCurse(Model):
     noise: Noise
     rows: list[Curse]
 
+    @property
+    def tested(self) -> bool:
+        """Whether a table has the test scores of every seed."""
+        return any(x.test is not None for row in self.rows for x in row.by_budget)
 
-def noise(rows: Sequence[TrialRow], scores: Sequence[CellScore], metric: str) -> Noise:
+
+def spread_within(groups: Sequence[Sequence[float]], sign: int) -> tuple[float, int, int] | None:
+    """The standard deviation within configurations, from the scores of each, pooled over the better quarter of them.
+
+    Of more than those where they have fewer than ten degrees of freedom. Returns it with the number of configurations and the
+    degrees of freedom; None without a configuration that has several scores.
+    """
+    several = sorted((g for g in groups if len(g) > 1), key=lambda g: sign * float(np.mean(g)))
+    used: list[Sequence[float]] = []
+    freedom = 0
+    while len(used) < len(several) and (len(used) < BETTER * len(several) or freedom < FEWEST_REPEATS):
+        used.append(several[len(used)])
+        freedom += len(used[-1]) - 1
+    if not used:
+        return None
+    return math.sqrt(sum(float(np.var(g)) * len(g) for g in used) / freedom), len(used), freedom
+
+
+def noise(rows: Sequence[TrialRow], scores: Sequence[CellScore], goal: Goal) -> Noise:
     """The noise of one evaluation on a data set; without a source its sd is None."""
-    groups: dict[tuple[int, str], list[tuple[float, tuple[str, int]]]] = defaultdict(list)
+    groups: dict[tuple[int, tuple[Any, ...]], list[tuple[float, tuple[str, int]]]] = defaultdict(list)
     for r in rows:
         if r.objective is not None and r.parent is None and not r.own_models:
-            groups[r.epochs, repr(sorted(r.config.items()))].append((r.objective, (r.method, r.seed)))
+            groups[r.epochs, tuple(sorted(r.config.items()))].append((r.objective, (r.method, r.seed)))
     repeated = [[v for v, _ in g] for g in groups.values() if len({search for _, search in g}) > 1]
-    freedom = sum(len(g) - 1 for g in repeated)
-    squares = sum(float(np.var(g)) * len(g) for g in repeated)
-    if freedom >= FEWEST_REPEATS and squares > 0:
-        source = f"{len(repeated)} configurations trained more than once"
-        return Noise(sd=math.sqrt(squares / freedom), source=source, freedom=freedom)
+    found = spread_within(repeated, goal.sign)
+    if found and found[0] > 0 and found[2] >= FEWEST_REPEATS:
+        sd, configurations, freedom = found
+        return Noise(sd=sd, source=f"the {configurations} best configurations trained more than once", freedom=freedom)
     tests = [s.test.accuracy for s in scores if s.test and s.test.accuracy.sd is not None and not s.own_models]
-    if metric == "val_accuracy" and (degrees := sum(t.n - 1 for t in tests)):
+    if goal.metric == "val_accuracy" and (degrees := sum(t.n - 1 for t in tests)):
         pooled = sum((t.sd or 0.0) ** 2 * (t.n - 1) for t in tests) / degrees
         return Noise(sd=math.sqrt(pooled), source="the retrainings' test accuracies", freedom=degrees)
     return Noise(sd=None, source="no configuration was trained more than once, and none was retrained", freedom=0)
@@ -100,14 +127,23 @@ def winners_curse(
     curves: Sequence[Progress],
     budgets: Mapping[float, float],
     goal: Goal,
+    known_noise: Noise | None = None,
+    known_tests: Mapping[tuple[str, int], Mapping[int, float]] | None = None,
 ) -> WinnersCurse:
-    """Validation, corrected and test of every method on one data set; `budgets` are epochs by share of the common budget."""
-    found = noise(rows, scores, goal.metric)
+    """Validation, corrected and test of every method on one data set; `budgets` are epochs by share of the common budget.
+
+    A study's table knows the noise, and every trial's test accuracy, here by the method and seed of the search.
+    """
+    found = known_noise or noise(rows, scores, goal)
     compared = [s for s in scores if not s.own_models]
-    table = [_curse(s, [c for c in curves if c.method == s.method and c.ended], budgets, goal, found.sd) for s in compared]
+    tested = known_tests or {}
+    table = [
+        _curse(s, [c for c in curves if c.method == s.method and c.ended], budgets, goal, found.sd, tested) for s in compared
+    ]
     seen = [row.by_budget[-1].seen if row.by_budget else None for row in table]
     corrected = [row.by_budget[-1].corrected if row.by_budget else None for row in table]
-    tests = [s.test.accuracy.mean if s.test else None for s in compared]
+    every_seed = [row.by_budget[-1].test if row.by_budget else None for row in table]
+    tests = every_seed if any(t is not None for t in every_seed) else [row.test for row in table]
     ranked = zip(_ranks(seen, goal.sign), _ranks(corrected, goal.sign), _ranks(tests, -1), strict=True)
     return WinnersCurse(
         noise=found,
@@ -118,7 +154,14 @@ def winners_curse(
     )
 
 
-def _curse(score: CellScore, curves: Sequence[Progress], budgets: Mapping[float, float], goal: Goal, sd: float | None) -> Curse:
+def _curse(
+    score: CellScore,
+    curves: Sequence[Progress],
+    budgets: Mapping[float, float],
+    goal: Goal,
+    sd: float | None,
+    tested: Mapping[tuple[str, int], Mapping[int, float]],
+) -> Curse:
     test = score.test
     promised = test.validation.get(goal.metric) if test else None
     searched = next((c for c in curves if test and c.seed == test.seed), None)
@@ -127,7 +170,12 @@ def _curse(score: CellScore, curves: Sequence[Progress], budgets: Mapping[float,
         corrected = promised + goal.sign * optimism(_losses(searched, math.inf, goal), sd)
     return Curse(
         method=score.method,
-        by_budget=[_corrected(share, [_losses(c, epochs, goal) for c in curves], goal, sd) for share, epochs in budgets.items()],
+        by_budget=[
+            _corrected(share, [_losses(c, epochs, goal) for c in curves], goal, sd).model_copy(
+                update={"test": _test(curves, epochs, tested)}
+            )
+            for share, epochs in budgets.items()
+        ],
         promised=promised,
         promised_corrected=corrected,
         test=test.accuracy.mean if test else None,
@@ -140,6 +188,17 @@ def _curse(score: CellScore, curves: Sequence[Progress], budgets: Mapping[float,
 def _losses(curve: Progress, epochs: float, goal: Goal) -> Floats:
     within = (curve.epochs <= epochs) & np.isfinite(curve.objective)
     return np.asarray(goal.sign * curve.objective[within])
+
+
+def _test(curves: Sequence[Progress], epochs: float, tested: Mapping[tuple[str, int], Mapping[int, float]]) -> float | None:
+    """The mean test accuracy of the searches' best trials so far; None where one of them has none."""
+    found = []
+    for curve in curves:
+        place = int(np.searchsorted(curve.epochs, epochs, side="right")) - 1
+        best = int(curve.incumbent[place]) if place >= 0 else -1
+        found.append(tested.get((curve.method, curve.seed), {}).get(best))
+    known = [f for f in found if f is not None]
+    return float(np.mean(known)) if known and len(known) == len(found) else None
 
 
 def _corrected(share: float, losses: Sequence[Floats], goal: Goal, sd: float | None) -> Corrected:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -14,7 +14,7 @@ from markupsafe import Markup
 
 from . import wording
 from .claims import VERDICT_CLASS
-from .curves import AXES, Axis, curve_set
+from .curves import AXES, FOREMOST, Axis, curve_set
 from .effects import size
 from .equivalence import too_often
 from .figures import METHODS, THEME, Part, draw_curves, draw_family, draw_learning, draw_parallel, parallel_width, svg
@@ -36,7 +36,8 @@ MOST_PICTURES_BYTES = 1_500_000
 MOST_MATRIX_CLASSES = 20
 MOST_ROWS = 200
 MOST_COLUMNS = 15
-LARGE_PARTS = frozenset({"parallel", "confusions", "ten best", "pictures", "curve tables", "families", "statistics"})
+LARGE_PARTS = ("curve tables", "parallel", "ten best", "confusions", "families", "pictures", "statistics")
+"""What a page does without where it would be too large, the first of them first."""
 
 
 @dataclass(frozen=True)
@@ -93,21 +94,33 @@ class ScopeView:
 def page(computed: Computed, pictures: Mapping[str, Sequence[tuple[str, bytes]]]) -> str:
     """The whole page; `pictures` are the PNG files of each data set, by name.
 
-    Where it would be larger than 4.9 MB, parallel coordinates, lineages, confusion matrices, the ten best trials, the curves'
-    tables, the statistics' curves and the pictures are left out, and the page says so; results.json always has all numbers.
+    Where it would be larger than 4.9 MB, the curves' tables, the parallel coordinates, the ten best trials, confusion matrices,
+    lineages, the pictures and the statistics' curves are left out, one after the other until it fits, and the page says so;
+    results.json always has all numbers.
     """
-    whole: str = _render(computed, pictures, LARGE_PARTS)
-    return whole if len(whole.encode()) <= MOST_BYTES else _render(computed, pictures, frozenset())
+    colours = {m["label"]: i for i, m in enumerate(computed.results.study.study["methods"])}
+    views, scopes = list(_views(computed, pictures, colours)), list(_scopes(computed, colours))
+    text = ""
+    for first in range(len(LARGE_PARTS) + 1):
+        text = _render(computed, views, scopes, colours, LARGE_PARTS[first:])
+        if len(text.encode()) <= MOST_BYTES:
+            break
+    return text
 
 
-def _render(computed: Computed, pictures: Mapping[str, Sequence[tuple[str, bytes]]], parts: frozenset[str]) -> str:
+def _render(
+    computed: Computed,
+    views: Sequence[DatasetView],
+    scopes: Sequence[ScopeView],
+    colours: Mapping[str, int],
+    parts: Sequence[str],
+) -> str:
     results = computed.results
-    colours = {m["label"]: i for i, m in enumerate(results.study.study["methods"])}
     text: str = _template().render(
         r=results,
         metric=results.study.metric,
-        views=_views(computed, pictures, colours, parts),
-        scopes=_scopes(computed, colours, parts),
+        views=views,
+        scopes=scopes,
         alone={d.dataset: d for d in results.statistics.datasets},
         clock_words=CLOCKS,
         pair_said=pair_said,
@@ -129,39 +142,32 @@ def _render(computed: Computed, pictures: Mapping[str, Sequence[tuple[str, bytes
 
 
 def _views(
-    computed: Computed,
-    pictures: Mapping[str, Sequence[tuple[str, bytes]]],
-    colours: Mapping[str, int],
-    parts: frozenset[str],
-) -> list[DatasetView]:
-    embedded = _embedded(pictures) if "pictures" in parts else {}
-    return [
-        DatasetView(
+    computed: Computed, pictures: Mapping[str, Sequence[tuple[str, bytes]]], colours: Mapping[str, int]
+) -> Iterator[DatasetView]:
+    embedded = _embedded(pictures)
+    for i, d in enumerate(computed.results.datasets):
+        yield DatasetView(
             results=d,
             curves=tuple(_curves(computed, d.name, colours, f"data-{i}")),
-            parallel=_parallel(computed, d, colours, f"data-{i}") if "parallel" in parts else None,
+            parallel=_parallel(computed, d, colours, f"data-{i}"),
             learning=tuple(_learning(d, colours, f"data-{i}")),
-            families=tuple(_families(d, colours, f"data-{i}")) if "families" in parts else (),
+            families=tuple(_families(d, colours, f"data-{i}")),
             pictures=tuple(embedded.get(d.name, [])),
         )
-        for i, d in enumerate(computed.results.datasets)
-    ]
 
 
-def _scopes(computed: Computed, colours: Mapping[str, int], parts: frozenset[str]) -> list[ScopeView]:
+def _scopes(computed: Computed, colours: Mapping[str, int]) -> Iterator[ScopeView]:
     results = computed.results
-    return [
-        ScopeView(
+    for i, scope in enumerate(results.statistics.scopes):
+        yield ScopeView(
             scope=scope,
             said=tuple(scope_sentences(results, scope)),
             recommended=tuple(recommendation_sentences(results, scope)),
-            curves=tuple(_anytime(computed, scope, colours, f"scope-{i}")) if "statistics" in parts else (),
+            curves=tuple(_anytime(computed, scope, colours, f"scope-{i}")),
             differences=_differences(scope, colours, f"scope-{i}"),
-            reached=tuple(_reached(computed, scope, colours, f"scope-{i}")) if "statistics" in parts else (),
+            reached=tuple(_reached(computed, scope, colours, f"scope-{i}")),
             break_even=_break_even(computed, scope, colours, f"scope-{i}"),
         )
-        for i, scope in enumerate(results.statistics.scopes)
-    ]
 
 
 def _anytime(computed: Computed, scope: Scope, colours: Mapping[str, int], name: str) -> list[Drawing]:
@@ -319,6 +325,12 @@ def _template() -> Any:
     }
     environment.filters.update({**words, **extra})
     environment.globals.update(
-        most_matrix_classes=MOST_MATRIX_CLASSES, most_rows=MOST_ROWS, theme=THEME, alpha=ALPHA, verdict_class=VERDICT_CLASS
+        most_matrix_classes=MOST_MATRIX_CLASSES,
+        most_rows=MOST_ROWS,
+        most_named=wording.MOST_NAMED,
+        most_seen=FOREMOST,
+        theme=THEME,
+        alpha=ALPHA,
+        verdict_class=VERDICT_CLASS,
     )
     return environment.get_template("template.html")

@@ -3,7 +3,8 @@
 Rule. Methods are ranked within each block (a data set with a seed) by what they had found at the budget; the method of the best
 mean rank is recommended. Its probability of being the best is the share of bootstrap draws over blocks in which it is. As good
 are the methods that, with it, make up 95 % of those draws. With fewer than five seeds nothing is recommended: the draws would
-only repeat the few seeds that there are.
+only repeat the few seeds that there are. Nor is a method recommended that asks for the same whatever its seed, as a grid in its
+own order does, beside others that do not: its seeds are one search, whose luck cannot be told from merit.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Field:
     dataset: str
     methods: tuple[str, ...]
     regret: Floats
+    fixed: frozenset[str] = frozenset()  # the methods whose searches are the same with every seed
 
 
 class Standing(Model):
@@ -50,6 +52,7 @@ class Choice(Model):
     as_good: list[str]
     standings: list[Standing]  # the best mean rank first
     if_unknown_were_best: str | None  # the method of the best mean rank if every unknown value were the best
+    not_considered: list[str] = []  # methods that ask for the same with every seed
 
 
 class Followed(Model):
@@ -69,10 +72,13 @@ def choose(fields: Sequence[Field]) -> Choice:
     seeds = [len(f.regret) for f in fields]
     found = np.concatenate([f.regret for f in fields])
     worst, best = (ranks(np.where(np.isnan(found), case, found)) for case in (np.inf, -np.inf))
-    mean, chances = means(worst, seeds), chances_of_best(worst, seeds)
+    fixed = set.intersection(*(set(f.fixed) for f in fields))
+    able = [i for i, m in enumerate(methods) if m not in fixed] or list(range(len(methods)))
+    mean, chances = means(worst, seeds), np.zeros(len(methods))
+    chances[able] = chances_of_best(worst[:, able], seeds)
     regret = means(np.where(np.isnan(found), np.inf, found), seeds)
     order = np.argsort(mean, kind="stable")
-    leader = methods[order[0]]
+    leader = next(methods[i] for i in order if i in able)
     enough = min(seeds) >= ENOUGH_SEEDS and len(methods) > 1
     return Choice(
         datasets=[f.dataset for f in fields],
@@ -89,7 +95,8 @@ def choose(fields: Sequence[Field]) -> Choice:
             )
             for i in order
         ],
-        if_unknown_were_best=methods[int(np.argmin(means(best, seeds)))],
+        if_unknown_were_best=methods[able[int(np.argmin(means(best[:, able], seeds)))]],
+        not_considered=[m for i, m in enumerate(methods) if i not in able],
     )
 
 

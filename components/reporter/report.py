@@ -10,14 +10,15 @@ from typing import Any
 
 from ..core import layout
 from ..core.extras import importable, missing
+from ..core.machine import collector_at_rest
 from ..core.storage import Store
 from ..core.stored import read_study
 from .curves import progress_frame
 from .export import csv, parquet, trials_frame
 from .markdown import full, short
-from .optimum import known_best
 from .page import page
 from .results import Results, compute
+from .tabled import table_facts
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,10 @@ def report(store: Store, versions: Mapping[str, str] | None = None) -> ReportSum
     `versions` are those of the packages that make the report, by default tuneoff's. Raises StudyError where the store holds no
     study. A damaged record is a failure of its cell.
     """
-    result = read_study(store)
-    best, lost = known_best(result.study)
-    computed = compute(result, versions if versions is not None else {"tuneoff": _own_version()}, best)
+    with collector_at_rest():
+        result = read_study(store)
+        facts, lost = table_facts(result)
+        computed = compute(result, versions if versions is not None else {"tuneoff": _own_version()}, facts)
     trials, curves = trials_frame(computed.rows, result.study.space), progress_frame(computed.progress)
     files = {
         "results.json": computed.results.model_dump_json(indent=1).encode(),

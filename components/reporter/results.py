@@ -22,6 +22,7 @@ from .numbers import TrialRow, trial_rows
 from .paper import Comparison, compare
 from .parallel import ValueRow, by_value
 from .statistics import Figures, Statistics, statistics
+from .tabled import TableFacts
 from .tables import (
     Answer,
     CellScore,
@@ -52,6 +53,11 @@ class StudyInfo(Model):
     direction: Literal["max", "min"]
     epoch: Literal["best", "last"]
     study: dict[str, Any]  # resolved: every default written out
+
+    @property
+    def replayed(self) -> bool:
+        """Whether a table answered the searches, so that nothing was trained."""
+        return self.study["objective"].get("replay") is not None
 
 
 class Environment(Model):
@@ -119,10 +125,10 @@ class Computed:
     figures: Figures  # what the figures of the statistics show
 
 
-def compute(result: StudyResult, versions: Mapping[str, str], known_best: Mapping[str, float] | None = None) -> Computed:
+def compute(result: StudyResult, versions: Mapping[str, str], facts: TableFacts | None = None) -> Computed:
     """All numbers of a study; `versions` are those of the packages that make the report.
 
-    `known_best` is the best value of the metric that there is, by data set, where that is known, as it is of a table.
+    `facts` are what the study's table says, where it has one: see tabled.py.
     """
     rows = trial_rows(result)
     curves = [progress(s, result.study.objective) for cell in result.cells for s in cell.searches]
@@ -131,7 +137,7 @@ def compute(result: StudyResult, versions: Mapping[str, str], known_best: Mappin
     bands = _bands(result, compared)
     by_cell = _by_cell(result, rows)
     scores = [cell_score(c, by_cell[c.cell.dataset, c.cell.method.label], result.study.objective) for c in result.cells]
-    found, figures = statistics(result, compared, _by_dataset(result, rows), scores, known_best)
+    found, figures = statistics(result, compared, _by_dataset(result, rows), scores, facts or TableFacts())
     return Computed(result.study, rows, curves, bands, _results(result, versions, rows, bands, scores, found), figures)
 
 
@@ -180,7 +186,8 @@ def _results(
 ) -> Results:
     goal = result.study.objective
     by_cell = _by_cell(result, rows)
-    ten = {key: ten_best([r for r in mine if not r.own_models], goal) for key, mine in by_cell.items()}
+    replayed = goal.replay is not None
+    ten = {key: ten_best([r for r in mine if not r.own_models], goal, replayed) for key, mine in by_cell.items()}
     names = [d.name for d in result.study.datasets]
     return Results(
         generated_at=_moment(datetime.now(UTC)),

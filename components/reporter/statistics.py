@@ -6,7 +6,7 @@ The rules are on one page, docs/statistics.md; each number is made by the module
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -18,12 +18,13 @@ from ..core.study import Study
 from . import effects, significance
 from .anytime import Anytime, anytime
 from .breakeven import BreakEven, break_even
-from .courses import Course, courses, ended_by_themselves, random_methods
+from .courses import Course, courses, ended_by_themselves, random_methods, the_same_with_every_seed
 from .curves import AXES, Axis, Floats, Progress
 from .numbers import TrialRow
 from .optimism import WinnersCurse, winners_curse
 from .recommending import Choice, Field, choose
 from .resampling import interval, means
+from .tabled import TableFacts
 from .tables import CellScore
 from .targets import Target, target, target_losses
 
@@ -91,6 +92,7 @@ class Scope(Model):
     datasets: list[str]
     blocks: int
     seeds: int  # of each data set
+    fixed: list[str]  # methods that ask for the same with every seed
     clocks: list[ClockStatistics]
     choices: list[Choice]  # what the recommendation's rule says at each share of the epochs, and last of the seconds
 
@@ -130,7 +132,7 @@ def statistics(
     curves: Sequence[Progress],
     rows: Mapping[str, Sequence[TrialRow]],
     scores: Sequence[CellScore],
-    known_best: Mapping[str, float] | None = None,
+    facts: TableFacts,
 ) -> tuple[Statistics, Figures]:
     """All statistics of the study; `curves` and `rows` (by data set) are without systems that train models of their own."""
     study = result.study
@@ -139,8 +141,9 @@ def statistics(
     if len(study.methods) < 2:
         return _refusal("The study has one method only.")
     ended = ended_by_themselves([s for c in result.cells for s in c.searches], study)
-    found = courses(study, curves, ended, known_best)
-    found = [c for c in found if len(c.methods) > 1]
+    found = courses(study, curves, ended, facts.best)
+    fixed = the_same_with_every_seed(s for c in result.cells for s in c.searches)
+    found = [replace(c, fixed=fixed & set(c.methods)) for c in found if len(c.methods) > 1]
     if not found:
         return _refusal("No search that can be compared has ended with a score yet.")
     scopes = _scopes(found)
@@ -148,7 +151,7 @@ def statistics(
         refused=None,
         random=sorted(random_methods(study)),
         scopes=[_scope(name, together) for name, together in scopes.items()],
-        datasets=[_dataset(study, name, found, rows, scores, curves) for name in dict.fromkeys(c.dataset for c in found)],
+        datasets=[_dataset(study, name, found, rows, scores, curves, facts) for name in dict.fromkeys(c.dataset for c in found)],
     )
     clocks = [(name, [c for c in together if c.clock == axis]) for name, together in scopes.items() for axis in AXES]
     return made, Figures(tuple(anytime(name, mine) for name, mine in clocks if mine), tuple(found))
@@ -179,6 +182,7 @@ def _scope(name: str, found: Sequence[Course]) -> Scope:
         datasets=datasets,
         blocks=len(first.seeds) * len(datasets),
         seeds=len(first.seeds),
+        fixed=[m for m in first.methods if m in first.fixed],
         clocks=[_clock(axis, mine) for axis, mine in whole.items()],
         choices=choices,
     )
@@ -186,7 +190,7 @@ def _scope(name: str, found: Sequence[Course]) -> Scope:
 
 def fields(found: Sequence[Course], share: float) -> list[Field]:
     """What each course knows at a share of its common budget."""
-    return [Field(c.dataset, c.methods, c.regret[:, :, c.place(share)].T) for c in found]
+    return [Field(c.dataset, c.methods, c.regret[:, :, c.place(share)].T, c.fixed) for c in found]
 
 
 def _clock(axis: Axis, found: Sequence[Course]) -> ClockStatistics:
@@ -243,7 +247,8 @@ def _comparison(found: Sequence[Course], share: float, seeds: Sequence[int]) -> 
 def _pairs(found: Sequence[Course], matrix: Floats) -> list[Pair]:
     """Every pair at the full budget, the better mean rank first."""
     cases = _cases(matrix)
-    worst, best = significance.pairs(cases["worst"]), significance.pairs(cases["best"])
+    worst = significance.pairs(cases["worst"])
+    best = significance.pairs(cases["best"]) if np.isnan(matrix).any() else worst
     by_dataset = [np.where(np.isnan(f.regret), np.inf, f.regret).T for f in fields(found, 1.0)]
     seeds, datasets = len(found[0].seeds), len(found)
     above = effects.superiority(by_dataset)
@@ -289,6 +294,7 @@ def _dataset(
     rows: Mapping[str, Sequence[TrialRow]],
     scores: Sequence[CellScore],
     curves: Sequence[Progress],
+    facts: TableFacts,
 ) -> DatasetStatistics:
     mine = {c.clock: c for c in found if c.dataset == name}
     random, sign = random_methods(study), study.objective.sign
@@ -308,6 +314,8 @@ def _dataset(
             [c for c in curves if c.dataset == name],
             budgets,
             study.objective,
+            facts.noise,
+            {(method, seed): found for (dataset, method, seed), found in facts.tests.items() if dataset == name},
         ),
     )
 

@@ -10,7 +10,7 @@ from .results import Results
 from .significance import ALPHA, POWER, fewest_blocks
 from .statistics import ALL, SHARES, ClockStatistics, Comparison, Pair, Scope
 from .tables import ENOUGH_SEEDS
-from .wording import count, listed, percent, plural
+from .wording import count, listed, named, percent, plural
 
 CLOCKS: dict[Axis, str] = {
     "trials": "by configurations",
@@ -18,8 +18,6 @@ CLOCKS: dict[Axis, str] = {
     "seconds": "by seconds, training and method",
 }
 PARTS = {0.25: "a quarter", 0.5: "half", 1.0: "all"}
-MOST_NAMED = 6
-"""More methods than this are counted rather than named."""
 
 
 def epochs_said(budgets: Sequence[float], full_epochs: int) -> str:
@@ -51,6 +49,7 @@ def scope_sentences(results: Results, scope: Scope) -> list[str]:
     found += _friedman_said(last)
     found += _pairs_said(scope, main, leader.method)
     found += _unknown_said(main, last)
+    found += _fixed_said(scope)
     return found + _clocks_said(scope, leader.method)
 
 
@@ -73,13 +72,16 @@ def recommendation_sentences(results: Results, scope: Scope) -> list[str]:
 
 def recommendation_said(choice: Choice, where: str, settings: dict[str, dict[str, object]]) -> str:
     """The recommendation itself."""
-    first = choice.standings[0]
+    first = next(s for s in choice.standings if s.method == choice.best)
+    left_out = choice.not_considered
+    among = " of the methods whose searches differ with the seed" if left_out else ""
     said = (
-        f"For {where}, use {first.method} with {settings_said(settings[first.method])}: it has the best mean rank,"
+        f"For {where}, use {first.method} with {settings_said(settings[first.method])}: it has the best mean rank{among},"
         f" {first.mean_rank:.2f} of {len(choice.standings)}, and is the best in {percent(first.probability)} of the bootstrap"
         " draws over seeds."
     )
-    return said + (f" As good: {_named(choice.as_good)}." if choice.as_good else " No other method is as good.")
+    said += f" As good: {named(choice.as_good)}." if choice.as_good else " No other method is as good."
+    return said + (f" Not considered: {named(left_out)}, whose seeds are one search." if left_out else "")
 
 
 def refusal_said(choice: Choice, where: str) -> str:
@@ -134,10 +136,10 @@ def _pairs_said(scope: Scope, main: ClockStatistics, leader: str) -> list[str]:
     alike = [p for p in mine if p.p > ALPHA]
     found = []
     if apart:
-        found.append(f"It is significantly better than {_named([p.second for p in apart])} ({rule}).")
+        found.append(f"It is significantly better than {named([p.second for p in apart])} ({rule}).")
     if alike:
         closest = alike[0]
-        known = f"There is no significant difference from {_named([p.second for p in alike])}" + ("." if apart else f" ({rule}).")
+        known = f"There is no significant difference from {named([p.second for p in alike])}" + ("." if apart else f" ({rule}).")
         found.append(f"{known} {_more_said(closest, scope)}")
     return found
 
@@ -158,19 +160,29 @@ def _unknown_said(main: ClockStatistics, last: Comparison) -> list[str]:
     open_ = [s for s in last.standings if s.unknown]
     if not open_:
         return []
-    named = listed([f"{s.method} ({s.unknown})" for s in open_][:MOST_NAMED])
+    whose = named([f"{s.method} ({s.unknown})" for s in open_])
     leader = last.standings[0].method
     otherwise = min(last.standings, key=lambda s: s.rank_best_case).method
     mine = [p for p in main.pairs if leader in (p.first, p.second)]
     flipped = [p for p in mine if (p.p <= ALPHA) != (p.p_best_case <= ALPHA)]
-    head = f"Failed, missing or unfinished searches, which count as the worst of their block: {named}."
+    head = f"Failed, missing or unfinished searches, which count as the worst of their block: {whose}."
     if otherwise == leader and not flipped:
         return [f"{head} If they counted as the best, {leader} would still lead, and the same differences would be significant."]
     if otherwise != leader:
         return [f"{head} If they counted as the best, {otherwise} would lead: the conclusion depends on them."]
-    others = _named([p.second if p.first == leader else p.first for p in flipped])
+    others = named([p.second if p.first == leader else p.first for p in flipped])
     return [
         f"{head} If they counted as the best, {leader} would still lead, but whether it differs from {others} depends on them."
+    ]
+
+
+def _fixed_said(scope: Scope) -> list[str]:
+    if not scope.fixed:
+        return []
+    whose, alone = named(scope.fixed), len(scope.fixed) == 1
+    return [
+        f"{whose} {'asks' if alone else 'ask'} for the same with every seed: the seeds of {'it' if alone else 'each'} are one"
+        " search, and how lucky its order is on these data cannot be told from them."
     ]
 
 
@@ -205,16 +217,10 @@ def _changes_said(results: Results, scope: Scope, choice: Choice) -> list[str]:
         alone = {s.name: s.choices[len(SHARES) - 1].leader for s in results.statistics.scopes if s.name != ALL and s.choices}
         found += [f"the data ({other} leads on {name})" for name, other in alone.items() if other != choice.best]
     if choice.as_good:
-        found.append(f"more seeds (they may part {choice.best} from {_named(choice.as_good)})")
+        found.append(f"more seeds (they may part {choice.best} from {named(choice.as_good)})")
     if not found:
         return ["Nothing that was measured would change this: it leads at every budget, by epochs and by seconds."]
     return [f"What would change this: {'; '.join(found)}."]
-
-
-def _named(methods: Sequence[str]) -> str:
-    if len(methods) <= MOST_NAMED:
-        return listed(list(methods))
-    return f"{', '.join(methods[:MOST_NAMED])} and {count(len(methods) - MOST_NAMED)} more"
 
 
 def _unit(scope: Scope) -> str:

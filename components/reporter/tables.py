@@ -17,6 +17,8 @@ ENOUGH_SEEDS = 5
 """With fewer seeds than this the report says that they are too few to separate methods."""
 STATUSES = ("completed", "stopped", "diverged", "failed", "running")
 TEN = 10
+MOST_READ = 2000
+"""Of so many trials the ten best different ones are sought."""
 
 
 class CellState(Model):
@@ -279,9 +281,18 @@ def answer(dataset: str, scores: Sequence[CellScore], goal: Goal) -> Answer:
     )
 
 
-def ten_best(rows: Iterable[TrialRow], goal: Goal) -> list[TrialRow]:
-    """The ten best trials over all seeds, by the study's objective; a trial and the one that it continues are two."""
-    return ranked(rows, goal)[:TEN]
+def ten_best(rows: Iterable[TrialRow], goal: Goal, replayed: bool = False) -> list[TrialRow]:
+    """The ten best trials over all seeds, by the study's objective; a trial and the one that it continues are two.
+
+    On a table, where many searches read the same training, each training once.
+    """
+    order = ranked(rows, goal)
+    if replayed:
+        firsts: dict[tuple[str, int, float | None], TrialRow] = {}
+        for row in order[:MOST_READ]:
+            firsts.setdefault((repr(sorted(row.config.items())), row.epochs, row.objective), row)
+        order = list(firsts.values())
+    return order[:TEN]
 
 
 def reasons(rows: Iterable[TrialRow]) -> list[ReasonCount]:
@@ -339,7 +350,7 @@ def learning(cell: CellResult, best: TrialRow | None) -> Learning | None:
         trial=found[1],
         epochs=[e.number for e in curve],
         metrics={m: [_known(e.metrics.get(m)) for e in curve] for m in METRICS},
-        retrainings=[r.curves for r in cell.evaluation.retrainings] if cell.evaluation else [],
+        retrainings=[r.curves for r in cell.evaluation.retrainings] if cell.evaluation and not cell.evaluation.recorded else [],
     )
 
 

@@ -11,6 +11,8 @@ THIN = "\u202f"
 """A narrow no-break space: between thousands, and between a number and its unit."""
 NOTHING = "–"
 """What stands where there is no number."""
+MOST_NAMED = 6
+"""More than this are counted rather than named."""
 OWN_MODELS = "trains its own models"
 """What stands beside a system wherever a method is named."""
 MINUS = "−"
@@ -80,9 +82,11 @@ def duration(seconds: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 1 in whole per cent, or with two digits where it is small."""
+    """A share of 1 in whole per cent, with two digits where it is small, down to a hundredth."""
     if share is None:
         return NOTHING
+    if 0 < share < 1e-4:
+        return f"<{THIN}0.01{THIN}%"
     return f"{100 * share:.2g}{THIN}%" if 0 < share < 0.095 else f"{100 * share:.0f}{THIN}%"
 
 
@@ -107,6 +111,13 @@ def setting(value: Any) -> str:
 def listed(words: Sequence[str]) -> str:
     """`a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
+
+
+def named(words: Sequence[str]) -> str:
+    """The words as `listed` gives them; of many, the first and how many more."""
+    if len(words) <= MOST_NAMED:
+        return listed(words)
+    return f"{', '.join(words[:MOST_NAMED])} and {count(len(words) - MOST_NAMED)} more"
 
 
 def plural(number: int, noun: str) -> str:

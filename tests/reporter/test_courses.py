@@ -8,7 +8,7 @@ from made_search import made, search
 
 from made import made_study
 from tuneoff.components.core.problem import Status
-from tuneoff.components.reporter.courses import courses, ended_by_themselves, reading
+from tuneoff.components.reporter.courses import courses, ended_by_themselves, reading, the_same_with_every_seed
 from tuneoff.components.reporter.curves import progress
 
 
@@ -115,3 +115,22 @@ def test_a_reading_takes_only_methods_that_were_given_so_much():
     assert regret.shape == (1, 1)
     methods, _ = reading(plan, curves, set(), "mnist", 4)
     assert methods == ("random", "bayes")
+
+
+def asked(method, seed, *values):
+    return search(*[made(0.5, config={"x": v}) for v in values], method=method, seed=seed)
+
+
+def test_a_method_that_asks_the_same_with_every_seed_is_found():
+    grids = [asked("grid", seed, 1, 2, 3) for seed in range(3)]
+    others = [asked("random", seed, 1, 2, 3 + seed) for seed in range(3)]
+    assert the_same_with_every_seed([*grids, *others]) == {"grid"}
+
+
+def test_one_that_was_cut_off_is_the_same_as_far_as_it_got():
+    assert the_same_with_every_seed([asked("grid", 0, 1, 2, 3), asked("grid", 1, 1, 2)]) == {"grid"}
+
+
+def test_one_seed_or_one_trial_says_nothing_of_the_seed():
+    assert the_same_with_every_seed([asked("grid", 0, 1, 2, 3)]) == frozenset()
+    assert the_same_with_every_seed([asked("grid", 0, 1), asked("grid", 1, 1)]) == frozenset()

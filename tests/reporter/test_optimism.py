@@ -46,21 +46,21 @@ def test_noise_is_the_spread_within_configurations_that_several_searches_trained
     searches = [
         search(*[made(0.5 + 0.01 * c + random.normal(0, 0.02), config={"x": c}) for c in range(100)], seed=s) for s in range(5)
     ]
-    found = noise(rows(*searches), [], "val_accuracy")
-    assert found.freedom == 400
+    found = noise(rows(*searches), [], GOAL)
+    assert found.freedom == 100, "of the better quarter"
     assert found.sd == pytest.approx(0.02, rel=0.1)
 
 
 def test_a_table_that_answers_the_same_again_says_nothing_about_noise():
     same = [search(*[made(0.5 + c / 100, config={"x": c}) for c in range(20)], seed=s) for s in range(2)]
-    assert noise(rows(*same), [], "val_accuracy").sd is None
+    assert noise(rows(*same), [], GOAL).sd is None
 
 
 def test_without_repeats_the_retrainings_stand_for_the_noise():
-    found = noise(rows(search(made(0.5))), [score(tests=[0.8, 0.82])], "val_accuracy")
+    found = noise(rows(search(made(0.5))), [score(tests=[0.8, 0.82])], GOAL)
     assert found.sd == pytest.approx(math.sqrt(0.0002))
     assert "retrainings" in found.source
-    assert noise(rows(search(made(0.5))), [score(tests=[0.8, 0.82])], "val_loss").sd is None
+    assert noise(rows(search(made(0.5))), [score(tests=[0.8, 0.82])], Goal(metric="val_loss")).sd is None
 
 
 def test_the_best_of_many_alike_is_the_more_optimistic_the_more_there_are():

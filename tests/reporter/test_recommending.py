@@ -52,6 +52,17 @@ class TestChoice:
         assert found.if_unknown_were_best == "good"
         assert next(s for s in found.standings if s.method == "good").regret is None
 
+    def test_a_method_whose_seeds_are_one_search_is_not_recommended_beside_others(self):
+        fixed = Field("mnist", METHODS, CLEAR.regret, frozenset({"good"}))
+        found = choose([fixed])
+        assert (found.best, found.not_considered) == ("random", ["good"])
+        assert {s.method: s.probability for s in found.standings} == {"good": 0, "random": 1, "bad": 0}
+        assert found.standings[0].method == "good", "its rank is told all the same"
+
+    def test_where_all_methods_are_such_all_are_considered(self):
+        found = choose([Field("mnist", METHODS, CLEAR.regret, frozenset(METHODS))])
+        assert (found.best, found.not_considered) == ("good", [])
+
     def test_the_order_of_methods_does_not_matter(self):
         regret = np.random.default_rng(0).random((8, 3))
         first, other = choose([field(regret)]), choose([field(regret[:, ::-1], methods=METHODS[::-1])])

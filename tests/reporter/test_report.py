@@ -353,7 +353,12 @@ class TestSize:
         monkeypatch.setattr("tuneoff.components.reporter.page.MOST_BYTES", len(whole.encode()) - 1)
         small = page(computed, {})
         assert len(small) < len(whole) < MOST_BYTES
-        assert "Left out, to keep the page small" in small
+        assert "The numbers of the curves are left out, to keep the page small" in small
+        assert "Parallel coordinates of the trials" in small, "one part is enough"
+        monkeypatch.setattr("tuneoff.components.reporter.page.MOST_BYTES", 1)
+        smallest = page(computed, {})
+        assert "Parallel coordinates of the trials" not in smallest
+        assert "Left out, to keep the page small" in smallest
 
 
 class Balance(HTMLParser):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 import re
-from itertools import islice
+from itertools import islice, pairwise
 
 import pytest
 from made_search import lines, made
@@ -17,7 +17,7 @@ from tuneoff.components.core.stored import claim, read_study
 from tuneoff.components.reporter import export_figures
 from tuneoff.components.reporter import statistics as module
 from tuneoff.components.reporter.export_figures import figures, write_figures
-from tuneoff.components.reporter.figures import METHODS
+from tuneoff.components.reporter.figures import METHODS, apart_by
 from tuneoff.components.reporter.page import page
 from tuneoff.components.reporter.results import Results, compute
 from tuneoff.components.reporter.statistics import ALL
@@ -28,6 +28,7 @@ from tuneoff.components.reporter.statistics_figures import (
     figure_reached,
 )
 from tuneoff.components.reporter.statistics_words import recommendation_sentences, scope_sentences
+from tuneoff.components.reporter.tabled import TableFacts
 
 TRIALS = 12
 GOOD, LUCK, POOR = "bayes", "random", "grid"
@@ -113,7 +114,7 @@ class TestNumbers:
         assert json.loads(text)["statistics"]["refused"] is None
 
     def test_a_known_optimum_is_where_regret_begins(self, clear, tmp_path):
-        found = computed(written(tmp_path, seeds=2, datasets=["mnist"]), known_best={"mnist": 0.99})
+        found = computed(written(tmp_path, seeds=2, datasets=["mnist"]), facts=TableFacts(best={"mnist": 0.99}))
         assert found.results.statistics.datasets[0].best_known == pytest.approx(0.99)
 
     def test_without_scipy_there_are_none_and_the_page_says_why(self, monkeypatch, tmp_path):
@@ -265,3 +266,51 @@ class TestFigures:
         files = sorted((tmp_path / "figures").iterdir())
         assert [f.name for f in files] == [f"mnist-best-so-far-epochs.{form}", f"mnist-best-so-far-trials.{form}"]
         assert all(f.read_bytes().startswith(head) for f in files)
+
+
+class TestManyMethods:
+    """With more methods than can be told apart, the ten best are strong and named, and ranks stand below each other."""
+
+    METHODS = tuple(f"m{i}" for i in range(20))
+
+    @pytest.fixture(scope="class")
+    @staticmethod
+    def many(tmp_path_factory):
+        methods = [{"name": "random", "label": m} for m in TestManyMethods.METHODS]
+
+        def scores(method, seed, dataset):
+            draw = random.Random(f"{method}/{seed}")
+            return [0.5 + 0.02 * int(method[1:]) + 0.01 * draw.random() for _ in range(TRIALS)]
+
+        return computed(written(tmp_path_factory.mktemp("many"), datasets=["mnist"], methods=methods, scores=scores))
+
+    def colours(self):
+        return {m: i for i, m in enumerate(self.METHODS)}
+
+    def texts(self, figure):
+        return [t.get_text() for t in figure.axes[0].texts]
+
+    def test_only_the_ten_best_are_named_at_their_ends(self, many):
+        numbers = next(a for a in many.figures.anytime if a.clock == "epochs")
+        for measure in ("regret", "rank"):
+            figure = figure_anytime(numbers, measure, self.colours())
+            assert sorted(self.texts(figure)) == sorted(self.METHODS[10:])
+
+    def test_names_do_not_overlap(self):
+        places = apart_by(0.1, [0.5, 0.5, 0.52, 0.9, 0.99, 1.0])
+        assert all(b - a >= 0.1 - 1e-9 for a, b in pairwise(places))
+        assert places[0] >= 0
+        assert places[-1] <= 1
+
+    def test_names_that_have_room_stay_where_they_are(self):
+        assert apart_by(0.1, [0.2, 0.5, 0.8]) == pytest.approx([0.2, 0.5, 0.8])
+
+    def test_mean_ranks_stand_below_each_other_the_best_first(self, many):
+        (one,) = many.results.statistics.scopes
+        clock = next(c for c in one.clocks if c.clock == "epochs")
+        figure = figure_critical_difference(clock.comparisons[-1].standings, clock.critical_difference, self.colours())
+        names = [t.split()[0] for t in self.texts(figure) if t.startswith("m")]
+        assert names == list(reversed(self.METHODS))
+
+    def test_the_page_names_few_and_counts_the_others(self, many):
+        assert "Not complete: m0, m1, m2, m3, m4, m5 and 14 more." in page(many, {})

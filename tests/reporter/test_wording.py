@@ -61,3 +61,18 @@ def test_lists_and_plurals():
     assert wording.listed(["a"]) == "a"
     assert wording.plural(1, "seed") == "1 seed"
     assert wording.plural(3, "seed") == "3 seeds"
+
+
+def test_shares_in_per_cent():
+    assert [wording.percent(s).replace(wording.THIN, " ") for s in (0.5, 0.05, 0.0012, 0.000004, 0.0)] == [
+        "50 %",
+        "5 %",
+        "0.12 %",
+        "< 0.01 %",
+        "0 %",
+    ]
+
+
+def test_of_many_names_the_first_are_named_and_the_others_counted():
+    assert wording.named(["a", "b", "c"]) == "a, b and c"
+    assert wording.named([f"m{i}" for i in range(9)]) == "m0, m1, m2, m3, m4, m5 and 3 more"
