@@ -28,7 +28,7 @@ from ..components.core.space import Config, Value
 from ..components.core.stopping import heeding
 from ..components.core.storage import FileJournal, whole_lines
 from ..components.core.study import Study
-from ..components.core.table import METRICS, Made, Recorded, TableInfo, key_of, write_table
+from ..components.core.table import METRICS, Made, Recorded, Table, TableInfo, key_of, read_table, write_table
 from ..components.data_prep.prepare import prepare
 from ..components.tuner.bench import WorkerDied
 from ..components.tuner.loop import MAX_DEATHS
@@ -87,8 +87,9 @@ def build(
 ) -> Built:
     """Train what is missing of the shard, and write the table where nothing is missing any more, or, `partial`, in any case.
 
-    What was trained lies in FILE.building until it is deleted. The first SIGINT or SIGTERM ends the build; so does a kill, which
-    loses the trainings in flight alone. StudyError where FILE.building is another study's.
+    What was trained lies in FILE.building until it is deleted; from then on a build goes on from the table itself, whole or not.
+    The first SIGINT or SIGTERM ends the build; so does a kill, which loses the trainings in flight alone. StudyError where FILE
+    or FILE.building is another study's.
     """
     _refuse(study)
     folder = file.with_name(file.name + ".building")
@@ -97,7 +98,7 @@ def build(
     mine = trainings[shard.number - 1 :: shard.of]
     journal = FileJournal(_made(folder) / f"shard-{shard.number}-of-{shard.of}.jsonl", patience_seconds=2.0)
     try:
-        found = _Found(folder, study, prepared)
+        found = _Found(file, folder, study, prepared)
         journal.append(_line(found.header))
         work = _Work(study, folder, found, mine, journal, watch)
         stopped = work.run(workers or cores())
@@ -139,9 +140,10 @@ def _prepared(study: Study, folder: Path, note: Callable[[str], None]) -> Prepar
 
 
 class _Found:
-    """What all shards have trained so far, by configuration and seed; read from their journals, and kept level with one's own."""
+    """What all shards have trained so far, by configuration and seed; read from the table that is there and from the shards'
+    journals, and kept level with one's own."""
 
-    def __init__(self, folder: Path, study: Study, prepared: Prepared) -> None:
+    def __init__(self, table: Path, folder: Path, study: Study, prepared: Prepared) -> None:
         self._study, self._prepared = study, prepared
         self.header: dict[str, Any] = {
             "study": study.model_dump(mode="json"),
@@ -152,34 +154,45 @@ class _Found:
         }
         self.lines: dict[tuple[str, int], dict[str, Any]] = {}
         self._made: list[Made] = []
+        if table.is_file():
+            self._take(read_table(str(table)), table)
         for file in sorted(folder.glob("*.jsonl")):
             for line in whole_lines(file.read_bytes())[0]:
                 entry = from_json(line)
                 if "study" in entry:
-                    self._check(entry, folder)
+                    self._check(entry["study"], entry["data"], folder)
+                    self._add(Made(hardware=entry["hardware"], versions=entry["versions"]))
                 else:
                     self.note(entry)
-        self._add(self.header)
+        self._add(Made(hardware=self.header["hardware"], versions=self.header["versions"]))
 
     def note(self, entry: dict[str, Any]) -> None:
         self.lines[key_of(entry["config"]), entry["seed"]] = entry
 
-    def _check(self, before: Mapping[str, Any], folder: Path) -> None:
+    def _take(self, table: Table, file: Path) -> None:
+        """Take over the trainings of a table, which may have gaps."""
+        if table.info.study is None or table.info.prepared is None:
+            raise StudyError(f"{file} is a table imported from {table.info.origin}: give another --out.")
+        self._check(table.info.study, table.info.prepared.fingerprint, file)
+        for made in table.info.made:
+            self._add(made)
+        for training in table:
+            self.note(_entry(training))
+
+    def _check(self, before: Mapping[str, Any], data: str, where: Path) -> None:
         """That it was trained as the study says; more seeds and another grid do no harm."""
         for section in ("datasets", "model", "split", "training"):
-            if before["study"][section] != self.header["study"][section]:
+            if before[section] != self.header["study"][section]:
                 raise StudyError(
-                    f"{folder} was begun with another {section}: give another --out, or the study that it was begun with."
+                    f"{where} was begun with another {section}: give another --out, or the study that it was begun with."
                 )
-        epochs = before["study"]["budget"]["epochs_per_trial"]
+        epochs = before["budget"]["epochs_per_trial"]
         if epochs != self._study.budget.epochs_per_trial:
-            raise StudyError(f"{folder} was begun with budget.epochs_per_trial = {epochs}: give another --out, or the same.")
-        if before["data"] != self.header["data"]:
-            raise StudyError(f"{folder} was begun with other data ({before['data'][:12]}…): give another --out.")
-        self._add(before)
+            raise StudyError(f"{where} was begun with budget.epochs_per_trial = {epochs}: give another --out, or the same.")
+        if data != self.header["data"]:
+            raise StudyError(f"{where} was begun with other data ({data[:12]}…): give another --out.")
 
-    def _add(self, header: Mapping[str, Any]) -> None:
-        made = Made(hardware=header["hardware"], versions=header["versions"])
+    def _add(self, made: Made) -> None:
         if made not in self._made:
             self._made.append(made)
 
@@ -206,6 +219,12 @@ def _epochs(rows: list[list[float | None]]) -> Iterator[Epoch]:
     for number, (seconds, *values) in enumerate(rows, 1):
         metrics = {name: math.nan if v is None else v for name, v in zip(METRICS, values, strict=True)}
         yield Epoch(number, metrics, seconds or 0.0)
+
+
+def _entry(recorded: Recorded) -> dict[str, Any]:
+    """A training as a journal has it."""
+    rows = [[round(e.seconds, 4), *(_known(e.metrics[name]) for name in METRICS)] for e in recorded.curve]
+    return {"config": dict(recorded.config), "seed": recorded.seed, "curve": rows, "reason": recorded.reason}
 
 
 def _line(entry: Mapping[str, Any]) -> bytes:
@@ -293,8 +312,7 @@ class _Work:
         return tuple(curve)
 
     def _note(self, recorded: Recorded, device: str) -> None:
-        rows = [[round(e.seconds, 4), *(_known(e.metrics[name]) for name in METRICS)] for e in recorded.curve]
-        entry = {"config": dict(recorded.config), "seed": recorded.seed, "curve": rows, "reason": recorded.reason}
+        entry = _entry(recorded)
         with self._noting:
             self._journal.append(_line({**entry, "device": device, "at": round(time.time())}))
             self._found.note(entry)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -16,7 +17,8 @@ import pytest
 from small import small_study
 from tuneoff.components.core.errors import StudyError
 from tuneoff.components.core.problem import Epoch, Trial
-from tuneoff.components.core.table import METRICS, Table, key_of, read_table
+from tuneoff.components.core.space import Space
+from tuneoff.components.core.table import METRICS, Recorded, Table, TableInfo, key_of, read_table, write_table
 from tuneoff.pipelines import tablebuild
 from tuneoff.pipelines.studyfile import read_study
 from tuneoff.pipelines.tablebuild import Progress, Shard, build, said, wanted
@@ -176,6 +178,38 @@ def test_a_table_with_gaps_is_written_only_where_it_is_asked_for(tmp_path: Path)
     assert not (tmp_path / "table.parquet").exists()
     found, _ = built(tmp_path, study, Shard(1, 2), partial=True)
     assert (found.missing, found.info.trainings, found.info.complete) == (2, 3, False)
+
+
+@pytest.mark.usefixtures("formula")
+def test_a_table_with_gaps_goes_on_where_nothing_else_is_left_of_its_build(tmp_path: Path) -> None:
+    study = small_study(tmp_path, **GRID)
+    built(tmp_path, study, Shard(1, 2), partial=True)
+    before = numbers(read_table(str(tmp_path / "table.parquet")))
+    shutil.rmtree(tmp_path / "table.parquet.building")
+    found, seen = built(tmp_path, study)
+    table = read_table(str(tmp_path / "table.parquet"))
+    assert (seen[0].done, seen[-1].done) == (3, TRAININGS)
+    assert (found.missing, found.info.complete, len(table.info.made)) == (0, True, 1)
+    assert before.items() <= numbers(table).items()
+    (tmp_path / "alone").mkdir()
+    built(tmp_path / "alone", study)
+    assert read_table(str(tmp_path / "alone" / "table.parquet")).info.fingerprint == table.info.fingerprint
+
+
+def test_a_table_of_another_study_is_not_overwritten(whole: Path, tmp_path: Path) -> None:
+    shutil.copy(whole / "table.parquet", tmp_path)
+    study = small_study(tmp_path, **GRID)  # on a file of its own
+    with pytest.raises(StudyError, match=r"table\.parquet was begun with another datasets: give another --out"):
+        built(tmp_path, study)
+
+
+def test_an_imported_table_is_not_overwritten(tmp_path: Path) -> None:
+    epochs = tuple(Epoch(n, {"val_accuracy": 0.5}, 1.0) for n in (1, 2))
+    space = Space.model_validate({"units": {"type": "categorical", "values": [8]}})
+    info = TableInfo(name="mine", dataset="mine", space=space, epochs=2, origin="csv curves.csv")
+    write_table(tmp_path / "table.parquet", info, [Recorded({"units": 8}, 0, epochs)])
+    with pytest.raises(StudyError, match=r"is a table imported from csv curves\.csv: give another --out"):
+        built(tmp_path, small_study(tmp_path, **GRID))
 
 
 @pytest.mark.parametrize(

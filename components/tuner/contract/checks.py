@@ -30,8 +30,8 @@ FALSE_ALARM = 0.01
 """A method that is exactly as good as random search is called worse so often."""
 FARTHEST = 0.4
 """So far may first draws be from uniform (the Kolmogorov-Smirnov distance). A linear range taken for a logarithmic one, or the
-other way round, over the three decades of MIXED's ranges is farther than 0.6, half a range 0.5; a first generation drawn normally
-about the middle, as evolution strategies do, 0.2 to 0.35. For 200 independent draws the false-alarm rate is below 1e-10 a range."""
+other way round, over the three decades of MIXED's ranges is farther than 0.6, half a range 0.5, a first generation drawn normally
+about the middle, as evolution strategies do, 0.2 to 0.35. For 200 fair draws the false-alarm rate is below 1e-10 a range."""
 MANY = 10
 """A parameter of more values than this is looked at as a range, one of fewer value by value."""
 IN_FLIGHT = 4
