@@ -52,6 +52,7 @@ REGISTRY: dict[str, MethodSpec] = {
             check="sklearn_halving:check",
             fidelity=True,
             warm_start=True,
+            fits_anew=True,
         ),
         # KerasTuner
         MethodSpec(

@@ -58,6 +58,7 @@ class MethodSpec:
     home: str = ".methods"  # the package of target, settings and check; "" for a user's own module
     fidelity: bool = False  # asks for less than the full epochs
     warm_start: bool = False  # continues trials: their weights are kept
+    fits_anew: bool = False  # unless its settings say otherwise, it does not
     mutates: bool = False  # a trial that continues another may have another configuration
     stop_rule: bool = False  # is asked after every epoch whether training goes on
     conditional: bool = True  # knows conditional spaces

@@ -39,7 +39,7 @@ class Size:
     cuts: int  # kills of a search, spread over its events
 
 
-FULL = Size(asks=40, seeds_drawn=125, draws=8, seeds=20, trials=40, cuts=10_000)
+FULL = Size(asks=40, seeds_drawn=200, draws=5, seeds=20, trials=40, cuts=10_000)
 QUICK = Size(asks=16, seeds_drawn=50, draws=5, seeds=20, trials=20, cuts=24)
 SLOW = Size(asks=12, seeds_drawn=25, draws=8, seeds=8, trials=14, cuts=3)
 SLOW_SECONDS = 0.1
