@@ -71,7 +71,7 @@ bench: setup ## Measure every speed goal beside KerasTuner's and scikit-optimize
 	$(BIN)/python -m benchmarks
 
 INSTALLED = from tuneoff.components.tuner.registry import REGISTRY; print(*(s.name for s in REGISTRY.values() if s.installed))
-check-methods: setup ## Every check of the contract, in full, over every method that is installed here (an hour)
+check-methods: setup ## Every check of the contract, in full, over every method that is installed here (hours)
 	@names=$$($(BIN)/python -c "$(INSTALLED)") || exit 1; failed=0; \
 		for name in $$names; do $(BIN)/tuneoff check-method $$name || failed=1; done; exit $$failed
 

@@ -1,22 +1,22 @@
-"""Advice from finished studies: which method to use at a budget, by the report's rule, and what following it would have cost."""
+"""Advice from finished studies or shipped tables: the method to use at a budget, and what following it would have cost."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ..components.core.errors import StudyError
 from ..components.core.storage import open_store
-from ..components.core.stored import StudyResult, read_study
-from ..components.core.study import MethodChoice
-from ..components.reporter.courses import ended_by_themselves, random_methods, reading
-from ..components.reporter.curves import progress
+from ..components.core.stored import read_study
+from ..components.core.study import MethodChoice, Study
+from ..components.reporter.courses import ended_by_themselves, random_methods, reading, the_same_with_every_seed
+from ..components.reporter.curves import Progress, progress
 from ..components.reporter.recommending import Choice, Field, Followed, choose, follow
 from ..components.reporter.statistics_words import epochs_said, recommendation_said, refusal_said
 from ..components.reporter.wording import listed
+from .searched import Outcome, shipped
 
 
 @dataclass(frozen=True)
@@ -31,37 +31,77 @@ class Advice:
     settings: dict[str, dict[str, object]]
 
 
-def studies_here() -> list[str]:
-    """The output folders under runs/."""
-    return sorted(str(file.parent) for file in Path("runs").glob("*/study.json"))
+@dataclass(frozen=True)
+class Source:
+    """Searches to make advice from: those of a finished study, or those on a table that comes with Tuneoff."""
+
+    place: str
+    study: Study
+    curves: Sequence[Progress]
+    by_itself: Set[tuple[str, str, int]]
+    fixed: frozenset[str]
+    table: str | None = None  # its name, where it comes with Tuneoff …
+    anchors: tuple[float, float] | None = None  # … and is known as a whole
 
 
-def advise(places: Sequence[str], epochs: int) -> Advice:
-    """The rule of the report's recommendation over all data sets of these studies, at so many epochs for a search.
+def study_in(place: str) -> Source:
+    """The study in an output folder or s3:// URI."""
+    result = read_study(open_store(place))
+    searches = [s for c in result.cells if not c.own_models for s in c.searches]
+    return Source(
+        place=place,
+        study=result.study,
+        curves=[progress(s, result.study.objective) for s in searches],
+        by_itself=ended_by_themselves(searches, result.study),
+        fixed=the_same_with_every_seed(searches),
+    )
+
+
+def shipped_tables() -> list[Source]:
+    """The searches on the tables that come with Tuneoff."""
+    return [on_table(outcome) for outcome in shipped()]
+
+
+def on_table(outcome: Outcome) -> Source:
+    """The searches of an outcome."""
+    name = outcome.study.datasets[0].name
+    return Source(
+        place=f"the table {outcome.table}",
+        study=outcome.study,
+        curves=outcome.curves(),
+        by_itself={(name, s.method, s.seed) for s in outcome.searches if s.by_itself},
+        fixed=frozenset(outcome.fixed),
+        table=outcome.table,
+        anchors=(outcome.regret_zero, (outcome.regret_one - outcome.regret_zero) or 1.0),
+    )
+
+
+def advise(sources: Sequence[Source], epochs: int) -> Advice:
+    """The rule of the report's recommendation over all data sets of these sources, at so many epochs for a search.
 
     Methods count that were given so much on every data set. StudyError where fewer than two were, and where a label stands for
     two different methods.
     """
-    results = [read_study(open_store(place)) for place in places]
-    methods = _methods(places, results)
-    every = [field for result in results for field in _fields(result, epochs, len(results) > 1)]
+    places = listed([s.place for s in sources])
+    methods = _methods(sources)
+    every = [field for source in sources for field in _fields(source, epochs, len(sources) > 1)]
     if not every:
-        raise StudyError(f"{listed(places)}: no search has a score yet, so there is nothing to advise from.")
+        raise StudyError(f"{places}: no search has a score yet, so there is nothing to advise from.")
     common = [m for m in methods if all(m in field.methods for field in every)]
     left_out = {m: [f.dataset for f in every if m not in f.methods] for m in methods if m not in common}
     if len(methods) < 2:
-        raise StudyError(f"{listed(places)}: there is one method only, so there is nothing to advise.")
+        raise StudyError(f"{places}: there is one method only, so there is nothing to advise.")
     if len(common) < 2:
         lacking = "; ".join(f"{m} not on {listed(names)}" for m, names in left_out.items())
         raise StudyError(f"--budget {epochs}: fewer than two methods were given so many epochs everywhere ({lacking}).")
-    fields = [Field(f.dataset, tuple(common), f.regret[:, [f.methods.index(m) for m in common]]) for f in every]
-    random = set().union(*(random_methods(r.study) for r in results))
+    fields = [Field(f.dataset, tuple(common), f.regret[:, [f.methods.index(m) for m in common]], f.fixed) for f in every]
+    random = set().union(*(random_methods(s.study) for s in sources))
     return Advice(
         choice=choose(fields),
         followed=tuple(follow(fields, random)),
         left_out=left_out,
         epochs=epochs,
-        full_epochs=tuple(sorted({r.study.full_epochs for r in results})),
+        full_epochs=tuple(sorted({s.study.full_epochs for s in sources})),
         settings={label: dict(methods[label].settings) for label in common},
     )
 
@@ -106,25 +146,21 @@ def _followed_line(found: Followed) -> str:
     )
 
 
-def _methods(places: Sequence[str], results: Sequence[StudyResult]) -> dict[str, MethodChoice]:
+def _methods(sources: Sequence[Source]) -> dict[str, MethodChoice]:
     """Every method by its label, in the studies' order."""
     found: dict[str, tuple[str, MethodChoice]] = {}
-    for place, result in zip(places, results, strict=True):
-        for method in result.study.methods:
-            known = found.setdefault(method.label, (place, method))
-            if known[1] != method:
-                raise StudyError(f"{method.label} stands for another method or other settings in {place} than in {known[0]}.")
+    for source in sources:
+        for method in source.study.methods:
+            place, known = found.setdefault(method.label, (source.place, method))
+            if known != method:
+                raise StudyError(f"{method.label} stands for another method or other settings in {source.place} than in {place}.")
     return {label: method for label, (_, method) in found.items()}
 
 
-def _fields(result: StudyResult, epochs: int, several: bool) -> list[Field]:
-    study = result.study
-    cells = [c for c in result.cells if not c.own_models]
-    searches = [s for c in cells for s in c.searches]
-    curves = [progress(s, study.objective) for s in searches]
-    ended = ended_by_themselves(searches, study)
-    found = []
+def _fields(source: Source, epochs: int, several: bool) -> list[Field]:
+    study, found = source.study, []
     for name in (d.name for d in study.datasets):
-        if read := reading(study, curves, ended, name, epochs):
-            found.append(Field(f"{name} of {study.name}" if several else name, *read))
+        if read := reading(study, source.curves, source.by_itself, name, epochs, source.anchors):
+            called = source.table or (f"{name} of {study.name}" if several else name)
+            found.append(Field(called, *read, source.fixed))
     return found

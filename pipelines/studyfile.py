@@ -25,7 +25,7 @@ from ..components.tuner.own import PATTERN as OWN_METHOD
 from ..components.tuner.registry import REGISTRY, SHORT, find
 from ..components.tuner.spec import MethodSpec
 from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted, shortened
-from .studytable import filled, table_of, with_table
+from .studytable import filled, on_another_table, table_of, with_table
 from .yamlfile import Document, read
 
 MAX_FAULTS = 100
@@ -37,9 +37,9 @@ MAX_STEPS = 10_000
 MAX_SOURCE_BYTES = 1_000_000
 
 
-def read_study(file: str | Path) -> Study:
-    """The study in this file. StudyError holds every fault, one sentence a line."""
-    study, faults = check_file(file)
+def read_study(file: str | Path, table: str | None = None) -> Study:
+    """The study in this file, on this table where one is given. StudyError holds every fault, one sentence a line."""
+    study, faults = check_file(file, table)
     if study is None or faults:
         raise StudyError("\n".join(f.sentence(str(file)) for f in faults))
     return study
@@ -56,9 +56,14 @@ def study_of(given: str | Path | Mapping[str, Any] | Study) -> Study:
     return study
 
 
-def check_file(file: str | Path) -> tuple[Study | None, list[Fault]]:
-    """The study (None where it cannot be built) and all faults of the file, in the order of its lines."""
-    return check(read(Path(file)), Path(file).parent)
+def check_file(file: str | Path, table: str | None = None) -> tuple[Study | None, list[Fault]]:
+    """The study (None where it cannot be built) and all faults of the file, in the order of its lines.
+
+    With `table`, a path or s3:// URI, the study searches this one in place of its own, and has its name behind its own.
+    StudyError where the study searches none.
+    """
+    document = read(Path(file))
+    return check(document if table is None else on_another_table(document, table, str(file)), Path(file).parent)
 
 
 def check(document: Document, folder: Path) -> tuple[Study | None, list[Fault]]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,6 +15,7 @@ from ..components.core.space import Space
 from ..components.core.study import REPLAY, Dataset
 from ..components.core.table import TableInfo, read_info
 from .faults import Found, Place, quoted
+from .yamlfile import Document
 
 
 def table_of(objective: Any) -> tuple[str, Place] | None:
@@ -37,6 +40,16 @@ def with_table(objective: Any, table: str) -> Any:
             return {**objective, "replay": table}
         case _:
             return {**objective, "replay": {**objective["replay"], "table": table}}
+
+
+def on_another_table(document: Document, table: str, file: str) -> Document:
+    """The study file's document on this table (a path, seen from here, or URI). StudyError where it searches none."""
+    sections = document.value if isinstance(document.value, dict) else {}
+    if table_of(sections.get("objective")) is None:
+        raise StudyError(f"--table {table!r} is not taken: {file} searches no table; its objective would be replay:TABLE.")
+    place = table if "://" in table else str(Path(table).expanduser().absolute())
+    name = {"name": f"{sections['name']}-{PurePosixPath(table).stem}"} if isinstance(sections.get("name"), str) else {}
+    return replace(document, value={**sections, **name, "objective": with_table(sections["objective"], place)})
 
 
 def filled(document: Mapping[str, Any], table: str, where: Place) -> tuple[dict[str, Any], list[Found]]:

@@ -9,7 +9,7 @@ A search that got so far and has found nothing is worse than any: infinite.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -74,7 +74,7 @@ def courses(
     for dataset in (d.name for d in study.datasets):
         mine = {(c.method, c.seed): c for c in curves if c.dataset == dataset}
         methods = tuple(m.label for m in study.methods if any(label == m.label for label, _ in mine))
-        anchors = _anchors(study, list(mine.values()), (known_best or {}).get(dataset))
+        anchors = anchors_of(study, list(mine.values()), (known_best or {}).get(dataset))
         if anchors is None:
             continue
         for clock in AXES:
@@ -84,15 +84,20 @@ def courses(
 
 
 def reading(
-    study: Study, curves: Sequence[Progress], by_itself: set[tuple[str, str, int]], dataset: str, epochs: float
+    study: Study,
+    curves: Sequence[Progress],
+    by_itself: Set[tuple[str, str, int]],
+    dataset: str,
+    epochs: float,
+    anchors: tuple[float, float] | None = None,
 ) -> tuple[tuple[str, ...], Floats] | None:
     """What each method had found on a data set after so many epochs: labels and regrets, shape (seeds, methods).
 
     Only of methods all of whose ended searches spent as much, but for a last full training that no longer fitted, or ended by
-    themselves. None where nothing has a score.
+    themselves. None where nothing has a score. `anchors` are those of `anchors_of` where they are known already.
     """
     mine = {(c.method, c.seed): c for c in curves if c.dataset == dataset}
-    anchors = _anchors(study, list(mine.values()), None)
+    anchors = anchors or anchors_of(study, list(mine.values()), None)
     if anchors is None:
         return None
     at = np.array([epochs], dtype=float)
@@ -181,8 +186,8 @@ def _read(curve: Progress, clock: Axis, budgets: Floats, sign: int) -> Floats:
     return np.asarray(found if curve.ended else np.where(budgets <= spent[-1], found, np.nan))
 
 
-def _anchors(study: Study, curves: Sequence[Progress], known_best: float | None) -> tuple[float, float] | None:
-    """The loss of regret 0 and the way from there to that of regret 1; None where nothing has a score."""
+def anchors_of(study: Study, curves: Sequence[Progress], known_best: float | None) -> tuple[float, float] | None:
+    """The loss of regret 0 and the way from there to that of regret 1, of a data set's curves; None where nothing has a score."""
     sign = study.objective.sign
     best = [float(np.nanmin(sign * c.best)) for c in curves if np.isfinite(c.best).any()]
     if not best:

@@ -9,9 +9,17 @@ import pytest
 from click.testing import CliRunner, Result
 
 from made import made_store, made_study
+from tabled import EPOCHS, study_file
 from tuneoff.cli import cli
 from tuneoff.components.core.errors import StudyError
-from tuneoff.pipelines.advising import advise, lines
+from tuneoff.components.core.storage import open_store
+from tuneoff.components.core.stored import claim
+from tuneoff.components.core.stored import read_study as read_result
+from tuneoff.components.core.table import read_info
+from tuneoff.components.tuner.replaying import Order, replay_searches
+from tuneoff.pipelines.advising import Advice, advise, lines, on_table, study_in
+from tuneoff.pipelines.searched import outcome_of, shipped, write_outcome
+from tuneoff.pipelines.studyfile import read_study
 
 SEEDS = list(range(5))
 
@@ -36,7 +44,7 @@ def run(*arguments: str) -> Result:
 
 
 def test_methods_are_compared_where_all_of_them_were_given_so_much(place: str) -> None:
-    advice = advise([place], 40)
+    advice = advise([study_in(place)], 40)
     assert advice.choice.datasets == ["mnist", "fashion_mnist"]
     assert {s.method for s in advice.choice.standings} == {"random", "bayes"}
     assert advice.left_out == {"grid": ["fashion_mnist"]}
@@ -44,7 +52,7 @@ def test_methods_are_compared_where_all_of_them_were_given_so_much(place: str) -
 
 
 def test_the_regret_of_following_is_measured_on_the_data_set_that_was_left_out(place: str) -> None:
-    followed = advise([place], 40).followed
+    followed = advise([study_in(place)], 40).followed
     assert [f.dataset for f in followed] == ["mnist", "fashion_mnist"]
     for found in followed:
         assert found.regret >= found.best_regret >= 0
@@ -52,22 +60,21 @@ def test_the_regret_of_following_is_measured_on_the_data_set_that_was_left_out(p
 
 
 def test_several_studies_are_pooled_under_names_that_tell_them_apart(place: str, other: str) -> None:
-    advice = advise([place, other], 40)
+    advice = advise([study_in(place), study_in(other)], 40)
     assert advice.choice.datasets == ["mnist of made", "fashion_mnist of made", "cifar10 of other"]
     assert advice.left_out == {"grid": ["fashion_mnist of made", "cifar10 of other"]}
     assert len(advice.followed) == 3
 
 
 def test_the_sentences_name_budget_method_and_what_was_left_out(place: str) -> None:
-    said = "\n".join(lines(advise([place], 40))).replace("\u202f", " ")
+    said = "\n".join(lines(advise([study_in(place)], 40))).replace("\u202f", " ")
     assert "For a budget of 40 epochs (4.44 full trainings) on data like mnist and fashion_mnist, use " in said
     assert "Followed on mnist, from the other data sets alone: " in said
     assert "Not considered: grid, which was not given 40 epochs on fashion_mnist." in said
 
 
-def test_the_command_finds_the_studies_under_runs(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(Path(place).parents[1])
-    done = run("--budget", "40", "--json")
+def test_the_command_takes_the_studies_that_are_named(place: str) -> None:
+    done = run("--budget", "40", "--json", "--dir", place)
     assert done.exit_code == 0, done.output
     answer = json.loads(done.output)
     assert answer["best"] in ("random", "bayes")
@@ -77,23 +84,68 @@ def test_the_command_finds_the_studies_under_runs(place: str, monkeypatch: pytes
 
 def test_a_budget_that_nobody_was_given_is_refused(place: str) -> None:
     with pytest.raises(StudyError, match="--budget 5000: fewer than two methods were given so many epochs everywhere"):
-        advise([place], 5000)
+        advise([study_in(place)], 5000)
 
 
 def test_one_label_for_two_methods_is_refused(place: str, tmp_path: Path) -> None:
     made_store(tmp_path, made_study(datasets=["mnist"], methods=[{"name": "hyperopt-tpe", "label": "bayes"}], seeds=[0]))
     with pytest.raises(StudyError, match="bayes stands for another method"):
-        advise([place, str(tmp_path)], 40)
+        advise([study_in(place), study_in(str(tmp_path))], 40)
 
 
 def test_one_method_alone_is_no_choice(tmp_path: Path) -> None:
     made_store(tmp_path, made_study(datasets=["mnist"], methods=["random"], seeds=[0]))
     with pytest.raises(StudyError, match="one method only"):
-        advise([str(tmp_path)], 9)
+        advise([study_in(str(tmp_path))], 9)
 
 
-def test_without_studies_one_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    done = run("--budget", "9")
-    assert isinstance(done.exception, StudyError)
-    assert "--dir" in str(done.exception)
+@pytest.fixture(scope="module")
+def replayed(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Two methods and a grid in its own order, on a table, with five seeds."""
+    folder = tmp_path_factory.mktemp("replayed")
+    methods = ["sklearn-random", "optuna-random", "sklearn-grid"]
+    study = read_study(study_file(folder, methods=methods, seeds=SEEDS, budget={"epochs": 5 * EPOCHS}))
+    for cell in study.cells:
+        replay_searches(Order(study, cell, str(folder / "out"), "test", 1), folder / "log", lambda: False)
+    claim(open_store(str(folder / "out")), study)
+    return str(folder / "out")
+
+
+def ranks(advice: Advice) -> dict[str, float]:
+    return {s.method: s.mean_rank for s in advice.choice.standings}
+
+
+def test_what_comes_with_tuneoff_gives_the_advice_of_the_study_that_it_was_made_from(replayed: str, tmp_path: Path) -> None:
+    write_outcome(outcome_of(read_result(open_store(replayed))), tmp_path)
+    (outcome,) = shipped(tmp_path)
+    assert (outcome.table, outcome.fixed) == ("made", ["sklearn-grid"])
+    assert str(tmp_path) not in outcome.model_dump_json()
+    assert "scikit-learn" in outcome.versions
+    for epochs in (EPOCHS, 3 * EPOCHS, 5 * EPOCHS):
+        ours, theirs = advise([on_table(outcome)], epochs), advise([study_in(replayed)], epochs)
+        assert ours.choice.not_considered == ["sklearn-grid"]
+        assert [(s.method, s.mean_rank) for s in ours.choice.standings] == [
+            (s.method, s.mean_rank) for s in theirs.choice.standings
+        ]
+
+
+def test_with_two_tables_the_regret_of_following_one_on_the_other_is_measured(replayed: str) -> None:
+    outcome = outcome_of(read_result(open_store(replayed)))
+    other = outcome.model_copy(update={"table": "other"})
+    advice = advise([on_table(outcome), on_table(other)], 2 * EPOCHS)
+    assert [f.dataset for f in advice.followed] == ["made", "other"]
+    assert "Followed on other, from the other data sets alone: " in "\n".join(lines(advice))
+
+
+def test_a_study_that_trained_has_no_table_to_come_with(place: str) -> None:
+    with pytest.raises(StudyError, match="the study made searched no table"):
+        outcome_of(read_result(open_store(place)))
+
+
+def test_the_tables_that_come_with_tuneoff_give_advice() -> None:
+    done = run("--budget", "300")
+    assert done.exit_code == 0, done.output
+    assert "For a budget of 300 epochs" in done.output.replace("\u202f", " ")
+    tables = Path(__file__).parents[2] / "studies" / "tables"
+    for outcome in shipped():
+        assert read_info(str(tables / f"{outcome.table}.parquet")).fingerprint == outcome.fingerprint, "make replays"

@@ -9,9 +9,10 @@ import pytest
 import yaml
 
 from tabled import EPOCHS, SPACE, study_file, table_file, trainings
+from tuneoff.components.core.errors import StudyError
 from tuneoff.components.core.study import Replay
 from tuneoff.components.core.table import TableInfo
-from tuneoff.pipelines.studyfile import check_file, study_of
+from tuneoff.pipelines.studyfile import check_file, read_study, study_of
 from tuneoff.pipelines.studytable import dataset_of
 
 
@@ -112,3 +113,27 @@ def test_an_objective_of_another_shape_is_refused_as_ever(tmp_path: Path) -> Non
     for odd in ("val_accuracy", {"replay": 3}, {"replay": {"table": ""}}):
         file.write_text(yaml.safe_dump({**sections, "objective": odd, "datasets": ["mnist"]}))
         assert faults(file)
+
+
+def test_a_study_may_be_put_on_another_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    table_file(tmp_path / "other.parquet", name="other", dataset="other")
+    file = study_file(
+        tmp_path, objective={"metric": "val_loss", "replay": {"table": "table.parquet", "count_method_seconds": False}}
+    )
+    monkeypatch.chdir(tmp_path)
+    study = read_study(file, "other.parquet")
+    assert (study.name, [d.name for d in study.datasets]) == ("replayed-other", ["other"])
+    assert study.objective.metric == "val_loss"
+    assert study.objective.replay == Replay(table=str(tmp_path / "other.parquet"), count_method_seconds=False)
+
+
+def test_a_study_that_trains_is_put_on_no_table(tmp_path: Path) -> None:
+    file = tmp_path / "study.yaml"
+    file.write_text("name: trains\ndatasets: [mnist]\nmethods: [random]\nbudget: {trials: 2}\n")
+    with pytest.raises(StudyError, match=r"--table 'x\.parquet' is not taken: .*study\.yaml searches no table"):
+        read_study(file, "x.parquet")
+
+
+def test_another_table_is_checked_like_the_studys_own(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match=r"the table '.*gone\.parquet' does not exist"):
+        read_study(study_file(tmp_path), "gone.parquet")

@@ -64,7 +64,7 @@ def names_of(spec: MethodSpec) -> list[str]:
 def check_method(
     spec: MethodSpec, settings: Mapping[str, Any], size: Size, whole: bool, path: str = ""
 ) -> Iterator[Result | Pace]:
-    """The method's pace, then each check's result as it comes. `whole` asks slow methods no less, and trains for real.
+    """The method's pace, then each check's result as it comes. `whole` also trains for real.
 
     A system has no pace, and the check that trains alone. StudyError where the method is not installed, or says that it cannot be
     had on this machine.
@@ -107,8 +107,8 @@ def serve(pipe: Connection) -> None:
     if subject.spec.kind == "search":
         pace = _pace_or_refusal(subject, folder)
         pipe.send(pace)
-        if not whole and isinstance(pace, Pace):
-            subject = replace(subject, size=size_for(pace.seconds, size))
+        if isinstance(pace, Pace):
+            subject = replace(subject, size=size_for(subject.spec, pace.seconds, size))
     for check in checks:
         pipe.send(judged(subject, check, Path(tempfile.mkdtemp(dir=folder))))
 

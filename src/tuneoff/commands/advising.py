@@ -1,4 +1,4 @@
-"""The command that turns finished studies into advice."""
+"""The command that turns finished searches into advice."""
 
 from __future__ import annotations
 
@@ -14,19 +14,15 @@ from .common import json_option
 @click.option("--dir", "places", metavar="DIR", multiple=True, help="A study's output folder or s3:// URI; may be given again.")
 @json_option
 def advise(budget: int, places: tuple[str, ...], as_json: bool) -> None:
-    """Say which method to use at a budget, from the studies in each DIR; by default all under runs/.
+    """Say which method to use at a budget, from the studies in each DIR; by default from the tables that come with Tuneoff.
 
     The rule is that of the report's recommendation (docs/statistics.md). With two data sets or more it also says what following
     the advice would have cost on each, had it been made from the others alone.
     """
-    from ..components.core.errors import StudyError
-    from ..pipelines.advising import advice_json, lines, studies_here
+    from ..pipelines.advising import advice_json, lines, shipped_tables, study_in
     from ..pipelines.advising import advise as made
 
-    found = list(places) or studies_here()
-    if not found:
-        raise StudyError("There is no study under runs/: name one with --dir DIR.")
-    advice = made(found, budget)
+    advice = made([study_in(place) for place in places] or shipped_tables(), budget)
     if as_json:
         click.echo(json.dumps(advice_json(advice), indent=1))
         return

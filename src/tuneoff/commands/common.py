@@ -29,6 +29,9 @@ def _study_files(context: click.Context, parameter: click.Parameter, incomplete:
 
 
 study_argument = click.argument("study", type=click.Path(), shell_complete=_study_files)
+table_option = click.option(
+    "--table", help="Search this table (a path or s3:// URI) in place of the one that STUDY names; NAME then ends in the table's."
+)
 place_argument = click.argument("place", metavar="DIR")
 
 

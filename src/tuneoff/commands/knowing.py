@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .common import BAD_INPUT, CELL_FAILED, extent, json_option, study_argument, told
+from .common import BAD_INPUT, CELL_FAILED, extent, json_option, study_argument, table_option, told
 
 if TYPE_CHECKING:
     from ..components.tuner.contract.suite import Pace, Result
@@ -156,13 +156,14 @@ def fetch(names: tuple[str, ...]) -> None:
 
 @click.command()
 @study_argument
+@table_option
 @json_option
-def validate(study: str, as_json: bool) -> None:
+def validate(study: str, table: str | None, as_json: bool) -> None:
     """Check STUDY: every fault in one pass, one sentence each."""
     from ..pipelines.faults import field_name
     from ..pipelines.studyfile import check_file, warnings
 
-    plan, faults = check_file(study)
+    plan, faults = check_file(study, table)
     said = warnings(plan) if plan is not None and not faults else []
     if as_json:
         listed = [{"file": study, "line": f.line, "field": field_name(f.where), "message": f.message} for f in faults]
@@ -188,8 +189,9 @@ def schema() -> None:
 @click.command()
 @study_argument
 @click.option("--no-probe", "unprobed", is_flag=True, help="Only what the file says: nothing is fetched, trained or timed.")
+@table_option
 @json_option
-def plan(study: str, unprobed: bool, as_json: bool) -> None:
+def plan(study: str, unprobed: bool, table: str | None, as_json: bool) -> None:
     """Say what STUDY will take before it starts: trials, epochs, time, memory, disk.
 
     A probe of about a minute prepares the data, trains the space's cheapest, middle and dearest configuration for two epochs as
@@ -197,7 +199,7 @@ def plan(study: str, unprobed: bool, as_json: bool) -> None:
     """
     from ..pipelines.studyfile import read_study, warnings
 
-    found = read_study(study)
+    found = read_study(study, table)
     sys.path[:0] = [str(Path(study).parent.absolute()), str(Path.cwd())]
     if unprobed or found.objective.replay is not None:  # there is nothing to train, and nothing to probe
         from ..pipelines.plan import without_probe

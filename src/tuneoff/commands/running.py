@@ -8,14 +8,15 @@ from pathlib import Path
 
 import click
 
-from .common import CELL_FAILED, STOPPED, extent, json_option, place_argument, report_of, study_argument
+from .common import CELL_FAILED, STOPPED, extent, json_option, place_argument, report_of, study_argument, table_option
 
 
 @click.command()
 @study_argument
 @click.option("--out", type=click.Path(path_type=Path), help="The output folder; by default runs/NAME.")
+@table_option
 @json_option
-def run(study: str, out: Path | None, as_json: bool) -> None:
+def run(study: str, out: Path | None, table: str | None, as_json: bool) -> None:
     """Run STUDY on this machine, or go on with it where --out holds it already.
 
     Ctrl-C, SIGTERM or `tuneoff stop DIR` lets the running epochs end and the report be written; Ctrl-C twice ends it at once.
@@ -28,7 +29,7 @@ def run(study: str, out: Path | None, as_json: bool) -> None:
     from ..pipelines.progress import Display
     from ..pipelines.studyfile import read_study, warnings
 
-    plan = read_study(study)
+    plan = read_study(study, table)
     require_for(plan)
     folder = out or Path("runs") / plan.name
     console = Console(stderr=as_json, highlight=False)
