@@ -14,7 +14,7 @@ TORCH ?=
 CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc fuzz bench soak plan-check lock golden \
+.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc replays findings fuzz bench soak plan-check lock golden \
 	schema clean images image-test container-test container-tools base-image local-images cluster-up cluster-test cluster-down \
 	podman-manifests
 
@@ -80,6 +80,18 @@ methods-doc: setup ## Write docs/methods.md anew from the registry
 
 frameworks-doc: setup ## Write docs/frameworks.md anew: defaults of the registry, and what random searches draw
 	$(BIN)/python docs/write_frameworks.py
+
+# A study or a table alone: make replays REPLAYS=hyperband-replay TABLES=mnist-14. What is finished is not searched again.
+REPLAYS ?= all-replay hyperband-replay random-replay grid-replay frameworks-replay
+TABLES ?= $(basename $(notdir $(wildcard studies/tables/*.parquet)))
+replays: setup ## Search the tables under studies/tables/ with every replay study (an hour a table), for findings and advice
+	for table in $(TABLES); do for study in $(REPLAYS); do \
+		test -f runs/replays/$$study-$$table/report/results.json || \
+		$(BIN)/tuneoff run studies/$$study.yaml --table studies/tables/$$table.parquet --out runs/replays/$$study-$$table || exit 1; \
+	done; test ! -d runs/replays/all-replay-$$table || $(BIN)/python -m tuneoff.pipelines.searched runs/replays/all-replay-$$table || exit 1; done
+
+findings: setup ## Write docs/findings.md from what is under runs/: replays, and the studies cpu, hyperband, frameworks, autokeras
+	$(BIN)/python docs/write_findings.py runs
 
 soak: setup ## An hour of kills, outages and full disks, compared with an undisturbed run (root, for its small disk)
 	PYTHONPATH=tests $(BIN)/python tests/soak.py --minutes 60

@@ -8,16 +8,22 @@ from pathlib import Path
 import pytest
 
 from made import made_store, made_study
-from tuneoff.components.core.stored import read_study
+from tabled import EPOCHS, study_file
+from tuneoff.components.core.storage import open_store
+from tuneoff.components.core.stored import claim, read_study
+from tuneoff.components.reporter.report import report
 from tuneoff.components.reporter.results import compute
+from tuneoff.components.tuner.replaying import Order, replay_searches
+from tuneoff.pipelines.studyfile import read_study as read_study_file
 
 DOCS = Path(__file__).parents[1] / "docs"
+SEEDS = list(range(5))
 
 
 @pytest.fixture(autouse=True)
 def in_docs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(DOCS))
-    for name in ("write_hyperband", "write_frameworks", "write_methods"):
+    for name in ("write_hyperband", "write_frameworks", "write_methods", "write_findings"):
         sys.modules.pop(name, None)
 
 
@@ -80,3 +86,56 @@ class TestFrameworks:
         monkeypatch.setattr(write_frameworks, "SEEDS", range(2))
         monkeypatch.setattr(write_frameworks, "DRAWS", 60)
         assert write_frameworks.draws_of("sklearn-random").startswith("| `sklearn-random` | 60 | ")
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Reports of a study of all methods on a table, and of one of Hyperband's that trained."""
+    folder = tmp_path_factory.mktemp("runs")
+    trained = made_study(name="hyperband", methods=["keras-tuner-random", "hyperband-2020"], datasets=["mnist"], seeds=SEEDS)
+    report(made_store(folder / "hyperband", trained))
+    methods = ["sklearn-random", "optuna-random", {"name": "sklearn-grid", "settings": {"order": "shuffled"}}]
+    file = study_file(folder, name="all-replay", methods=methods, seeds=SEEDS, budget={"epochs": 5 * EPOCHS})
+    study = read_study_file(file, str(folder / "table.parquet"))
+    place = folder / "replays" / "all-replay-table"
+    claim(open_store(str(place)), study)
+    for cell in study.cells:
+        replay_searches(Order(study, cell, str(place), "test", 1), folder / "log", lambda: False)
+    report(open_store(str(place)))
+    return folder
+
+
+class TestFindings:
+    def test_reports_are_found_by_study_and_table(self, runs: Path):
+        from write_findings import Reports
+
+        reports = Reports(runs)
+        assert {name: list(tables) for name, tables in reports.tables.items()} == {"all-replay": ["table"]}
+        assert list(reports.real) == ["hyperband"]
+
+    def test_what_was_run_is_told_and_what_was_not_has_its_command(self, runs: Path):
+        from write_findings import Reports, page
+
+        text = page(Reports(runs))
+        assert "### All methods on table" in text
+        assert "Study `all-replay-table` of " in text
+        assert " on 6 points: 3 methods, 20 epochs a search, 5 seeds." in text
+        assert "| sklearn-random | " in text
+        assert "| `hyperband-2020` | " in text, "of the study that trained"
+        for command in ("make replays", "tuneoff run studies/cpu.yaml", ".venv-autokeras/bin/tuneoff run studies/autokeras.yaml"):
+            assert f"Not run yet: `{command}`, then `make findings`." in text
+        assert "Not run yet: `tuneoff run studies/hyperband.yaml`" not in text
+
+    def test_each_claim_has_a_row_a_study_that_tests_it(self, runs: Path):
+        from write_findings import CLAIMS, Reports, page
+
+        rows = [line for line in page(Reports(runs)).splitlines() if line.startswith("| C")]
+        assert [row[2:4] for row in rows] == list(CLAIMS)
+        assert "| hyperband | " in rows[-1]
+        assert "not testable yet" in rows[0]
+
+    def test_the_page_is_what_its_writer_would_say_of_advice(self):
+        from write_findings import BUDGETS, advised
+
+        text = (DOCS / "findings.md").read_text(encoding="utf-8")
+        assert all(advised(budget) in text for budget in BUDGETS), "make findings writes it anew"

@@ -20,16 +20,16 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 
 def short(results: Results) -> str:
     """The answer to each data set, the table of all cells, what is missing, and the recommendation."""
-    parts = [f"# {_safe(results.study.name)}", *_answers(results), _scores(results), *_gaps(results), *_recommendation(results)]
+    parts = [f"# {safe(results.study.name)}", *_answers(results), _scores(results), *_gaps(results), *_recommendation(results)]
     return "\n\n".join(parts) + "\n"
 
 
 def full(results: Results) -> str:
     """The whole report but for its figures, the ten best trials and the confusion matrices."""
     study = results.study
-    made = ", ".join(f"{_safe(k)} {_safe(v)}" for k, v in results.versions.items())
+    made = ", ".join(f"{safe(k)} {safe(v)}" for k, v in results.versions.items())
     parts = [
-        f"# {_safe(study.name)}",
+        f"# {safe(study.name)}",
         f"Made {results.generated_at} with {made}. Study {study.id}, hash {study.hash[:12]}."
         f" Objective: {metric_name(study.metric)} of the {study.epoch} epoch, {study.direction}.",
         "## Answer",
@@ -50,7 +50,7 @@ def full(results: Results) -> str:
 
 
 def _answers(results: Results) -> list[str]:
-    return [f"**{_safe(a.dataset)}**: " + _safe(" ".join(_answered(results, a))) for a in results.answers]
+    return [f"**{safe(a.dataset)}**: " + safe(" ".join(_answered(results, a))) for a in results.answers]
 
 
 def _answered(results: Results, a: Answer) -> list[str]:
@@ -63,7 +63,7 @@ def _scores(results: Results) -> str:
     header = ["data set", "method", "state", f"best {metric_name(metric)}", "mean ± sd", "seeds", "test accuracy", "time"]
     states = {(s.dataset, s.method): s.state for s in results.states}
     rows = [_score_row(s, states[s.dataset, s.method], metric) for s in results.scores]
-    return _table(header, rows)
+    return as_table(header, rows)
 
 
 def _score_row(s: CellScore, state: str, metric: str) -> list[str]:
@@ -88,7 +88,7 @@ def _gaps(results: Results) -> list[str]:
     """Failed and missing cells with their reasons."""
 
     def line(s: CellState) -> str:
-        return f"- {s.state}: {_safe(s.dataset)}/{_safe(s.method)}: {_safe(shortened(' '.join((s.reason or '').split()), 300))}"
+        return f"- {s.state}: {safe(s.dataset)}/{safe(s.method)}: {safe(shortened(' '.join((s.reason or '').split()), 300))}"
 
     gaps = [s for s in results.states if s.state != "complete"]
     return ["\n".join(line(s) for s in gaps[:MOST_ROWS])] if gaps else []
@@ -100,11 +100,11 @@ def _paper(results: Results) -> list[str]:
     for table in tables:
         parts.append(f"### Table {table.number}: {table.title}")
         if table.differs:
-            parts.append(_safe(f"Not a replication. Other than in the paper: {'; '.join(table.differs)}."))
+            parts.append(safe(f"Not a replication. Other than in the paper: {'; '.join(table.differs)}."))
         parts.append(_paper_table(table))
     if results.claims:
         rows = [[c.number, c.claim, c.verdict, "; ".join(f.said for f in c.findings) or c.missing or ""] for c in results.claims]
-        parts += ["### The paper's claims, checked", _table(["", "claim", "verdict", "found, or what it takes"], rows)]
+        parts += ["### The paper's claims, checked", as_table(["", "claim", "verdict", "found, or what it takes"], rows)]
     return parts
 
 
@@ -116,16 +116,16 @@ def _paper_table(table: BestTable) -> str:
             paper, ours, delta = (getattr(m, metric) if m else None for m in (row.paper, row.ours, row.delta))
             cells.append(f"{bare(paper, metric)} / {bare(ours, metric)} / {difference(delta, metric)}")
         rows.append([*cells, row.status])
-    return _table(["paper / ours / difference", "acc", "val acc", "loss", "val loss", ""], rows)
+    return as_table(["paper / ours / difference", "acc", "val acc", "loss", "val loss", ""], rows)
 
 
 def _statistics(results: Results) -> list[str]:
     """What is significant, and the mean ranks by epochs, on each data set and on all."""
     if results.statistics.refused:
-        return [f"Not computed. {_safe(results.statistics.refused)}"]
+        return [f"Not computed. {safe(results.statistics.refused)}"]
     found = []
     for scope in results.statistics.scopes:
-        found.append(f"**{_safe(scope.name)}**: " + _safe(" ".join(scope_sentences(results, scope))))
+        found.append(f"**{safe(scope.name)}**: " + safe(" ".join(scope_sentences(results, scope))))
         found += _ranks(scope)
     return found
 
@@ -139,13 +139,13 @@ def _ranks(scope: Scope) -> list[str]:
         [s.method, *(f"{by[s.method].rank:.2f}" for by in ranks), NOTHING if s.regret is None else f"{s.regret:.3f}"]
         for s in clock.comparisons[-1].standings
     ]
-    return [_table(["mean rank by epochs", "a quarter", "half", "all", "regret"], rows)]
+    return [as_table(["mean rank by epochs", "a quarter", "half", "all", "regret"], rows)]
 
 
 def _recommendation(results: Results) -> list[str]:
     if results.statistics.refused:
-        return [f"Nothing can be recommended. {_safe(results.statistics.refused)}"]
-    return [_safe(" ".join(recommendation_sentences(results, scope))) for scope in results.statistics.scopes]
+        return [f"Nothing can be recommended. {safe(results.statistics.refused)}"]
+    return [safe(" ".join(recommendation_sentences(results, scope))) for scope in results.statistics.scopes]
 
 
 def _budget(results: Results) -> str:
@@ -163,7 +163,7 @@ def _budget(results: Results) -> str:
         for s in results.scores
     ]
     header = ["data set", "method", "configurations", "trials", "epochs", "training", "method", "its share", "failed", "diverged"]
-    return _table(header, rows)
+    return as_table(header, rows)
 
 
 def _reasons(results: Results) -> str:
@@ -171,14 +171,15 @@ def _reasons(results: Results) -> str:
         [r.dataset, r.method, r.status, count(r.trials), shortened(" ".join(r.reason.split()), 200)]
         for r in results.reasons[:MOST_ROWS]
     ]
-    return _table(["data set", "method", "status", "trials", "reason"], rows) if rows else "None."
+    return as_table(["data set", "method", "status", "trials", "reason"], rows) if rows else "None."
 
 
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *[[_safe(cell) for cell in row] for row in rows]]
+def as_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table of cells that are plain text."""
+    lines = [header, ["---"] * len(header), *[[safe(cell) for cell in row] for row in rows]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """Text that neither Markdown nor HTML takes for markup."""
     return _SPECIAL.sub(r"\\\1", html.escape(text, quote=False))
