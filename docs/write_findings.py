@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 from write_hyperband import dataset as hyperband_rows
 
+from tuneoff.components.core.storage import open_store
+from tuneoff.components.core.stored import read_study
 from tuneoff.components.core.study import Study
 from tuneoff.components.reporter.breakeven import BreakEven
 from tuneoff.components.reporter.claims import Claim
 from tuneoff.components.reporter.equivalence import Algorithm, Pair
+from tuneoff.components.reporter.export_figures import write_figures
 from tuneoff.components.reporter.headline import twin_sentences, winner_sentences
 from tuneoff.components.reporter.markdown import as_table, safe
 from tuneoff.components.reporter.results import Results
@@ -24,6 +29,11 @@ PAGE = Path(__file__).parent / "findings.md"
 BUDGETS = (60, 120, 300, 600, 1200)
 """Epochs for which advice is printed: half a search of the paper's Hyperband to the paper's 120 full trainings."""
 CLAIMS = ("C1", "C2", "C3", "C4", "C5", "C6")
+FIGURES = {
+    "regret-epochs": "Regret over the epochs trained, the mean over seeds with its 95 % band",
+    "critical-difference-epochs": "Mean ranks at the common budget; those that a bar joins are not told apart",
+}
+DRAWN = ("all-replay", "hyperband-replay")
 FOREMOST = 12
 """So many methods of a long comparison are listed."""
 HEAD = """# Findings
@@ -43,13 +53,32 @@ class Reports:
     def __init__(self, runs: Path) -> None:
         self.tables: dict[str, dict[str, Results]] = {}
         self.real: dict[str, Results] = {}
+        self.places: dict[str, Path] = {}  # the output folders, by the study's name
         for file in sorted([*runs.glob("*/report/results.json"), *runs.glob("replays/*/report/results.json")]):
             found = Results.model_validate_json(file.read_bytes())
+            self.places[found.study.name] = file.parents[1]
             if found.study.replayed:
                 table = Path(found.study.study["objective"]["replay"]["table"]).stem
                 self.tables.setdefault(found.study.name.removesuffix(f"-{table}"), {})[table] = found
             else:
                 self.real[found.study.name] = found
+
+
+def draw(reports: Reports, folder: Path) -> None:
+    """Write the page's figures anew, one file a figure."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for name in DRAWN:
+        for results in reports.tables.get(name, {}).values():
+            with tempfile.TemporaryDirectory() as place:
+                drawn = Path(place, "figures")
+                write_figures(read_study(open_store(str(reports.places[results.study.name]))), drawn, "svg")
+                for dataset, figure in _figures(results):
+                    shutil.copy(drawn / f"{dataset}-{figure}.svg", folder / f"{results.study.name}-{figure}.svg")
+
+
+def _figures(results: Results) -> Iterator[tuple[str, str]]:
+    return ((d.name, figure) for d in results.datasets for figure in FIGURES)
 
 
 def page(reports: Reports) -> str:
@@ -73,6 +102,7 @@ def _trusted(reports: Reports) -> Iterator[str]:
         yield f"### All methods on {table}"
         yield _about(results)
         yield from _comparison(results)
+        yield from _shown(results)
     if not replays:
         yield _not_run("make replays")
     yield "### The paper's methods, trained"
@@ -161,12 +191,13 @@ def _hyperband(reports: Reports) -> Iterator[str]:
         yield _about(results)
         for name in (d.name for d in results.datasets):
             yield from hyperband_rows(results.model_dump(mode="json"), name)[1:]
+        yield from _shown(results)
     if not replays:
         yield _not_run("make replays")
     yield "### Trained"
-    if results := reports.real.get("hyperband"):
-        for name in (d.name for d in results.datasets):
-            yield from hyperband_rows(results.model_dump(mode="json"), name)[1:]
+    if trained := reports.real.get("hyperband"):
+        for name in (d.name for d in trained.datasets):
+            yield from hyperband_rows(trained.model_dump(mode="json"), name)[1:]
     else:
         yield _not_run("tuneoff run studies/hyperband.yaml")
 
@@ -237,6 +268,10 @@ def _real(reports: Reports, name: str) -> Iterator[str]:
     yield from _comparison(results)
 
 
+def _shown(results: Results) -> Iterator[str]:
+    yield from (f"![{FIGURES[figure]}](findings/{results.study.name}-{figure}.svg)" for _, figure in _figures(results))
+
+
 def _about(results: Results) -> str:
     study = Study.model_validate(results.study.study)
     limits = [(study.budget.trials, "trials"), (study.budget.epochs, "epochs"), (study.budget.seconds, "seconds")]
@@ -261,4 +296,6 @@ def _not_run(command: str) -> str:
 
 
 if __name__ == "__main__":
-    PAGE.write_text(page(Reports(Path(sys.argv[1] if len(sys.argv) > 1 else "runs"))), encoding="utf-8")
+    found = Reports(Path(sys.argv[1] if len(sys.argv) > 1 else "runs"))
+    draw(found, PAGE.with_suffix(""))
+    PAGE.write_text(page(found), encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from pathlib import Path
 
@@ -125,6 +126,14 @@ class TestFindings:
         for command in ("make replays", "tuneoff run studies/cpu.yaml", ".venv-autokeras/bin/tuneoff run studies/autokeras.yaml"):
             assert f"Not run yet: `{command}`, then `make findings`." in text
         assert "Not run yet: `tuneoff run studies/hyperband.yaml`" not in text
+
+    def test_each_figure_that_is_shown_is_drawn(self, runs: Path, tmp_path: Path):
+        from write_findings import Reports, draw, page
+
+        reports = Reports(runs)
+        draw(reports, tmp_path / "findings")
+        shown = re.findall(r"\(findings/([^)]+)\)", page(reports))
+        assert sorted(shown) == sorted(p.name for p in (tmp_path / "findings").iterdir()) != []
 
     def test_each_claim_has_a_row_a_study_that_tests_it(self, runs: Path):
         from write_findings import CLAIMS, Reports, page
