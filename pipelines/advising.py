@@ -79,9 +79,13 @@ def on_table(outcome: Outcome) -> Source:
 def advise(sources: Sequence[Source], epochs: int) -> Advice:
     """The rule of the report's recommendation over all data sets of these sources, at so many epochs for a search.
 
-    Methods count that were given so much on every data set. StudyError where fewer than two were, and where a label stands for
-    two different methods.
+    Methods count that were given so much on every data set. StudyError where no search was given as much, where fewer than two
+    methods were everywhere, and where a label stands for two different ones.
     """
+    for source in sources:
+        most = max((float(c.epochs[-1]) for c in source.curves if len(c.trial)), default=epochs)
+        if most <= epochs - source.study.full_epochs:
+            raise StudyError(f"--budget {epochs} is too much: no search of {source.place} trained more than {most:.0f} epochs.")
     places = listed([s.place for s in sources])
     methods = _methods(sources)
     every = [field for source in sources for field in _fields(source, epochs, len(sources) > 1)]

@@ -92,7 +92,8 @@ def _of_statistics(computed: Computed, colours: Mapping[str, int]) -> Iterator[t
 def _with_legend(figure: Figure, methods: Sequence[str] | set[str], colours: Mapping[str, int]) -> Figure:
     """The figure, higher by a legend below it: on the page the legend is apart."""
     named = sorted(methods, key=lambda m: colours[m])
-    columns = max(1, min(len(named), int(figure.get_figwidth() * 72 / 125)))
+    widest = max(125, 42 + 6.2 * max(map(len, named)))  # line, name and gap, in points
+    columns = max(1, min(len(named), int(figure.get_figwidth() * 72 / widest)))
     rows = math.ceil(len(named) / columns)
     figure.set_figheight(figure.get_figheight() + (rows * _LEGEND_ROW + 8) / 72)
     lines = [Line2D([], [], color=colour_of(colours[m]), linestyle=dashes_of(colours[m]), linewidth=2, label=m) for m in named]

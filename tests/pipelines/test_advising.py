@@ -83,7 +83,7 @@ def test_the_command_takes_the_studies_that_are_named(place: str) -> None:
 
 
 def test_a_budget_that_nobody_was_given_is_refused(place: str) -> None:
-    with pytest.raises(StudyError, match="--budget 5000: fewer than two methods were given so many epochs everywhere"):
+    with pytest.raises(StudyError, match=r"--budget 5000 is too much: no search of .* trained more than \d+ epochs"):
         advise([study_in(place)], 5000)
 
 
