@@ -25,6 +25,20 @@ class EagleSettings(Model):
     """The eagle strategy has nothing to set but the seed, which the study gives."""
 
 
+MOST_MAPPINGS = 20_000
+"""What jax has compiled stays mapped, some three thousand areas for a search; Linux gives a process 65,530, and it ends with a
+segmentation fault where they are used up. Searches have a process each; the contract's checks run many in one."""
+
+
+def _mappings() -> int:
+    """How many areas of memory this process has mapped; 0 where the system does not say."""
+    try:
+        with open("/proc/self/maps", "rb") as file:
+            return sum(1 for _ in file)
+    except OSError:
+        return 0
+
+
 class _Designer:
     """One Vizier designer behind ask and tell; it hears of finished trials when it is told of them."""
 
@@ -65,6 +79,8 @@ class Gp(_Designer):
         from vizier._src.algorithms.optimizers import eagle_strategy, vectorized_base
         from vizier.pyvizier.converters import padding
 
+        if _mappings() > MOST_MAPPINGS:
+            jax.clear_caches()
         designer = gp_bandit.VizierGPBandit(
             _statement(problem),
             acquisition_optimizer_factory=vectorized_base.VectorizedOptimizerFactory(
