@@ -43,6 +43,8 @@ NOT_RUN = {
     "optuna-dashboard sqlite:///quickstart-optuna.db": "serves until Ctrl-C: tests/pipelines/test_exporting.py",
     "tuneoff run studies/own-method.yaml": "takes minutes; tests/tuner/test_own.py trains its method",
     "tuneoff table build studies/tables/fashion-mnist-14.yaml": "takes hours: tests/pipelines/test_tablebuild.py",
+    "make replays": "searches for an hour: tests/pipelines/test_studytable.py, test_advising.py",
+    "make findings": "tests/test_written_pages.py",
     "tuneoff run studies/hyperband.yaml": "takes most of an hour; its methods are those of tests/tuner/methods/test_hyperband.py",
     "python docs/write_hyperband.py runs/hyperband/report/results.json": "tests/test_written_pages.py",
     "tuneoff run studies/frameworks.yaml": "takes more than an hour",
