@@ -120,7 +120,7 @@ local-images: base-image
 		$(TORCH:%=--build-arg TORCH=%) $(IMAGES)
 
 image-test: setup local-images ## Build the images here, on a base of this Debian, and run each step in its container (root)
-	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_steps.py
+	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_steps.py tests/images/test_docker_runner.py
 
 container-test: IMAGES = data_prep tuner evaluator reporter stand-in-mlflow stand-in-postgres stand-in-s3
 container-test: setup local-images ## Run the quickstart with each step in its container, beside MLflow, PostgreSQL and S3 (root)

@@ -35,7 +35,9 @@ CPU = [name for name in TARGETS if not name.endswith("-gpu")]
 STAND_INS = {f"stand-in-{name}": (name, {}) for name in ("mlflow", "postgres", "s3")}
 """For checks where no registry can be reached: targets of docker/stand-ins/Containerfile."""
 
-ENGINES = {"docker": ["docker", "build"], "podman": ["podman", "build"], "buildah": ["buildah", "bud", "--layers"]}
+BUILDKIT = ["env", "DOCKER_BUILDKIT=1"]
+"""It knows mounts; before Docker 23, Debian 12's among them, it is asked for."""
+ENGINES = {"docker": [*BUILDKIT, "docker", "build"], "podman": ["podman", "build"], "buildah": ["buildah", "bud", "--layers"]}
 INDEX = re.compile(r"(UV|PIP)_\w*(INDEX|HOST|TIMEOUT|KEYRING|OFFLINE)\w*|(HTTP|HTTPS|ALL|NO)_PROXY", re.IGNORECASE)
 
 

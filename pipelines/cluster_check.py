@@ -106,30 +106,32 @@ class _Kubernetes:
         except Exception as error:  # noqa: BLE001 - whatever its client raises, the rest cannot be looked at
             yield Finding("Kubernetes", State.WARNING, f"its API does not answer ({_brief(error)}): nothing more was looked at")
             return
-        yield from self._named("namespace", self._namespace, lambda: self._core.read_namespace(self._namespace))
+        yield from self._named("namespace", self._ask("namespace", self._core.read_namespace, self._namespace), self._namespace)
         account = self._study.cluster.service_account
         if account:
             read = self._core.read_namespaced_service_account
-            yield from self._named("service account", account, lambda: read(account, self._namespace))
+            yield from self._named("service account", self._ask("service account", read, account, self._namespace), account)
         yield from self._secrets()
         yield from self._volume()
         yield from self._quota()
         yield from self._nodes()
 
-    def _ask(self, what: str, call: Callable[[], Any]) -> Any:
-        """What the call returns; a Finding where it may not be asked, None where there is no such thing."""
+    def _ask(self, what: str, call: Callable[..., Any], *arguments: str) -> Any:
+        """What the call returns; a Finding where it may not be asked or nobody answers, None where there is no such thing."""
         from kubernetes.client import ApiException
+        from urllib3.exceptions import HTTPError
 
         try:
-            return call()
+            return call(*arguments, _request_timeout=PATIENCE_SECONDS)
         except ApiException as error:
             if error.status == 404:
                 return None
             why = "this account may not look" if error.status in (401, 403) else f"answer {error.status}"
             return Finding(what, State.WARNING, f"not looked at: {why}", "ask somebody who may, or look with kubectl")
+        except (HTTPError, OSError) as error:
+            return Finding(what, State.WARNING, f"not looked at: no answer ({_brief(error)})", "try again")
 
-    def _named(self, what: str, name: str, call: Callable[[], Any]) -> Iterator[Finding]:
-        found = self._ask(what, call)
+    def _named(self, what: str, found: Any, name: str) -> Iterator[Finding]:
         if isinstance(found, Finding):
             yield found
         elif found is None:
@@ -144,7 +146,7 @@ class _Kubernetes:
         for name, variables in cluster.secrets.items():
             wanted[name] = wanted.get(name, set()) | set(variables.values())
         for name, keys in wanted.items():
-            found = self._ask("secret", lambda name=name: self._core.read_namespaced_secret(name, self._namespace))  # type: ignore[misc]
+            found = self._ask("secret", self._core.read_namespaced_secret, name, self._namespace)
             lacking = sorted(keys - set(found.data or {})) if found is not None and not isinstance(found, Finding) else []
             if isinstance(found, Finding):
                 yield found
@@ -163,7 +165,7 @@ class _Kubernetes:
         if volume is None:
             return
         read = self._core.read_namespaced_persistent_volume_claim
-        found = self._ask("volume", lambda: read(volume.claim, self._namespace))
+        found = self._ask("volume", read, volume.claim, self._namespace)
         if isinstance(found, Finding):
             yield found
         elif found is None:
@@ -192,7 +194,7 @@ class _Kubernetes:
     def _quota(self) -> Iterator[Finding]:
         from kubernetes.utils import parse_quantity
 
-        found = self._ask("quota", lambda: self._core.list_namespaced_resource_quota(self._namespace))
+        found = self._ask("quota", self._core.list_namespaced_resource_quota, self._namespace)
         if isinstance(found, Finding):
             yield found
             return
@@ -202,7 +204,7 @@ class _Kubernetes:
             for key, limit in hard.items():
                 name = key.removeprefix("requests.").removeprefix("limits.")
                 for step in STEPS:
-                    need = self._needs(step).get(name)
+                    need = (self._needs(step) | {"pods": Decimal(1)}).get(name)
                     if need is None and name in ("cpu", "memory"):
                         said = f"{quota.metadata.name} limits {key}, so that every pod must say its own, and {step} does not"
                         faults.append(Finding("quota", State.FAILING, said, f"set resources.{name}"))

@@ -13,11 +13,13 @@ from serving import Quiet, Serving
 
 
 class FakeKubernetes(Serving):
-    """Objects by their path below /api/v1/, lists included; `forbidden` are kinds that may not be looked at."""
+    """Objects by their path below /api/v1/, lists included; `forbidden` are kinds that may not be looked at, and at `silent`
+    ones it hangs up."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
         self.forbidden: set[str] = set()
+        self.silent: set[str] = set()
         super().__init__(_handler(self))
 
     def kubeconfig(self, file: Path) -> Path:
@@ -30,8 +32,7 @@ class FakeKubernetes(Serving):
 
     def answer(self, path: str) -> tuple[int, dict[str, Any]]:
         """Status and JSON for a path below /api/v1/."""
-        kind = re.sub(r"^namespaces/[^/]+/", "", path).partition("/")[0]
-        if kind in self.forbidden:
+        if kind_of(path) in self.forbidden:
             return 403, {"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403}
         if not path:
             return 200, {"kind": "APIResourceList", "groupVersion": "v1", "resources": []}
@@ -40,6 +41,10 @@ class FakeKubernetes(Serving):
         if path.endswith(("resourcequotas", "nodes")):
             return 200, {"items": []}
         return 404, {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
+
+
+def kind_of(path: str) -> str:
+    return re.sub(r"^namespaces/[^/]+/", "", path).partition("/")[0]
 
 
 def node(allocatable: dict[str, str], labels: dict[str, str] | None = None, taints: list[dict[str, str]] | None = None) -> Any:
@@ -51,6 +56,9 @@ def _handler(kubernetes: FakeKubernetes) -> type[BaseHTTPRequestHandler]:
     class Handler(Quiet):
         def do_GET(self) -> None:
             path = self.path.partition("?")[0].removeprefix("/api/v1").strip("/")
+            if kind_of(path) in kubernetes.silent:
+                self.close_connection = True
+                return
             status, said = kubernetes.answer(path)
             self.answer_json(status, said)
 

@@ -95,6 +95,7 @@ def test_the_build_says_target_name_and_device_of_each_image() -> None:
     assert {"BASE=localhost/python:3.11", "DEVICE=gpu", "ENVIRONMENT=torch"} <= set(tuner)
     assert reporter[reporter.index("--target") + 1] == "reporter"
     assert f"org.opencontainers.image.version={__version__}" in reporter
+    assert tuner[:4] == ["env", "DOCKER_BUILDKIT=1", "docker", "build"]
 
 
 @pytest.mark.parametrize(("arguments", "said"), [(["tunre"], "tunre is no image"), (["--tag", "latest"], "the tag latest")])

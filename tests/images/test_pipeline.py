@@ -147,19 +147,24 @@ def runs_in_postgresql(database: str = "mlflow") -> int:
 TRIALS = 12
 
 
-def search_on_s3() -> SearchRecord:
-    return read_search(open_store("s3://tuneoff/killed"), "fashion", "random", 0)
+def search_on_s3(study: str) -> SearchRecord:
+    return read_search(open_store(f"s3://tuneoff/{study}"), "fashion", "random", 0)
 
 
-def test_a_tuner_whose_container_is_killed_goes_on_from_its_record_on_s3(s3: None, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("signal", "exit_code"), [("KILL", 137), ("TERM", 3)])
+def test_a_tuner_whose_container_is_taken_away_goes_on_from_its_record_on_s3(
+    s3: None, tmp_path: Path, signal: str, exit_code: int
+) -> None:
+    """SIGTERM, which the container's first process hears, lets the running epoch end."""
+    name = f"away-{signal.lower()}"
     place = workplace(tmp_path / "place")
     real_images(place / "fashion.npz")
     study = {
-        "name": "killed",
+        "name": name,
         "datasets": [{"name": "fashion", "path": "fashion.npz", "image_size": 14}],
         "methods": ["random"],
         "budget": {"trials": TRIALS, "epochs_per_trial": 2},
-        "artifacts": "s3://tuneoff/killed",
+        "artifacts": f"s3://tuneoff/{name}",
         "tracking": {"uri": MLFLOW},
     }
     (place / "study.yaml").write_text(yaml.safe_dump(study))
@@ -178,20 +183,21 @@ def test_a_tuner_whose_container_is_killed_goes_on_from_its_record_on_s3(s3: Non
     container = podman("run", "--detach", *search).stdout.strip()
     try:
         until = time.monotonic() + PATIENCE_SECONDS
-        while len(search_on_s3().told) < 2:
+        while len(search_on_s3(name).told) < 2:
             assert time.monotonic() < until, podman("logs", container).stdout
             time.sleep(0.2)
-        podman("kill", container)
+        podman("kill", "--signal", signal, container)
+        assert int(podman("wait", container, timeout=PATIENCE_SECONDS).stdout) == exit_code, podman("logs", container).stdout
     finally:
         podman("rm", "--force", container)
-    before = search_on_s3()
-    assert 2 <= len(before.told) < TRIALS, "it was to be killed in the middle"
+    before = search_on_s3(name)
+    assert 2 <= len(before.told) < TRIALS, "it was to be taken away in the middle"
 
     podman("run", "--rm", *search)
-    after = search_on_s3()
+    after = search_on_s3(name)
     assert after.told[: len(before.told)] == before.told
     assert (len(after.told), before.attempts, after.attempts) == (TRIALS, 1, 2)
-    assert trials_in_mlflow("tuneoff/killed") == TRIALS
+    assert trials_in_mlflow(f"tuneoff/{name}") == TRIALS
 
 
 def test_the_database_is_backed_up_and_restored_as_the_page_says(result: StudyResult) -> None:

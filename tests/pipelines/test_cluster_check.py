@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import base64
+import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from fake_kfp import FakeKfp
 from fake_kubernetes import FakeKubernetes, node
 from made import made_study
+from tuneoff.cli import main
 from tuneoff.components.core.study import Study
 from tuneoff.pipelines import kfp_server
 from tuneoff.pipelines.cluster_check import examine
@@ -181,6 +185,16 @@ def test_what_may_not_be_looked_at_is_said(kfp: FakeKfp, kubernetes: FakeKuberne
     assert faults(kfp) == [f"warning secret: {not_looked}"] * 2 + [f"warning nodes: {not_looked}"]
 
 
+@pytest.mark.parametrize("kind", ["serviceaccounts", "secrets", "persistentvolumeclaims", "resourcequotas", "nodes"])
+def test_an_api_that_stops_answering_half_way_is_said_and_the_rest_looked_at(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, kind: str
+) -> None:
+    kubernetes.silent = {kind}
+    found = faults(kfp)
+    assert found
+    assert all(re.fullmatch(r"warning [a-z ]+: not looked at: no answer \(.+\) \[try again\]", said) for said in found), found
+
+
 def test_a_volume_for_one_node_or_unbound_is_noted(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     claim = kubernetes.objects[f"{SPACE}/persistentvolumeclaims/results"]
     claim["status"]["phase"] = "Pending"
@@ -195,6 +209,7 @@ def test_a_volume_for_one_node_or_unbound_is_noted(kfp: FakeKfp, kubernetes: Fak
         ({"requests.cpu": "1"}, {}, "failing quota: data_prep asks for 2 cpu, and quota allows 1 requests.cpu in all [ask for"),
         ({"requests.memory": "20Gi"}, {"requests.memory": "16Gi"},
          "warning quota: data_prep asks for 8Gi memory, and 4Gi of 20Gi requests.memory are left [its pods wait"),
+        ({"pods": "8"}, {"pods": "8"}, "warning quota: data_prep asks for 1 pods, and 0 of 8 pods are left [its pods wait"),
         ({"requests.nvidia.com/gpu": "0"}, {}, "failing quota: tuner asks for 1 nvidia.com/gpu, and quota allows 0 requests."),
     ],
 )  # fmt: skip
@@ -237,3 +252,44 @@ def test_a_step_that_fits_on_no_node_is_said(
 ) -> None:
     (said,) = faults(kfp, a_study(cluster={**CLUSTER, "steps": {"tuner": place}}))
     assert said.startswith(sentence)
+
+
+# The command
+
+
+def check(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, kfp: FakeKfp, *options: str
+) -> tuple[int, str, str]:
+    sections = {"name": "made", "datasets": ["mnist"], "methods": ["random"], "budget": {"trials": 4}}
+    study = {**sections, "tracking": {"uri": "http://mlflow:5000"}, "resources": RESOURCES, "cluster": CLUSTER}
+    (tmp_path / "made.yaml").write_text(yaml.safe_dump(study))
+    monkeypatch.setattr("sys.argv", ["tuneoff", "submit", str(tmp_path / "made.yaml"), "--host", kfp.uri, "--check", *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    said = capsys.readouterr()
+    return int(ended.value.code or 0), said.out, said.err
+
+
+def test_the_command_prints_a_line_a_finding_and_fails_where_something_is_lacking(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    code, out, err = check(monkeypatch, capsys, tmp_path, kfp)
+    assert (code, err) == (0, "")
+    assert {line.split()[0] for line in out.splitlines()} == {"ok"}
+    del kubernetes.objects[f"{SPACE}/persistentvolumeclaims/results"]
+    code, out, err = check(monkeypatch, capsys, tmp_path, kfp)
+    assert (code, err) == (1, "")
+    (failing,) = [line for line in out.splitlines() if not line.startswith("ok")]
+    assert " ".join(failing.split()) == (
+        "failing volume there is no claim 'results' in namespace team: make it, or name another in cluster.volume.claim"
+    )
+    assert kfp.runs == kfp.pipelines == []
+
+
+def test_what_is_only_worth_a_warning_is_exit_code_0_and_all_can_be_had_as_json(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    kfp.version = "2.5.0"
+    code, out, _ = check(monkeypatch, capsys, tmp_path, kfp, "--json")
+    assert code == 0
+    assert [f["what"] for f in json.loads(out) if f["state"] == "warning"] == ["KFP version"]
