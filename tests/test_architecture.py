@@ -158,7 +158,7 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
         "pipelines/kfp_server.py",
     ),
     "kfp_server_api": ("pipelines/kfp_server.py",),
-    "urllib3": ("pipelines/kfp_server.py", "pipelines/katib_results.py"),
+    "urllib3": ("pipelines/cluster_check.py", "pipelines/kfp_server.py", "pipelines/katib_results.py"),
     "kubernetes": ("pipelines/cluster_check.py", "pipelines/katib_results.py"),
     "keras": (
         "components/core/learning/*",
