@@ -19,18 +19,11 @@ from ..core.space import PAPER_SPACE, Model, Value
 from ..core.study import Study
 from .numbers import TrialRow, ranked
 from .paired import ALPHA, FEWEST_SEEDS, above, below, differences, within
-from .paper import TITLES
+from .paper import KINDS, TITLES
 from .tables import TEN
 from .wording import count, difference, duration, listed, percent, plural, score
 
 Verdict = Literal["confirmed", "refuted", "undecided", "not testable"]
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "grid": ("grid", "sklearn-grid", "keras-tuner-grid"),
-    "random": ("random", "keras-tuner-random", "sklearn-random"),
-    "bayes": ("bayes", "skopt-gp"),
-    "hyperband": ("hyperband-2020", "hyperband", "keras-tuner-hyperband"),
-}
-"""The paper's four methods, each with those that stand for it, the nearest to the paper's first."""
 FEW, MANY = 120, 1400
 """Configurations of the paper's two random searches."""
 VERDICT_CLASS: Mapping[Verdict, str] = {

@@ -19,6 +19,13 @@ from .wording import count, listed
 TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 NUMBERS = {"mnist": "I", "fashion_mnist": "II", "cifar10": "III"}
 METHODS = {"grid": "Grid Search", "random": "Random Search", "bayes": "Bayesian optimisation", "hyperband": "HyperBand"}
+KINDS: Mapping[str, tuple[str, ...]] = {
+    "grid": ("grid", "sklearn-grid", "keras-tuner-grid"),
+    "random": ("random", "keras-tuner-random", "sklearn-random"),
+    "bayes": ("bayes", "skopt-gp"),
+    "hyperband": ("hyperband-2020", "hyperband", "keras-tuner-hyperband"),
+}
+"""The paper's four methods, each with those that stand for it, the nearest to the paper's first."""
 SHAPES = {"mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 IMAGES: Mapping[str, Mapping[Part, int]] = {"mnist": {"train": 48_000, "validation": 12_000, "test": 10_000}}
 """Stated for MNIST only."""
@@ -194,7 +201,7 @@ def _best_table(
 ) -> BestTable:
     rows = []
     for method in METHODS:
-        found = [s for s in scores if dataset and s.dataset == name and s.name == method]
+        found = _standing_for(method, name, scores) if dataset else []
         paper = BEST.get((name, method))
         if paper or found:
             rows += [_best_row(method, paper, s) for s in found] or [_best_row(method, paper, None)]
@@ -208,6 +215,11 @@ def _best_table(
         fidelity=fidelity,
         differs=[f"{row.what.lower()}: {row.ours} (paper: {row.paper})" for row in fidelity if row.same is False],
     )
+
+
+def _standing_for(method: str, dataset: str, scores: Sequence[CellScore]) -> list[CellScore]:
+    """All that stand for one of the paper's methods on a data set, the nearest to the paper's first."""
+    return [s for name in KINDS[method] for s in scores if s.dataset == dataset and s.name == name]
 
 
 def _best_row(method: str, paper: Metrics | None, score: CellScore | None) -> BestRow:
@@ -250,7 +262,7 @@ def _ten_tables(
     ten: Mapping[tuple[str, str], Sequence[TrialRow]],
 ) -> list[TenTable]:
     """One table for each label of the method, or one without ours."""
-    labels: list[str | None] = [s.method for s in scores if in_study and s.dataset == "fashion_mnist" and s.name == method]
+    labels: list[str | None] = [s.method for s in _standing_for(method, "fashion_mnist", scores)] if in_study else []
     notes = [ORDER_NOTE, *([LOSS_NOTE] if method == "random" else [])]
     return [
         TenTable(

@@ -55,6 +55,13 @@ class TestBeside:
         assert found.status == "run"
         assert found.delta.val_accuracy == pytest.approx(0.98 - 0.99)
 
+    def test_a_method_of_another_framework_stands_for_the_papers_too(self):
+        methods = ["hyperband", "sklearn-random", "hyperband-2020"]
+        ours = comparison(made_study(methods=methods), {f"mnist/{m}": 0.9 for m in methods})
+        table = next(t for t in ours.best if t.dataset == "mnist")
+        assert [r.label for r in table.rows if r.method == "random"] == ["sklearn-random"]
+        assert [r.label for r in table.rows if r.method == "hyperband"] == ["hyperband-2020", "hyperband"]  # the nearest first
+
     def test_a_cell_without_a_search_is_not_run(self):
         assert row(comparison(made_study()), "mnist", "random").status == "not run"
 
