@@ -64,6 +64,14 @@ class Bounded(Sound):
         return config | ({"units": min(56, config["units"])} if "units" in config else {})
 
 
+class Narrow(Sound):
+    """Leaves out the uppermost quarter of a range."""
+
+    def draw(self) -> dict[str, Any]:
+        config = super().draw()
+        return config | ({"share": 0.75 * config["share"]} if "share" in config else {})
+
+
 class Walking(Sound):
     """Walks through a space of lists in its order, as scikit-learn's ParameterSampler does when it is asked for all points."""
 

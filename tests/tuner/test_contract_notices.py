@@ -10,7 +10,7 @@ import pytest
 from tuneoff.components.core.errors import StudyError
 from tuneoff.components.tuner.contract import suite
 from tuneoff.components.tuner.contract.checks import CHECKS, at_most, checks_of, distance_from_uniform
-from tuneoff.components.tuner.contract.subject import QUICK, Subject
+from tuneoff.components.tuner.contract.subject import DEAR, FULL, PATIENT, QUICK, SLOW, STARTING, Subject, size_for
 from tuneoff.components.tuner.contract.suite import Pace, Result, Verdict, check_method, judged
 from tuneoff.components.tuner.registry import find
 
@@ -18,6 +18,7 @@ BROKEN = {
     "Logarithmic": "its_first_draws_come_from_the_whole_space",
     "Linear": "its_first_draws_come_from_the_whole_space",
     "Bounded": "its_first_draws_come_from_the_whole_space",
+    "Narrow": "its_first_draws_come_from_the_whole_space",
     "Fixed": "its_first_draws_come_from_the_whole_space",
     "Walking": "its_first_draws_come_from_all_of_a_space_of_lists",
     "Losing": "proposes_what_the_papers_space_allows",
@@ -103,6 +104,13 @@ def test_every_check_has_a_method_that_breaks_it() -> None:
     alike = {"proposes_what_a_mixed_space_allows", "a_trial_budget_is_used_up"}
     alike |= {"survives_first_trials_that_diverge", "survives_25_trials_that_all_fail"}
     assert set(CHECKS) - set(BROKEN.values()) == by_another_test | alike
+
+
+def test_a_method_is_asked_as_much_as_its_pace_allows() -> None:
+    quick, ray = find("optuna-tpe"), find("ray-asha")
+    assert [size_for(quick, pace, FULL) for pace in (0.01, 0.2, 2.0)] == [FULL, PATIENT, PATIENT]
+    assert [size_for(quick, pace, QUICK) for pace in (0.01, 0.2, 2.0)] == [QUICK, SLOW, DEAR]
+    assert size_for(ray, 0.01, FULL) == STARTING
 
 
 def test_the_sign_test_and_the_distance_are_the_textbooks() -> None:

@@ -11,8 +11,11 @@ KNOWN: Mapping[tuple[str, str], str] = {
     ("keras-tuner-grid", "its_first_draws_come_from_the_whole_space"): "it begins in the grid's first corner",
     ("keras-tuner-grid", "its_first_draws_come_from_all_of_a_space_of_lists"): "it begins in the grid's first corner",
     ("keras-tuner-grid", "another_seed_proposes_others"): "its oracle's order is the same for every seed",
-    ("catcma", "its_first_draws_come_from_the_whole_space"): "its first generation is normally distributed about the middle",
-    ("nevergrad-ngopt", "its_first_draws_come_from_the_whole_space"): "its first draws are normally distributed about the middle",
+    ("catcma", "its_first_draws_come_from_the_whole_space"): "its first generation is drawn normally about the middle",
+    (
+        "nevergrad-ngopt",
+        "its_first_draws_come_from_the_whole_space",
+    ): "its first draws are normal about the middle: ends come late",
     (
         "freeze-thaw",
         "its_first_draws_come_from_the_whole_space",
