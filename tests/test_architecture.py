@@ -189,6 +189,7 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
     "scipy": ("components/tuner/methods/*.py", "components/reporter/*"),
     "ConfigSpace": ("components/tuner/methods/configspace.py",),
     "smac": ("components/tuner/methods/smac.py",),
+    "joblib": ("components/tuner/methods/smac.py",),
     "syne_tune": ("components/tuner/methods/syne_tune.py",),
     "dehb": ("components/tuner/methods/dehb.py",),
     "ax": ("components/tuner/methods/ax.py",),
@@ -238,7 +239,7 @@ def test_the_command_imports_nothing_of_ours_before_it_knows_what_to_do() -> Non
 
 @pytest.mark.parametrize("file", [m for m in MODULES if m.startswith("components/tuner/methods/")])
 def test_a_method_file_knows_one_framework(file: str) -> None:
-    beneath = {"scipy", "jax", "torch"}  # what a framework itself stands on: distributions, random states
+    beneath = {"scipy", "joblib", "jax", "torch"}  # what a framework itself stands on: distributions, threads, random states
     known = {e.package for e in imports(file)} - EVERYWHERE - beneath
     none = file.endswith(("__init__.py", "hyperband_fixed.py"))  # our own brackets, over the draws of methods/keras_tuner.py
     assert len(known) == (0 if none else 1)

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from multiprocessing.connection import Connection
 from pathlib import Path
-from statistics import median
+from statistics import fmean
 from typing import Any
 
 from ...core.errors import StudyError
@@ -25,8 +25,8 @@ from .known import KNOWN
 from .subject import Size, Subject, size_for
 from .training import training_of
 
-LAST = 3
-"""A method's pace is the median of so many of its last suggestions."""
+LAST = 10
+"""A method's pace is the mean of so many of its last suggestions: a model may be fitted before each, or before every eighth."""
 
 
 class Verdict(StrEnum):
@@ -149,4 +149,4 @@ def judged(subject: Subject, check: Check, folder: Path) -> Result:
 def pace_of(subject: Subject, folder: Path) -> Pace:
     """Lead the method through a search and look at its own seconds."""
     asked = subject.search(Path(tempfile.mkdtemp(dir=folder)), PAPER_SPACE, Limits(trials=subject.size.asks)).of("asked")
-    return Pace(median(e["seconds"] for e in asked[-LAST:]), len(asked))
+    return Pace(fmean(e["seconds"] for e in asked[-LAST:]), len(asked))

@@ -48,6 +48,12 @@ class _Facade:
         self._held: list[TrialId] = []  # failed before any loss was known
 
     def ask(self) -> Proposal | Done:
+        from joblib import parallel_config
+
+        with parallel_config(backend="sequential"):  # else SMAC's ten small trees start threads for each look at them
+            return self._ask()
+
+    def _ask(self) -> Proposal | Done:
         from smac.main.exceptions import ConfigurationSpaceExhaustedException
 
         try:
