@@ -577,7 +577,8 @@ REGISTRY: dict[str, MethodSpec] = {
             settings="vizier:GpSettings",
             summary="A Gaussian process bandit with a trust region: Google Vizier's VizierGPBandit.",
             source="Song et al., The Vizier Gaussian process bandit algorithm, 2024",
-            when="A trial costs minutes or more: a suggestion costs seconds, and more on a slow machine.",
+            when="A trial costs minutes or more: a suggestion costs seconds, more on a slow machine. It begins in the middle of"
+            " each range, so that it wants twenty trials or more.",
             framework="google-vizier",
             package="vizier",
             extra="vizier",

@@ -16,6 +16,7 @@ KNOWN: Mapping[tuple[str, str], str] = {
         "nevergrad-ngopt",
         "its_first_draws_come_from_the_whole_space",
     ): "its first draws are normal about the middle: ends come late",
+    ("vizier-gp", "its_first_draws_come_from_the_whole_space"): "its trust region grows from the middle",
     (
         "freeze-thaw",
         "its_first_draws_come_from_the_whole_space",
