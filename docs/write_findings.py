@@ -22,7 +22,7 @@ from tuneoff.components.reporter.markdown import as_table, safe
 from tuneoff.components.reporter.results import Results
 from tuneoff.components.reporter.statistics import Scope
 from tuneoff.components.reporter.statistics_words import recommendation_sentences, scope_sentences
-from tuneoff.components.reporter.wording import NOTHING, count, difference, p_value, score
+from tuneoff.components.reporter.wording import NOTHING, count, difference, listed, p_value, score
 from tuneoff.pipelines.advising import advise, lines, shipped_tables
 
 PAGE = Path(__file__).parent / "findings.md"
@@ -118,7 +118,10 @@ def advised(budget: int) -> str:
 
 def _comparison(results: Results) -> Iterator[str]:
     """Of each data set: what is significant, the foremost methods, and from where they beat random search."""
-    for scope in results.statistics.scopes:
+    scopes = results.statistics.scopes
+    for scope in scopes:
+        if len(scopes) > 1:
+            yield f"#### {safe(listed(scope.datasets))}"
         yield safe(" ".join(scope_sentences(results, scope)))
         yield from _ranks(results, scope)
         yield safe(" ".join(recommendation_sentences(results, scope)))
@@ -196,6 +199,7 @@ def _hyperband(reports: Reports) -> Iterator[str]:
         yield _not_run("make replays")
     yield "### Trained"
     if trained := reports.real.get("hyperband"):
+        yield _about(trained)
         for name in (d.name for d in trained.datasets):
             yield from hyperband_rows(trained.model_dump(mode="json"), name)[1:]
     else:
