@@ -1,7 +1,11 @@
-"""Writes docs/findings.md from the reports of finished studies, on tables and real: `make findings`."""
+"""Writes docs/findings.md from the reports of finished studies, on tables and real: `make findings`.
+
+What the page needs of a report is kept beside it, in docs/findings/, so that the page can be written anew without the runs.
+"""
 
 from __future__ import annotations
 
+import gzip
 import shutil
 import sys
 import tempfile
@@ -40,7 +44,8 @@ HEAD = """# Findings
 
 What Tuneoff's own studies found: which method to trust at which budget, what became of the paper's claims and open questions, and
 how sure each answer is. Nothing here is written by hand: `make replays` searches the tables under `studies/tables/`, and
-`make findings` writes this page from the reports of those searches and of the real studies under `runs/`. The
+`make findings` writes this page from the reports of those searches and of the real studies under `runs/`, which it keeps in
+`docs/findings/`. The
 [statistics](statistics.md) and the [tables](replay.md) have pages of their own. A study on a table trains nothing: it looks up
 trainings that were made once, so that thirty seeds of each method cost minutes; and a table says as much about other data as one
 data set can.
@@ -48,15 +53,13 @@ data set can.
 
 
 class Reports:
-    """The reports below a folder of runs, by study and, of studies on tables, by table."""
+    """Kept reports, by study and, of studies on tables, by table."""
 
-    def __init__(self, runs: Path) -> None:
+    def __init__(self, kept: Path) -> None:
         self.tables: dict[str, dict[str, Results]] = {}
         self.real: dict[str, Results] = {}
-        self.places: dict[str, Path] = {}  # the output folders, by the study's name
-        for file in sorted([*runs.glob("*/report/results.json"), *runs.glob("replays/*/report/results.json")]):
-            found = Results.model_validate_json(file.read_bytes())
-            self.places[found.study.name] = file.parents[1]
+        for file in sorted(kept.glob("*.json.gz")):
+            found = Results.model_validate_json(gzip.decompress(file.read_bytes()))
             if found.study.replayed:
                 table = Path(found.study.study["objective"]["replay"]["table"]).stem
                 self.tables.setdefault(found.study.name.removesuffix(f"-{table}"), {})[table] = found
@@ -64,17 +67,25 @@ class Reports:
                 self.real[found.study.name] = found
 
 
-def draw(reports: Reports, folder: Path) -> None:
-    """Write the page's figures anew, one file a figure."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir()
-    for name in DRAWN:
-        for results in reports.tables.get(name, {}).values():
-            with tempfile.TemporaryDirectory() as place:
-                drawn = Path(place, "figures")
-                write_figures(read_study(open_store(str(reports.places[results.study.name]))), drawn, "svg")
-                for dataset, figure in _figures(results):
-                    shutil.copy(drawn / f"{dataset}-{figure}.svg", folder / f"{results.study.name}-{figure}.svg")
+def keep(runs: Path, kept: Path) -> None:
+    """Keep the report of each study below a folder of runs, and the page's figures of it, in place of that study's last."""
+    for file in sorted([*runs.glob("*/report/results.json"), *runs.glob("replays/*/report/results.json")]):
+        results = Results.model_validate_json(file.read_bytes())
+        name = results.study.name
+        if results.study.replayed:
+            replay = results.study.study["objective"]["replay"]
+            replay["table"] = Path(replay["table"]).name  # where it lay says nothing elsewhere
+        (kept / f"{name}.json.gz").write_bytes(gzip.compress(results.model_dump_json().encode(), mtime=0))
+        if results.study.replayed and name.startswith(DRAWN):
+            _draw(results, file.parents[1], kept)
+
+
+def _draw(results: Results, run: Path, kept: Path) -> None:
+    with tempfile.TemporaryDirectory() as place:
+        drawn = Path(place, "figures")
+        write_figures(read_study(open_store(str(run))), drawn, "svg")
+        for dataset, figure in _figures(results):
+            shutil.copy(drawn / f"{dataset}-{figure}.svg", kept / f"{results.study.name}-{figure}.svg")
 
 
 def _figures(results: Results) -> Iterator[tuple[str, str]]:
@@ -300,6 +311,6 @@ def _not_run(command: str) -> str:
 
 
 if __name__ == "__main__":
-    found = Reports(Path(sys.argv[1] if len(sys.argv) > 1 else "runs"))
-    draw(found, PAGE.with_suffix(""))
-    PAGE.write_text(page(found), encoding="utf-8")
+    kept = PAGE.with_suffix("")
+    keep(Path(sys.argv[1] if len(sys.argv) > 1 else "runs"), kept)
+    PAGE.write_text(page(Reports(kept)), encoding="utf-8")

@@ -29,7 +29,7 @@ class CellProgress:
     failed: int
     epochs: int
     best: float | None  # in the objective's own direction
-    seconds_left: float | None  # None before the first trial has ended, and after the last
+    seconds_left: float | None  # None before the first trial has ended, after the last, and where a table is searched
     state: str
     budget_left: dict[str, float | None]  # trials, epochs, seconds over all seeds; None where there is no such limit
     backlog: int  # ended trials that the tracking server is not known to have
@@ -47,7 +47,8 @@ def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
     seconds = sum(s.spent.seconds for s in cell.searches)
     in_flight = 1 if cell.own_models else study.budget.in_flight
     side_by_side = max(1, sum(bool(s.trials) and not s.ended for s in cell.searches))
-    left = seconds * (1 - share) / share / (side_by_side * in_flight) if 0 < share < 1 else None
+    told = 0 < share < 1 and study.objective.replay is None  # a search of a table counts a simulated clock's seconds
+    left = seconds * (1 - share) / share / (side_by_side * in_flight) if told else None
     return CellProgress(
         name=cell.cell.name,
         share=share,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 import sys
 from pathlib import Path
@@ -107,17 +108,24 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class TestFindings:
-    def test_reports_are_found_by_study_and_table(self, runs: Path):
+    @pytest.fixture
+    def kept(self, runs: Path, tmp_path: Path) -> Path:
+        from write_findings import keep
+
+        keep(runs, tmp_path)
+        return tmp_path
+
+    def test_reports_are_found_by_study_and_table(self, kept: Path):
         from write_findings import Reports
 
-        reports = Reports(runs)
+        reports = Reports(kept)
         assert {name: list(tables) for name, tables in reports.tables.items()} == {"all-replay": ["table"]}
         assert list(reports.real) == ["hyperband"]
 
-    def test_what_was_run_is_told_and_what_was_not_has_its_command(self, runs: Path):
+    def test_what_was_run_is_told_and_what_was_not_has_its_command(self, kept: Path):
         from write_findings import Reports, page
 
-        text = page(Reports(runs))
+        text = page(Reports(kept))
         assert "### All methods on table" in text
         assert "Study `all-replay-table` of " in text
         assert " on 6 points: 3 methods, 20 epochs a search, 5 seeds." in text
@@ -127,18 +135,25 @@ class TestFindings:
             assert f"Not run yet: `{command}`, then `make findings`." in text
         assert "Not run yet: `tuneoff run studies/hyperband.yaml`" not in text
 
-    def test_each_figure_that_is_shown_is_drawn(self, runs: Path, tmp_path: Path):
-        from write_findings import Reports, draw, page
+    def test_each_figure_that_is_shown_is_drawn(self, kept: Path):
+        from write_findings import Reports, page
 
-        reports = Reports(runs)
-        draw(reports, tmp_path / "findings")
-        shown = re.findall(r"\(findings/([^)]+)\)", page(reports))
-        assert sorted(shown) == sorted(p.name for p in (tmp_path / "findings").iterdir()) != []
+        shown = re.findall(r"\(findings/([^)]+)\)", page(Reports(kept)))
+        assert sorted(shown) == sorted(p.name for p in kept.glob("*.svg")) != []
 
-    def test_each_claim_has_a_row_a_study_that_tests_it(self, runs: Path):
+    def test_what_was_kept_stays_without_its_run_and_says_no_place(self, kept: Path, runs: Path, tmp_path: Path):
+        from write_findings import Reports, keep, page
+
+        before = page(Reports(kept))
+        keep(tmp_path / "none", kept)
+        assert page(Reports(kept)) == before
+        texts = [gzip.decompress(p.read_bytes()).decode() for p in kept.glob("*.json.gz")]
+        assert not any(str(runs) in text for text in texts)
+
+    def test_each_claim_has_a_row_a_study_that_tests_it(self, kept: Path):
         from write_findings import CLAIMS, Reports, page
 
-        rows = [line for line in page(Reports(runs)).splitlines() if line.startswith("| C")]
+        rows = [line for line in page(Reports(kept)).splitlines() if line.startswith("| C")]
         assert [row[2:4] for row in rows] == list(CLAIMS)
         assert "| hyperband | " in rows[-1]
         assert "not testable yet" in rows[0]

@@ -111,6 +111,15 @@ def test_before_its_first_trial_has_ended_nobody_knows_how_long_it_takes(tmp_pat
     assert (cell.share, cell.seconds_left, cell.state) == (0.0, None, "searching")
 
 
+def test_what_is_left_of_a_simulated_clock_is_not_shown_as_time(tmp_path: Path) -> None:
+    replay = {"metric": "val_accuracy", "replay": {"table": "table.parquet"}}
+    store, study = FolderStore(tmp_path), one_cell(objective=replay)
+    claim(store, study)
+    started(store, study, 2)
+    cell = progress_of(read_study(store), "mnist/random")
+    assert (cell.share, cell.seconds_left) == (2 / 8, None)
+
+
 def test_the_share_is_that_of_the_nearest_limit_and_the_mean_over_seeds(tmp_path: Path) -> None:
     store, study = FolderStore(tmp_path), one_cell(budget={"trials": 100, "seconds": 8}, seeds=[0, 1])
     claim(store, study)
