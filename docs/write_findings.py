@@ -38,6 +38,7 @@ FIGURES = {
     "critical-difference-epochs": "Mean ranks at the common budget; those that a bar joins are not told apart",
 }
 DRAWN = ("all-replay", "hyperband-replay")
+TRAINED = ("cpu", "hyperband", "frameworks", "autokeras")
 FOREMOST = 12
 """So many methods of a long comparison are listed."""
 HEAD = """# Findings
@@ -68,16 +69,17 @@ class Reports:
 
 
 def keep(runs: Path, kept: Path) -> None:
-    """Keep the report of each study below a folder of runs, and the page's figures of it, in place of that study's last."""
-    for file in sorted([*runs.glob("*/report/results.json"), *runs.glob("replays/*/report/results.json")]):
+    """Keep the report of each study of the page below a folder of runs, and its figures, in place of that study's last."""
+    reports = [*runs.glob("replays/*/report/results.json"), *(runs / name / "report/results.json" for name in TRAINED)]
+    for file in filter(Path.exists, reports):
         results = Results.model_validate_json(file.read_bytes())
         name = results.study.name
         if results.study.replayed:
             replay = results.study.study["objective"]["replay"]
             replay["table"] = Path(replay["table"]).name  # where it lay says nothing elsewhere
+            if name.startswith(DRAWN):
+                _draw(results, file.parents[1], kept)
         (kept / f"{name}.json.gz").write_bytes(gzip.compress(results.model_dump_json().encode(), mtime=0))
-        if results.study.replayed and name.startswith(DRAWN):
-            _draw(results, file.parents[1], kept)
 
 
 def _draw(results: Results, run: Path, kept: Path) -> None:
