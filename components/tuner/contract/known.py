@@ -12,10 +12,6 @@ KNOWN: Mapping[tuple[str, str], str] = {
     ("keras-tuner-grid", "its_first_draws_come_from_all_of_a_space_of_lists"): "it begins in the grid's first corner",
     ("keras-tuner-grid", "another_seed_proposes_others"): "its oracle's order is the same for every seed",
     ("catcma", "its_first_draws_come_from_the_whole_space"): "its first generation is drawn normally about the middle",
-    (
-        "nevergrad-ngopt",
-        "its_first_draws_come_from_the_whole_space",
-    ): "its first draws are normal about the middle: ends come late",
     ("vizier-gp", "its_first_draws_come_from_the_whole_space"): "its trust region grows from the middle",
     (
         "freeze-thaw",

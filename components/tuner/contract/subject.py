@@ -39,12 +39,12 @@ class Size:
     cuts: int  # kills of a search, spread over its events
 
 
-FULL = Size(asks=40, seeds_drawn=50, draws=5, seeds=20, trials=40, cuts=10_000)
+FULL = Size(asks=40, seeds_drawn=200, draws=5, seeds=20, trials=40, cuts=10_000)
 PATIENT = Size(asks=24, seeds_drawn=25, draws=8, seeds=20, trials=24, cuts=12)
 """Of a full check of a slow method, which would take hours."""
 STARTING = Size(asks=40, seeds_drawn=25, draws=8, seeds=8, trials=14, cuts=6)
 """Of a full check where each search starts the framework's own processes anew, which takes Ray some ten seconds."""
-QUICK = Size(asks=16, seeds_drawn=50, draws=5, seeds=20, trials=20, cuts=24)
+QUICK = Size(asks=16, seeds_drawn=200, draws=5, seeds=20, trials=20, cuts=24)
 SLOW = Size(asks=12, seeds_drawn=25, draws=8, seeds=8, trials=14, cuts=3)
 SLOW_SECONDS = 0.1
 """A method whose suggestions take longer is slow: it is asked less."""
