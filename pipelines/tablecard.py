@@ -120,6 +120,8 @@ TRAINED = """
 def _limits(info: TableInfo) -> Iterator[str]:
     if info.study is not None:
         yield TRAINED.strip()
+        if len({str(m.hardware) for m in info.made}) > 1:
+            yield "- They are of unlike processors: whether a training or its processor was the slower one, seconds do not tell."
     elif info.seconds == "unknown":
         yield "- How long its trainings took is not known: a study on it knows no clock but trials and epochs."
     else:

@@ -22,6 +22,7 @@ from tuneoff.components.core.table import METRICS, Recorded, Table, TableInfo, k
 from tuneoff.pipelines import tablebuild
 from tuneoff.pipelines.studyfile import read_study
 from tuneoff.pipelines.tablebuild import Progress, Shard, build, said, wanted
+from tuneoff.pipelines.tablecard import lines
 
 GRID: dict[str, Any] = {
     "space": {
@@ -103,6 +104,15 @@ def test_a_table_says_how_it_was_made(whole: Path) -> None:
     (made,) = info.made
     assert {"processor", "cores", "platform"} == set(made.hardware)
     assert {"python", "keras", "numpy"} <= set(made.versions)
+
+
+def test_a_card_says_that_trainings_of_unlike_processors_have_seconds_that_do_not_compare(whole: Path) -> None:
+    file = whole / "table.parquet"
+    info = read_table(str(file)).info
+    (made,) = info.made
+    other = made.model_copy(update={"hardware": made.hardware | {"processor": "another"}})
+    assert not [line for line in lines(file, info) if "unlike processors" in line]
+    assert [line for line in lines(file, info.model_copy(update={"made": (made, other)})) if "unlike processors" in line]
 
 
 def test_a_build_that_was_killed_goes_on_and_gives_the_same_table(whole: Path, tmp_path: Path) -> None:
