@@ -88,7 +88,7 @@ replays: setup ## Search the tables under studies/tables/ with every replay stud
 	for table in $(TABLES); do for study in $(REPLAYS); do \
 		test -f runs/replays/$$study-$$table/report/results.json || \
 		$(BIN)/tuneoff run studies/$$study.yaml --table studies/tables/$$table.parquet --out runs/replays/$$study-$$table || exit 1; \
-	done; test ! -d runs/replays/all-replay-$$table || $(BIN)/python -m tuneoff.pipelines.searched runs/replays/all-replay-$$table || exit 1; done
+	done; test ! -f runs/replays/all-replay-$$table/report/results.json || $(BIN)/python -m tuneoff.pipelines.searched runs/replays/all-replay-$$table || exit 1; done
 
 # What a report said stays in docs/findings/ and on the page when its run is gone; a new run of a study takes its place.
 findings: setup ## Write docs/findings.md from what is under runs/: replays, and the studies cpu, hyperband, frameworks, autokeras

@@ -17,6 +17,7 @@ from typing import Any
 
 from tuneoff.components.core.study import Dataset, Split
 from tuneoff.components.data_prep.prepare import prepare
+from tuneoff.components.tuner.methods.keras_tuner import kerastuners_seed
 
 from .lines import Line
 
@@ -36,7 +37,7 @@ class Size:
     epochs: int
     repeats: int
     batch_size: int = 32
-    seeds: tuple[int, ...] = (1, 2)
+    seeds: tuple[int, ...] = (0, 1)
 
 
 FULL = Size(train=5000, validation=1250, image_size=14, trials=12, epochs=4, repeats=1)
@@ -69,8 +70,9 @@ def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
 def _compared(method: str, size: Size, data: Path, note: Callable[[str], None]) -> list[Line]:
     rival, module = RIVALS[method]
     common = {name: value for name, value in asdict(size).items() if name in ("trials", "epochs", "batch_size", "seeds")}
+    theirs = {**common, "seeds": [kerastuners_seed(s) for s in size.seeds]} if rival == "KerasTuner" else common
     programs: dict[str, tuple[str, dict[str, Any]]] = {
-        rival: (module, common),
+        rival: (module, theirs),
         **{p: ("tuneoff_search", {**common, "method": method, "precision": p}) for p in GOALS},
     }
     courses: dict[str, list[Course]] = {name: [] for name in programs}

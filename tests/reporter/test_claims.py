@@ -164,6 +164,13 @@ class TestC5:
         found = checked(self.draws({"activation": lambda v: v == "sigmoid"}), "C5")
         assert found.verdict == "refuted"
 
+    def test_what_a_table_answers_again_is_no_further_evidence(self):
+        rows = self.draws({"optimizer": lambda v: v == "Adam"})
+        again = [r for r in rows for _ in range(9)]
+        on_a_table = {"objective": {"replay": {"table": "made.parquet"}}}
+        assert checked(again, "C5", **on_a_table).findings == checked(rows, "C5", **on_a_table).findings
+        assert checked(again, "C5").findings != checked(rows, "C5").findings
+
 
 class TestC6:
     def test_ten_best_that_hold_short_trials(self):

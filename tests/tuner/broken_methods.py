@@ -72,6 +72,13 @@ class Narrow(Sound):
         return config | ({"share": 0.75 * config["share"]} if "share" in config else {})
 
 
+class Counting(Sound):
+    """Draws each trial with a seed of its own, one more than the last: the next seed draws the same from the second on."""
+
+    def draw(self) -> dict[str, Any]:
+        return drawn(self.problem.space, random.Random(self.problem.seed + self.asked))
+
+
 class Walking(Sound):
     """Walks through a space of lists in its order, as scikit-learn's ParameterSampler does when it is asked for all points."""
 

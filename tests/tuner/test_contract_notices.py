@@ -29,6 +29,7 @@ BROKEN = {
     "Falsy": "the_same_seed_proposes_the_same_in_another_process",
     "Mislabelled": "the_same_seed_proposes_the_same_in_another_process",
     "Deaf": "another_seed_proposes_others",
+    "Counting": "another_seed_proposes_others",
     "Lazy": "an_epoch_budget_is_kept_to_the_epoch",
     "Wavering": "done_is_final_and_it_never_waits_for_nothing",
     "Waiting": "done_is_final_and_it_never_waits_for_nothing",

@@ -19,6 +19,7 @@ from ...core.problem import Epoch, Status
 from ...core.space import Model
 from ...core.study import Study
 from ..system import Probabilities, SystemTrial, Work, plain_config, whole_columns
+from .keras_tuner import kerastuners_seed
 
 
 class AutoKerasSettings(Model):
@@ -86,7 +87,7 @@ class AutoKeras:
             tuner=_telling(_tuner_class(self._settings.tuner), self._hear, deadline),
             directory=str(work.folder),
             overwrite=True,
-            seed=work.seed,
+            seed=kerastuners_seed(work.seed),
         )
         self._tuner = classifier.tuner
         x, y = load_part(work.data, "train")

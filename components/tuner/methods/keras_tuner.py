@@ -187,12 +187,22 @@ class Hyperband2020(Hyperband):
         return starts // self._oracle.factor**round_num  # type: ignore[no-any-return]
 
 
+def kerastuners_seed(seed: int) -> int:
+    """KerasTuner's seed for the search with a study's.
+
+    Its oracles draw each value with a seed of its own, that of the value before plus 1 (`Oracle._random_values`, 1.4.8): searches
+    whose seeds are as far apart as a configuration has values draw the same configurations, a trial later. With a study's seeds
+    0, 1, 2 … a few searches would count many times; here they are a million apart. 0 is no seed to KerasTuner.
+    """
+    return 1 + seed * 1_000_003 % (2**32 - 1)
+
+
 def _common(problem: Problem) -> dict[str, Any]:
     import keras_tuner
 
     return {
         "objective": keras_tuner.Objective("loss", "min"),
-        "seed": problem.seed,
+        "seed": kerastuners_seed(problem.seed),
         "hyperparameters": _encode(problem.space),
         "max_retries_per_trial": 0,
         "max_consecutive_failed_trials": 10**9,

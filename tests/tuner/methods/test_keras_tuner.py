@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -11,8 +12,10 @@ from asked import asked, built, searched, told
 from played import played
 
 from made import made_study
-from tuneoff.components.core.problem import Done, Wait
+from tuneoff.components.core.problem import Done, Limits, Wait
 from tuneoff.components.core.space import PAPER_SPACE, Config, Space
+from tuneoff.components.tuner.contract.subject import Subject
+from tuneoff.components.tuner.methods.keras_tuner import _encode, kerastuners_seed
 from tuneoff.components.tuner.registry import find
 
 CONDITIONAL = {
@@ -43,6 +46,31 @@ def test_a_grid_without_levels_is_refused() -> None:
     assert spec.refusals(study, spec.settings_model()()) == [
         "keras-tuner-grid needs step or grid_points on every range of the space, and x has neither."
     ]
+
+
+def test_seeds_as_far_apart_as_a_configuration_has_values_draw_the_same_in_kerastuner_and_not_here(tmp_path: Path) -> None:
+    from keras_tuner import Objective, oracles
+
+    def theirs(seed: int) -> list[Config]:
+        oracle = oracles.RandomSearchOracle(objective=Objective("loss", "min"), seed=seed, hyperparameters=_encode(PAPER_SPACE))
+        return [oracle.populate_space(str(number))["values"] for number in range(6)]
+
+    def ours(seed: int) -> list[Config]:
+        subject = Subject(find("keras-tuner-random"))
+        return [p.config for p in subject.search(tmp_path, PAPER_SPACE, Limits(trials=6), seed).proposals]
+
+    values = len(PAPER_SPACE)
+    assert theirs(1)[1:] == theirs(1 + values)[:-1]
+    seeds = range(3 * values)
+    drawn = [json.dumps(dict(config)) for seed in seeds for config in ours(seed)]
+    assert len(set(drawn)) > 0.9 * len(drawn)
+
+
+def test_kerastuners_seeds_are_far_apart_and_never_none() -> None:
+    seeds = [kerastuners_seed(seed) for seed in [*range(2000), 2**31, 2**32 - 1, 2**64]]
+    assert min(seeds) >= 1
+    assert max(seeds) < 2**32, "numpy takes no larger ones"
+    assert min(b - a for a, b in pairwise(sorted(seeds[:2000]))) == 1_000_003
 
 
 def test_bayes_turns_to_what_was_good(tmp_path: Path) -> None:
