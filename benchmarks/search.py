@@ -37,7 +37,7 @@ class Size:
     epochs: int
     repeats: int
     batch_size: int = 32
-    seeds: tuple[int, ...] = (0, 1)
+    seeds: tuple[int, ...] = (1, 2)
 
 
 FULL = Size(train=5000, validation=1250, image_size=14, trials=12, epochs=4, repeats=1)

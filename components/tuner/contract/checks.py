@@ -38,7 +38,7 @@ END = 0.2
 """So near to both ends of a range, as a share of it, must first draws come; of 200 fair ones none does with 4e-20."""
 MANY = 10
 """A parameter of more values than this is looked at as a range, one of fewer value by value."""
-MANY_LATER = 3
+ALREADY_SEEN = 3
 """So many of six configurations are another seed's, at other places, by a fault alone: on ranges without steps not by chance."""
 IN_FLIGHT = 4
 
@@ -228,7 +228,7 @@ def another_seed_proposes_others(subject: Subject, folder: Path) -> None:
     for one, other in combinations(seeds, 2):
         assert found[one] != found[other], f"seeds {one} and {other} propose the same six configurations"
         later = sum(a == b for i, a in enumerate(found[one]) for j, b in enumerate(found[other]) if i != j)
-        assert later < MANY_LATER, f"seeds {one} and {other}: {later} configurations of one are in the other, at other places"
+        assert later < ALREADY_SEEN, f"seeds {one} and {other}: {later} configurations of one are in the other, at other places"
 
 
 # Budgets
