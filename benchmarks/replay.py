@@ -15,10 +15,10 @@ from tuneoff.components.core.grid import configurations, on_grid
 from tuneoff.components.core.machine import cores
 from tuneoff.components.core.problem import Epoch
 from tuneoff.components.core.record import read_search
-from tuneoff.components.core.space import PAPER_SPACE, Config
+from tuneoff.components.core.space import PAPER_SPACE, Config, key_of
 from tuneoff.components.core.storage import FolderStore
 from tuneoff.components.core.study import Study
-from tuneoff.components.core.table import METRICS, Recorded, TableInfo, key_of, read_info, read_table, write_table
+from tuneoff.components.core.table import METRICS, Recorded, TableInfo, read_info, read_table, write_table
 from tuneoff.components.tuner.registry import REGISTRY
 from tuneoff.components.tuner.replaying import Order, replay_searches, search
 

@@ -24,11 +24,11 @@ from ..components.core.grid import configurations, on_grid
 from ..components.core.machine import cores, processor
 from ..components.core.prepared import Prepared
 from ..components.core.problem import Epoch, Proposal, TrainingFailed, Trial
-from ..components.core.space import Config, Value
+from ..components.core.space import Config, Value, key_of
 from ..components.core.stopping import heeding
 from ..components.core.storage import FileJournal, whole_lines
 from ..components.core.study import Study
-from ..components.core.table import METRICS, Made, Recorded, Table, TableInfo, key_of, read_table, write_table
+from ..components.core.table import METRICS, Made, Recorded, Table, TableInfo, read_table, write_table
 from ..components.data_prep.prepare import prepare
 from ..components.tuner.bench import WorkerDied
 from ..components.tuner.loop import MAX_DEATHS

@@ -14,8 +14,8 @@ from pathlib import Path
 from ..components.core.errors import StudyError
 from ..components.core.grid import as_parameter
 from ..components.core.problem import Epoch
-from ..components.core.space import Config, Space, Value
-from ..components.core.table import HP, METRICS, Recorded, TableInfo, key_of, write_table
+from ..components.core.space import Config, Space, Value, key_of
+from ..components.core.table import HP, METRICS, Recorded, TableInfo, write_table
 
 OF_AN_EPOCH = ("epoch", "seed", "seconds", *METRICS)
 """Columns of a CSV that are no hyperparameters."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,11 @@ Config = Mapping[str, Value]
 
 _Scalar = Annotated[str | bool | int | float, Field(union_mode="smart")]
 _NAME = r"[A-Za-z][A-Za-z0-9_]{0,62}"
+
+
+def key_of(config: Config) -> str:
+    """A configuration as text: equal for equal ones, whatever their order."""
+    return json.dumps(sorted(config.items()))
 
 
 class Model(BaseModel):

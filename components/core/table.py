@@ -23,7 +23,7 @@ from .errors import StudyError
 from .grid import configurations
 from .prepared import Prepared
 from .problem import Epoch, Inherit, Trial, TrialId
-from .space import Categorical, Config, Float, Int, Model, Space, Value
+from .space import Categorical, Config, Float, Int, Model, Space, Value, key_of
 from .storage import fetch_file
 from .study import Name
 
@@ -104,11 +104,6 @@ class Recorded:
     def whole(self, epochs: int) -> bool:
         """Whether any question about it has an answer."""
         return self.reason is not None or len(self.curve) >= epochs or self.diverged
-
-
-def key_of(config: Config) -> str:
-    """A configuration as text: equal for equal ones, whatever their order."""
-    return json.dumps(sorted(config.items()))
 
 
 class Table:

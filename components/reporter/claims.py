@@ -15,9 +15,8 @@ from operator import eq
 from typing import Literal
 
 from ..core.extras import importable
-from ..core.space import PAPER_SPACE, Model, Value
+from ..core.space import PAPER_SPACE, Model, Value, key_of
 from ..core.study import Study
-from ..core.table import key_of
 from .numbers import TrialRow, ranked
 from .paired import ALPHA, FEWEST_SEEDS, above, below, differences, within
 from .paper import KINDS, TITLES

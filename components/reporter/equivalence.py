@@ -14,7 +14,7 @@ from itertools import combinations
 from typing import Literal
 
 from ..core.extras import importable
-from ..core.space import Categorical, Float, Int, Model, Space, Value
+from ..core.space import Categorical, Float, Int, Model, Space, Value, key_of
 from .numbers import TrialRow
 from .paired import ALPHA, FEWEST_SEEDS, apart, differences, interval, within
 from .tables import CellScore
@@ -169,7 +169,7 @@ def drawn(space: Space, method: str, rows: Sequence[TrialRow], even: bool) -> Dr
 
 
 def _repeated(rows: Sequence[TrialRow]) -> float:
-    distinct = {tuple(sorted(r.config.items())) for r in rows}
+    distinct = {key_of(r.config) for r in rows}
     return 1 - len(distinct) / len(rows)
 
 

@@ -14,11 +14,10 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
-from ..core.space import Model
+from ..core.space import Model, key_of
 from ..core.study import Goal
 from .curves import Floats, Progress
 from .numbers import TrialRow
@@ -95,10 +94,10 @@ def spread_within(groups: Sequence[Sequence[float]], sign: int) -> tuple[float, 
 
 def noise(rows: Sequence[TrialRow], scores: Sequence[CellScore], goal: Goal) -> Noise:
     """The noise of one evaluation on a data set; without a source its sd is None."""
-    groups: dict[tuple[int, tuple[Any, ...]], list[tuple[float, tuple[str, int]]]] = defaultdict(list)
+    groups: dict[tuple[int, str], list[tuple[float, tuple[str, int]]]] = defaultdict(list)
     for r in rows:
         if r.objective is not None and r.parent is None and not r.own_models:
-            groups[r.epochs, tuple(sorted(r.config.items()))].append((r.objective, (r.method, r.seed)))
+            groups[r.epochs, key_of(r.config)].append((r.objective, (r.method, r.seed)))
     repeated = [[v for v, _ in g] for g in groups.values() if len({search for _, search in g}) > 1]
     found = spread_within(repeated, goal.sign)
     if found and found[0] > 0 and found[2] >= FEWEST_REPEATS:

@@ -12,9 +12,10 @@ from dataclasses import dataclass, field
 
 from ..core.errors import StudyError
 from ..core.record import SearchRecord
+from ..core.space import key_of
 from ..core.stored import StudyResult
 from ..core.study import Goal, counted_epoch
-from ..core.table import Recorded, Table, key_of, read_table, sources
+from ..core.table import Recorded, Table, read_table, sources
 from .optimism import Noise, spread_within
 
 TEST = "test_accuracy"

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
+from ..core.space import key_of
 from .numbers import TrialRow
 
-_Proposed = tuple[tuple[tuple[str, Any], ...], int, int, int | None, str | None]
+_Proposed = tuple[str, int, int, int | None, str | None]
 
 
 def twins(rows: Sequence[TrialRow], seeds: int) -> list[list[str]]:
@@ -23,4 +23,4 @@ def twins(rows: Sequence[TrialRow], seeds: int) -> list[list[str]]:
 
 
 def _proposed(row: TrialRow) -> _Proposed:
-    return tuple(sorted(row.config.items())), row.first_epoch, row.target_epoch, row.parent, row.inherit
+    return key_of(row.config), row.first_epoch, row.target_epoch, row.parent, row.inherit

@@ -17,8 +17,8 @@ import pytest
 from small import small_study
 from tuneoff.components.core.errors import StudyError
 from tuneoff.components.core.problem import Epoch, Trial
-from tuneoff.components.core.space import Space
-from tuneoff.components.core.table import METRICS, Recorded, Table, TableInfo, key_of, read_table, write_table
+from tuneoff.components.core.space import Space, key_of
+from tuneoff.components.core.table import METRICS, Recorded, Table, TableInfo, read_table, write_table
 from tuneoff.pipelines import tablebuild
 from tuneoff.pipelines.studyfile import read_study
 from tuneoff.pipelines.tablebuild import Progress, Shard, build, said, wanted
