@@ -25,6 +25,7 @@ def winner_sentences(results: Results, answer: Answer) -> list[str]:
         found += f" (trial {best.trial} of seed {best.seed})."
     else:
         found = f"{named(answer.winners)} found the same best {metric_name(metric)}, {score(best.objective, metric)}."
+        found += f" What follows is about {first.method}."
     replayed = results.study.replayed
     return [found, _seeds_sentence(first, metric), _test_sentence(first, replayed), _spent_sentence(first)]
 

@@ -267,6 +267,14 @@ class TestAnyMoment:
         assert "Only one method has results here" in html
         assert "its spread is not known" in summary.markdown
 
+    def test_two_methods_that_found_the_same_best(self, tmp_path):
+        store, _ = self.made(tmp_path, datasets=["mnist"], methods=["random", "bayes"], seeds=[0])
+        for label in ("random", "bayes"):
+            write(store, "mnist", label, 0, made(0.75, config=paper_config(random.Random(0))))
+        summary, _ = self.check(store)
+        said = "random and bayes found the same best validation accuracy, 75.00 %. What follows is about random."
+        assert said in summary.markdown.replace("\u202f", " ")
+
     def test_a_search_in_which_everything_diverged(self, tmp_path):
         store, _ = self.made(tmp_path, datasets=["mnist"], methods=["random"], seeds=[0])
         config = paper_config(random.Random(0))
