@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import time
 from typing import Any
 
 from tuneoff.components.core.errors import StudyError
@@ -38,6 +39,15 @@ class Sound:
 
     def goes_on(self, trial: int, epoch: Epoch) -> bool:
         return True
+
+
+class Hesitant(Sound):
+    """Breaks nothing, and has no processor for two seconds."""
+
+    def ask(self) -> Proposal | Wait | Done:
+        if self.asked == 12:
+            time.sleep(2)
+        return super().ask()
 
 
 class Logarithmic(Sound):

@@ -11,7 +11,7 @@ from tuneoff.components.core.errors import StudyError
 from tuneoff.components.tuner.contract import suite
 from tuneoff.components.tuner.contract.checks import CHECKS, at_most, checks_of, distance_from_uniform
 from tuneoff.components.tuner.contract.subject import DEAR, FULL, PATIENT, QUICK, SLOW, STARTING, Subject, size_for
-from tuneoff.components.tuner.contract.suite import Pace, Result, Verdict, check_method, judged
+from tuneoff.components.tuner.contract.suite import Pace, Result, Verdict, check_method, judged, pace_of
 from tuneoff.components.tuner.registry import find
 
 BROKEN = {
@@ -112,6 +112,11 @@ def test_a_method_is_asked_as_much_as_its_pace_allows() -> None:
     assert [size_for(quick, pace, FULL) for pace in (0.01, 0.2, 2.0)] == [FULL, PATIENT, PATIENT]
     assert [size_for(quick, pace, QUICK) for pace in (0.01, 0.2, 2.0)] == [QUICK, SLOW, DEAR]
     assert size_for(ray, 0.01, FULL) == STARTING
+
+
+def test_a_machine_that_is_busy_elsewhere_does_not_make_a_method_slow(tmp_path: Path) -> None:
+    pace = pace_of(Subject(find("broken_methods:Hesitant")), tmp_path)
+    assert (pace.suggestions, size_for(find("optuna-tpe"), pace.seconds, QUICK)) == (QUICK.asks, QUICK)
 
 
 def test_the_sign_test_and_the_distance_are_the_textbooks() -> None:
