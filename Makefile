@@ -91,7 +91,7 @@ replays: setup ## Search the tables under studies/tables/ with every replay stud
 	done; test ! -f runs/replays/all-replay-$$table/report/results.json || $(BIN)/python -m tuneoff.pipelines.searched runs/replays/all-replay-$$table || exit 1; done
 
 # What a report said stays in docs/findings/ and on the page when its run is gone; a new run of a study takes its place.
-findings: setup ## Write docs/findings.md from what is under runs/: replays, and the studies cpu, hyperband, frameworks, autokeras
+findings: setup ## Write docs/findings.md from what is under runs/: replays, and the trained studies that it names
 	$(BIN)/python docs/write_findings.py runs
 
 soak: setup ## An hour of kills, outages and full disks, compared with an undisturbed run (root, for its small disk)

@@ -132,7 +132,12 @@ class TestFindings:
         assert " on 6 points: 3 methods, 20 epochs a search, 5 seeds." in text
         assert "| sklearn-random | " in text
         assert "| `hyperband-2020` | " in text, "of the study that trained"
-        for command in ("make replays", "tuneoff run studies/cpu.yaml", ".venv-autokeras/bin/tuneoff run studies/autokeras.yaml"):
+        for command in (
+            "make replays",
+            "tuneoff run studies/cpu.yaml",
+            "tuneoff run studies/hyperband-paper.yaml",
+            ".venv-autokeras/bin/tuneoff run studies/autokeras.yaml",
+        ):
             assert f"Not run yet: `{command}`, then `make findings`." in text
         assert "Not run yet: `tuneoff run studies/hyperband.yaml`" not in text
 
