@@ -204,20 +204,23 @@ def _hyperband(reports: Reports) -> Iterator[str]:
     replays = reports.tables.get("hyperband-replay", {})
     for table, results in replays.items():
         yield f"### On {table}"
-        yield _about(results)
-        for name in (d.name for d in results.datasets):
-            yield from hyperband_rows(results.model_dump(mode="json"), name)[1:]
+        yield from _ablation(results)
         yield from _shown(results)
     if not replays:
         yield _not_run("make replays")
     for study, title in (("hyperband-paper", "Trained, as in the paper"), ("hyperband", "Trained, cause by cause")):
         yield f"### {title}"
         if trained := reports.real.get(study):
-            yield _about(trained)
-            for name in (d.name for d in trained.datasets):
-                yield from hyperband_rows(trained.model_dump(mode="json"), name)[1:]
+            yield from _ablation(trained)
         else:
             yield _not_run(f"tuneoff run studies/{study}.yaml")
+
+
+def _ablation(results: Results) -> Iterator[str]:
+    yield _about(results)
+    found = results.model_dump(mode="json")
+    for name in (d.name for d in results.datasets):
+        yield from hyperband_rows(found, name)[1:]
 
 
 def _frameworks(reports: Reports) -> Iterator[str]:
