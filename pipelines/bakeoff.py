@@ -10,6 +10,7 @@ from tuneoff import __version__
 
 from ..components.core.cluster import Cluster, StepPlace
 from ..components.core.image import MAIN, image_in
+from ..components.core.pod import pod_label
 from ..components.core.study import Dataset, Step, Study
 from ..components.data_prep.component import data_prep
 from ..components.data_prep.registry import BUILTINS
@@ -22,9 +23,8 @@ from ..components.tuner.registry import REGISTRY, SHORT
 def bakeoff(study: Study) -> Any:
     """The study's KFP pipeline. Its parameters: where the results go (`store`), the MLflow server (`tracking`), the study."""
     plan = portable(study).model_dump_json(exclude={"cluster"})
-    name = f"tuneoff-{study.name}".replace(".", "-").replace("_", "-")
 
-    @dsl.pipeline(name=name, description=f"Tuneoff study {study.name}", pipeline_config=_whole_run(study.cluster))
+    @dsl.pipeline(name=pipeline_name(study), description=f"Tuneoff study {study.name}", pipeline_config=_whole_run(study.cluster))
     def pipeline(store: str, tracking: str = "", study_json: str = plan) -> None:
         final = report(study=study_json, store=store, tracking=tracking)
         _set(final, study, "reporter", "report")
@@ -38,16 +38,21 @@ def bakeoff(study: Study) -> Any:
                     version=__version__,
                     checksum=checksum(dataset),
                 )
-                _set(prepared, study, "data_prep", f"prepare {dataset.name}")
+                _set(prepared, study, "data_prep", f"prepare {dataset.name}", dataset)
                 prepared.set_caching_options(study.resources.cache and bool(checksum(dataset)))
                 with dsl.ParallelFor([m.label for m in study.methods], name=f"methods on {dataset.name}") as method:
-                    cell = {"study": study_json, "dataset": dataset.name, "method": method, "store": store, "tracking": tracking}
-                    tuned = tune(**cell, prepared=prepared.outputs["prepared"])
-                    _set(tuned, study, "tuner", f"tune on {dataset.name}")
+                    cell = {"dataset": dataset.name, "method": method, "store": store, "tracking": tracking}
+                    tuned = tune(**cell, prepared=prepared.outputs["prepared"])  # the study itself lies beside the prepared data
+                    _set(tuned, study, "tuner", f"tune on {dataset.name}", dataset)
                     evaluated = evaluate(**cell, prepared=prepared.outputs["prepared"]).after(tuned)
-                    _set(evaluated, study, "evaluator", f"evaluate on {dataset.name}")
+                    _set(evaluated, study, "evaluator", f"evaluate on {dataset.name}", dataset)
 
     return pipeline
+
+
+def pipeline_name(study: Study) -> str:
+    """The pipeline's name: KFP takes lower-case letters, digits and hyphens."""
+    return f"tuneoff-{study.name}".replace(".", "-").replace("_", "-")
 
 
 def portable(study: Study) -> Study:
@@ -78,8 +83,11 @@ def _whole_run(cluster: Cluster) -> dsl.PipelineConfig | None:
     return dsl.PipelineConfig(ttl_seconds_after_finished=cluster.ttl_seconds, active_deadline_seconds=cluster.deadline_seconds)
 
 
-def _set(task: Any, study: Study, step: Step, title: str) -> None:
-    """Image, requests and limits, GPUs, retries and caching of one task, and its place on the cluster."""
+def _set(task: Any, study: Study, step: Step, title: str, dataset: Dataset | None = None) -> None:
+    """Image, requests and limits, GPUs, retries, caching and labels of one task, and its place on the cluster.
+
+    KFP 2.17 retries a pod that was lost so often, and no step that failed: that is the step's own business (core/pod.py).
+    """
     resources, backoff = study.resources, study.cluster.backoff
     own = resources.of(step)
     task.set_display_name(title)
@@ -93,6 +101,10 @@ def _set(task: Any, study: Study, step: Step, title: str) -> None:
         task.set_memory_request(own.memory).set_memory_limit(own.memory)
     if own.gpu:
         task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(own.gpu)
+    labels = {"study": study.name, "step": step, "dataset": dataset.name if dataset else ""}
+    for name, value in labels.items():  # a cell's method is not known yet: the step itself adds that label
+        if value:
+            kubernetes.add_pod_label(task, f"tuneoff/{name}", pod_label(value))
     _mount(task, study.cluster)
     _place(task, study.cluster.of(step))
 

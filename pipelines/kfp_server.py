@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..components.core.errors import StudyError, plain
+from ..components.core.errors import RunGone, StudyError, plain
 
 PATIENCE_SECONDS = 30.0
 """How long a call is made again where the server fails it or is away; what would make something twice is asked for once."""
@@ -24,6 +24,8 @@ FIRST_PATIENCE_SECONDS = 5.0
 """The same for the first call: a wrong address shall be known soon."""
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
+NOTE_AFTER_SECONDS = 10.0
+"""A server that has not answered for longer is worth a line."""
 RECENT_RUNS = 100
 
 ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
@@ -61,6 +63,7 @@ class Run:
     error: str | None
     steps: tuple[Step, ...]
     store: str | None  # its parameter of that name
+    created_at: str = ""  # ISO 8601, to the second: sorts by time
 
     @property
     def ended(self) -> bool:
@@ -77,6 +80,8 @@ class KfpServer:
             raise StudyError(f"--token-file {str(login.token_file)!r} is no file: give one that holds a token for KFP.")
         self.host = login.host.rstrip("/")
         self.namespace: str | None = None
+        self.note: Callable[[str], None] = lambda line: None
+        """Hears when the server stops answering during a call that is made again, and when it answers again."""
         self._client = self._connect(login)
 
     def _connect(self, login: Login) -> Any:
@@ -197,13 +202,25 @@ class KfpServer:
         listed = self._ask(lambda: self._client.list_runs(experiment_id=experiment_id, filter=_named(name), page_size=2))
         return str(listed.runs[0].run_id) if listed.runs else None
 
-    def living(self, experiment_id: str, store: str) -> Run | None:
-        """The newest run into this store that has not ended; None where there is none."""
+    def living(self, experiment_id: str, store: str) -> list[Run]:
+        """The runs into this store that have not ended, the oldest first; of equally old ones, by id."""
         listed = self._ask(
             lambda: self._client.list_runs(experiment_id=experiment_id, sort_by="created_at desc", page_size=RECENT_RUNS)
         )
         runs = [_run(run) for run in listed.runs or []]
-        return next((run for run in runs if run.state in LIVING and run.store == store), None)
+        found = [run for run in runs if run.state in LIVING and run.store == store]
+        return sorted(found, key=lambda run: (run.created_at, run.id))
+
+    def end(self, run_id: str) -> None:
+        """End a run and take it out of KFP's list, whether its workflow is still there or not."""
+        with contextlib.suppress(StudyError, RunGone):  # KFP answers 500 where the workflow is gone
+            self._ask_of_run(run_id, lambda: self._client.terminate_run(run_id), patience_seconds=0.0)
+        with contextlib.suppress(RunGone):
+            self._ask_of_run(run_id, lambda: self._client.delete_run(run_id))
+
+    def terminate(self, run_id: str) -> None:
+        """End a run; KFP keeps what it knows of it."""
+        self._ask_of_run(run_id, lambda: self._client.terminate_run(run_id))
 
     def look_for_runs(self) -> None:
         """Ask for the namespace's runs, to see that it may be done."""
@@ -211,7 +228,19 @@ class KfpServer:
 
     def run(self, run_id: str, patience_seconds: float = PATIENCE_SECONDS) -> Run:
         """The run as it stands."""
-        return _run(self._ask(lambda: self._client.get_run(run_id), patience_seconds=patience_seconds))
+        return _run(self._ask_of_run(run_id, lambda: self._client.get_run(run_id), patience_seconds))
+
+    def _ask_of_run(self, run_id: str, call: Callable[[], Any], patience_seconds: float = PATIENCE_SECONDS) -> Any:
+        """What the call returns; RunGone where the server has no such run."""
+        try:
+            return self._ask(call, patience_seconds=patience_seconds)
+        except StudyError as error:
+            if getattr(error.__cause__, "status", None) == 404:
+                raise RunGone(
+                    f"The run {run_id} is not in KFP any more: somebody has deleted it. What it trained is on record;"
+                    " the same command starts a new run, which continues from there."
+                ) from error
+            raise
 
     def link(self, run_id: str) -> str:
         """The run's page, where the pages are served beside the API."""
@@ -241,15 +270,23 @@ class KfpServer:
         from kfp_server_api import ApiException
         from urllib3.exceptions import HTTPError
 
-        deadline = time.monotonic() + (FIRST_PATIENCE_SECONDS if first else patience_seconds)
+        began, away = time.monotonic(), False
+        deadline = began + (FIRST_PATIENCE_SECONDS if first else patience_seconds)
         pause = FIRST_PAUSE_SECONDS
         while True:
             try:
                 with _quietly():
-                    return call()
+                    answer = call()
             except (ApiException, HTTPError, OSError) as error:
                 if not _passes(error) or time.monotonic() + pause > deadline:
                     raise self._fault(error) from error
+                if not away and time.monotonic() - began > NOTE_AFTER_SECONDS:
+                    away = True
+                    self.note(f"KFP at {self.host} does not answer ({_said(error)}): trying again for {patience_seconds:g} s.")
+            else:
+                if away:
+                    self.note(f"KFP at {self.host} answers again after {time.monotonic() - began:.0f} s.")
+                return answer
             time.sleep(pause)
             pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
 
@@ -282,6 +319,7 @@ def _run(run: Any) -> Run:
         error=str(run.error.message) if run.error and run.error.message else None,
         steps=tuple(Step(str(t.display_name), str(t.state)) for t in details or () if t.display_name and t.state),
         store=(parameters or {}).get("store"),
+        created_at=run.created_at.isoformat() if hasattr(run.created_at, "isoformat") else str(run.created_at or ""),
     )
 
 

@@ -5,22 +5,23 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 from ..components.core import stopping
 from ..components.core.errors import RecordError, StudyError
 from ..components.core.storage import Store, open_store
-from ..components.core.stored import StudyResult, extensions, read_study
+from ..components.core.stored import StudyResult, extensions, forget_failures, read_study
 from ..components.core.study import Study
+from . import follow
+from .inputs import send_inputs, to_be_copied
 from .kfp_server import KfpServer, Run
+from .kube import RunView
+from .size import refuse_too_large
 
-LOOK_EVERY_SECONDS = 5.0
-AWAY_PATIENCE_SECONDS = 600.0
-"""How long a server that is away is waited for while a run is followed."""
+SETTLE_SECONDS = 1.5
+"""KFP dates runs to the second: after this time, a run that was started in the same second as ours can be seen."""
 
 Note = Callable[[str], None]
 Watch = Callable[[StudyResult], None]
@@ -34,15 +35,20 @@ class Submitted:
     link: str
     runs: int  # how many were followed, the first one included
     missing: tuple[str, ...] | None  # cells that are not at their end and say no reason; None where the store cannot be read
+    ended: str | None = None  # why the run was ended from here, or can never go on
 
 
-def refuse_what_stays_here(study: Study, file: str) -> None:
-    """StudyError where the study needs a file of this machine, which a cluster cannot read."""
+def refuse_what_stays_here(study: Study, file: str, submitting: bool = False) -> None:
+    """Raise StudyError where the study needs a file of this machine that a cluster cannot read, and `submit` cannot copy."""
+    copies = submitting and str(study.artifacts).startswith("s3://")
     for dataset in study.datasets:
-        if dataset.path is None or study.cluster.reaches(dataset.path):
+        if dataset.path is None or study.cluster.reaches(dataset.path) or (copies and to_be_copied(study, dataset)):
             continue
         why = f"the data set {dataset.path!r} lies on this machine, where a cluster cannot read it"
-        raise StudyError(f"{file}: {why}: give an s3:// URI, or a path on the cluster's volume (cluster.volume).")
+        remedy = "give an s3:// URI, or a path on the cluster's volume (cluster.volume)"
+        if not submitting:
+            remedy += "; `tuneoff submit` copies it, if artifacts is an s3:// URI"
+        raise StudyError(f"{file}: {why}: {remedy}.")
     replay = study.objective.replay
     if replay is not None and not study.cluster.reaches(replay.table):
         raise StudyError(f"{file}: the table {replay.table!r} lies on this machine: give an s3:// URI, or run the study here.")
@@ -66,11 +72,12 @@ def store_on_cluster(study: Study) -> str:
 
 
 def compile_study(study: Study, output: Path) -> None:
-    """Write the study's pipeline to a .yaml file."""
+    """Write the study's pipeline to a .yaml file; StudyError where the study is too large for one workflow."""
     from kfp.compiler import Compiler
 
     from .bakeoff import bakeoff
 
+    refuse_too_large(study)
     output.parent.mkdir(parents=True, exist_ok=True)
     Compiler().compile(bakeoff(study), str(output))
 
@@ -83,64 +90,109 @@ def submit(
     again: int = 0,
     note: Note = lambda line: None,
     watch: Watch = lambda result: None,
+    new: bool = False,
+    view: RunView | None = None,
+    started: Note = lambda link: None,
 ) -> Submitted:
     """Start the study on the server, or find it running into the same store; with `wait` follow it to its end.
 
     A run that has ended while cells are missing, without a word why, lost their pods: with `wait` it is started again up to
     `again` times. Each step goes on from its record, and what is at its end returns at once.
+
+    Args:
+        new: End a run that KFP takes for running into this store, and start another.
+        view: Kubernetes' view of the runs; None where it cannot be asked. Then pods that wait are not seen.
+        started: Hears the link of each run that is followed.
     """
+    server.note = note
     place = store_on_cluster(study)
     store = _readable(place, study, note)
     pipeline = _upload(study, server, note)
+    if store is not None:
+        send_inputs(study, store, note)
     experiment_id = server.experiment(experiment or study.experiment)
-    run = server.living(experiment_id, place)
-    if run is not None:
-        note(f"It runs already as {run.name}: {server.link(run.id)}")
+    run = _running(server, experiment_id, place, new, view, note)
     runs = 0
     while True:
         if run is None:
             if store is not None:
                 stopping.withdraw(store)
-            run = _start(study, server, experiment_id, pipeline, place)
-            note(f"Started {run.name}: {server.link(run.id)}")
+                forget_failures(store)
+            run = _start_one(study, server, experiment_id, pipeline, place, note)
+        started(server.link(run.id))
         runs += 1
         if not wait:
             return Submitted(run, server.link(run.id), runs, ())
-        run = _follow(server, run, store, note, watch)
-        missing = missing_cells(store)
-        if run.state != "FAILED" or missing == () or runs > again:
-            return Submitted(run, server.link(run.id), runs, missing)
-        what = "it failed" if missing is None else f"{len(missing)} cells are not at their end, and no step says why"
+        followed = follow.Follower(study, server, run, store, view, note, watch).to_the_end()
+        run, missing = followed.run, missing_cells(store)
+        if run.state != "FAILED" or missing == () or runs > again or followed.hopeless:
+            return Submitted(run, server.link(run.id), runs, missing, followed.hopeless)
+        what = "it failed" if missing is None else f"{len(missing)} cells lost their pods or their store"
         note(f"{run.name}: {what}: started again ({runs} of {again}).")
         run = None
 
 
 def missing_cells(store: Store | None) -> tuple[str, ...] | None:
-    """Cells without an evaluation for which no step noted a reason: their pods were taken away. None where nobody can tell."""
+    """Cells without an evaluation that another run may bring to their end; None where the record cannot be read.
+
+    Either no step noted a reason, since the cell's pods were taken away, or the reason was a store that did not answer.
+    """
     if store is None:
         return None
     try:
         result = read_study(store)
     except (StudyError, RecordError, OSError):
         return None
-    return tuple(c.cell.name for c in result.cells if c.evaluation is None and not c.failures)
+    return tuple(c.cell.name for c in result.cells if c.evaluation is None and all(f.passing for f in c.failures))
+
+
+def _running(server: KfpServer, experiment_id: str, place: str, new: bool, view: RunView | None, note: Note) -> Run | None:
+    """The run that goes on into this store; with `new` it is ended, and there is none."""
+    living = server.living(experiment_id, place)
+    if new:
+        for run in living:
+            server.end(run.id)
+            note(f"Ended {run.name}, which KFP took for running into {place}.")
+        return None
+    if not living:
+        return None
+    run = living[0]
+    note(f"It runs already as {run.name}: {server.link(run.id)}. To start another, end or delete it in KFP, or give --new.")
+    if view is not None and view.workflow(run.id) is False:
+        raise StudyError(
+            f"KFP says that {run.name} is {run.state}, but its workflow is gone from the cluster, so that it will never end:"
+            " give --new to start another."
+        )
+    return run
+
+
+def _start_one(study: Study, server: KfpServer, experiment_id: str, pipeline: tuple[str, str], place: str, note: Note) -> Run:
+    """Start a run. Where another submission started one in the same moment, the older goes on, and the other is taken back."""
+    parameters = {"store": place, "tracking": study.tracking.uri or ""}
+    run = server.start(experiment_id, f"tuneoff-{study.name}", pipeline, parameters, study.cluster.service_account)
+    time.sleep(SETTLE_SECONDS)
+    living = server.living(experiment_id, place)
+    if living and living[0].id != run.id:
+        server.end(run.id)
+        first = living[0]
+        note(f"Another submission started this study in the same moment, as {first.name}: {server.link(first.id)}")
+        return first
+    note(f"Started {run.name}: {server.link(run.id)}")
+    return run
 
 
 def _upload(study: Study, server: KfpServer, note: Note) -> tuple[str, str]:
     """The ids of the pipeline and of the version that is the study as it stands."""
+    from .bakeoff import pipeline_name
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"
         compile_study(study, file)
         version = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
-        name = f"tuneoff-{study.name}".replace(".", "-").replace("_", "-")
+        name = pipeline_name(study)
         pipeline_id, version_id, there = server.upload(file, name, version)
     note(f"Pipeline {name}, version {version}{' (there already)' if there else ''}")
     return pipeline_id, version_id
-
-
-def _start(study: Study, server: KfpServer, experiment_id: str, pipeline: tuple[str, str], place: str) -> Run:
-    parameters = {"store": place, "tracking": study.tracking.uri or ""}
-    return server.start(experiment_id, f"tuneoff-{study.name}", pipeline, parameters, study.cluster.service_account)
 
 
 def _readable(place: str, study: Study, note: Note) -> Store | None:
@@ -156,34 +208,3 @@ def _readable(place: str, study: Study, note: Note) -> Store | None:
     except (StudyError, OSError) as error:
         note(f"The record cannot be read from here, so that only KFP's own states are seen: {error}")
         return None
-
-
-def _follow(server: KfpServer, run: Run, store: Store | None, note: Note, watch: Watch) -> Run:
-    """The run at its end. What changes is said on the way."""
-    said: tuple[str, ...] = ()
-    while True:
-        lines = steps_in_words(run)
-        for line in lines:
-            if line not in said:
-                note(line)
-        said = lines
-        if store is not None:
-            with suppress(StudyError, RecordError, OSError):  # before the first step there is no study in it
-                watch(read_study(store))
-        if run.ended:
-            why = f" ({run.error})" if run.error else ""
-            note(f"{run.name} has ended: {run.state}{why}")
-            return run
-        time.sleep(LOOK_EVERY_SECONDS)
-        run = server.run(run.id, AWAY_PATIENCE_SECONDS)
-
-
-def steps_in_words(run: Run) -> tuple[str, ...]:
-    """A line for each of the study's steps, with how many of its tasks are in which state."""
-    found: dict[str, Counter[str]] = {}
-    for step in run.steps:
-        if step.name == "report" or step.name.startswith(("prepare ", "tune on ", "evaluate on ")):
-            found.setdefault(step.name, Counter())[step.state.lower()] += 1
-    return tuple(
-        f"{name}: {', '.join(f'{count} {state}' for state, count in sorted(states.items()))}" for name, states in found.items()
-    )

@@ -6,29 +6,44 @@ import email
 import json
 import re
 import threading
+import time
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler
+from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from serving import Quiet, Serving
 
 States = list[tuple[str, dict[str, str]]]
-"""How a run goes: its state and those of its steps by name, one a look; the last one stays. A name may end in #1, #2, ..."""
+"""How a run goes: its state and those of its tasks by name, one a look; the last one stays. A name may end in #1, #2, ...
+
+Names are those that the real API server gives (tests/recorded, KFP 2.17): Argo's nodes, with a driver and an attempt for each.
+"""
+
+
+def argo(**tasks: str) -> dict[str, str]:
+    """Return tasks and their states with all that KFP lists next to them: `tune_2` is the task tune-2.
+
+    A value may name several states, one for each iteration of the loop that the task is in.
+    """
+    found = {"root-driver": "SUCCEEDED", "exit-handler-1": "RUNNING", "iteration-iterations(0:0)": "RUNNING"}
+    for task, states in tasks.items():
+        name = task.replace("_", "-")
+        for number, state in enumerate(states.split()):
+            found |= {f"{name}-driver#{number}": "SUCCEEDED", f"{name}#{number}": state, f"{name}(0)#{number}": state}
+            found |= {f"executor#{name}{number}": state, f"executor(0)#{name}{number}": state}
+    return found
+
 
 SUCCEEDS: States = [
     ("PENDING", {}),
-    ("RUNNING", {"prepare mnist": "RUNNING"}),
-    (
-        "RUNNING",
-        {"prepare mnist": "SUCCEEDED", "tune on mnist#1": "RUNNING", "tune on mnist#2": "SUCCEEDED", "root-driver": "SUCCEEDED"},
-    ),
-    (
-        "SUCCEEDED",
-        {"prepare mnist": "SUCCEEDED", "tune on mnist#1": "SUCCEEDED", "tune on mnist#2": "SUCCEEDED", "report": "SUCCEEDED"},
-    ),
+    ("RUNNING", argo(data_prep="RUNNING")),
+    ("RUNNING", argo(data_prep="SUCCEEDED", tune="RUNNING SUCCEEDED")),
+    ("SUCCEEDED", argo(data_prep="SUCCEEDED", tune="SUCCEEDED SUCCEEDED", report="SUCCEEDED")),
 ]
-FAILS: States = [("RUNNING", {"tune on mnist": "RUNNING"}), ("FAILED", {"tune on mnist": "FAILED", "report": "SUCCEEDED"})]
+FAILS: States = [("RUNNING", argo(tune="RUNNING")), ("FAILED", argo(tune="FAILED", report="SUCCEEDED"))]
 
 
 class FakeKfp(Serving):
@@ -48,6 +63,10 @@ class FakeKfp(Serving):
         self.uploaded: dict[str, str] = {}
         self.calls: list[str] = []
         self.lock = threading.Lock()
+        self.clock: Callable[[], float] = time.monotonic  # seconds; runs are dated to the second
+        self.workflows_gone = False
+        self.ended: list[str] = []  # runs that were terminated
+        self.deleted: list[str] = []  # runs that were deleted
         self._looks: dict[str, int] = {}
         super().__init__(_handler(self))
 
@@ -57,7 +76,7 @@ class FakeKfp(Serving):
         look = min(self._looks.get(run["run_id"], 0), len(states) - 1)
         self._looks[run["run_id"]] = look + 1
         state, steps = states[look]
-        run["state"] = state
+        run["state"] = state = "CANCELED" if run["run_id"] in self.ended else state
         details = [{"display_name": n.partition("#")[0], "state": s, "task_id": n} for n, s in steps.items()]
         return {**run, "run_details": {"task_details": details}}
 
@@ -68,7 +87,7 @@ class FakeKfp(Serving):
             case "GET", "healthz":
                 return 200, {"multi_user": self.many_users}
             case "GET", "/apis/v1beta1/healthz" if self.version:
-                return 200, {"tag_name": self.version}
+                return 200, {"tag_name": self.version, "commit_sha": "unknown", "multi_user": self.many_users}
             case "GET", "pipelines":
                 return 200, _listed("pipelines", self.pipelines, query)
             case "POST", "pipelines":
@@ -85,17 +104,32 @@ class FakeKfp(Serving):
                 if query.get("namespace") in self.forbidden:
                     return 403, {"message": f"User is not authorized to list runs in {query['namespace']}"}
                 wanted = query.get("experiment_id")
-                return 200, _listed("runs", [r for r in self.runs if wanted in (None, "", r["experiment_id"])], query)
+                there = [r for r in self.runs if r["run_id"] not in self.deleted]
+                return 200, _listed("runs", [r for r in there if wanted in (None, "", r["experiment_id"])], query)
             case "POST", "runs":
-                status, made = self._made(self.runs, "run_id", {**body, "state": "PENDING"})
+                second = datetime(2026, 11, 30, tzinfo=UTC) + timedelta(seconds=int(self.clock()))
+                created = second.isoformat().replace("+00:00", "Z")
+                status, made = self._made(self.runs, "run_id", {**body, "state": "PENDING", "created_at": created})
                 self.began(len(self.runs) - 1)
                 return status, made
             case "GET", _ if found := re.fullmatch(r"pipelines/([^/]+)/versions", route):
                 mine = [v for v in self.versions if v["pipeline_id"] == found[1]]
                 return 200, _listed("pipeline_versions", mine, query)
             case "GET", _ if found := re.fullmatch(r"runs/([^/]+)", route):
-                run = next((r for r in self.runs if r["run_id"] == found[1]), None)
-                return (200, self.look(run)) if run else (404, {"message": f"Run {found[1]} not found."})
+                run = next((r for r in self.runs if r["run_id"] == found[1] and found[1] not in self.deleted), None)
+                return (200, self.look(run)) if run else (404, not_there(found[1]))
+            case "POST", _ if found := re.fullmatch(r"runs/([^/:]+):terminate", route):
+                if self.workflows_gone:
+                    return 500, {
+                        "code": 13,
+                        "message": "Failed to terminate a run: workflows.argoproj.io not found",
+                        "details": [],
+                    }
+                self.ended.append(found[1])
+                return 200, {}
+            case "DELETE", _ if found := re.fullmatch(r"runs/([^/]+)", route):
+                self.deleted.append(found[1])
+                return 200, {}
         return 404, {"message": "Not Found"}
 
     def _made(self, entries: list[dict[str, Any]], key: str, body: dict[str, Any]) -> tuple[int, Any]:
@@ -103,6 +137,14 @@ class FakeKfp(Serving):
             return 409, {"message": f"Already exist error: {body['display_name']}"}
         entries.append({key: f"{key.removesuffix('_id')}-{len(entries)}", **body})
         return 200, entries[-1]
+
+
+def not_there(run_id: str) -> dict[str, Any]:
+    """What the real server answers where it has no such run."""
+    recorded: dict[str, Any] = json.loads((Path(__file__).parent / "recorded" / "run-not-there.json").read_text())
+    text = json.dumps(recorded).replace("00000000-0000-0000-0000-000000000000", run_id)
+    answer: dict[str, Any] = json.loads(text)
+    return answer
 
 
 def _listed(name: str, entries: list[dict[str, Any]], query: dict[str, str]) -> dict[str, Any]:
@@ -133,6 +175,6 @@ def _handler(kfp: FakeKfp) -> type[BaseHTTPRequestHandler]:
                 return part.get_payload(decode=True).decode()  # type: ignore[union-attr]
             return json.loads(raw) if raw else None
 
-        do_GET = do_POST = _serve
+        do_GET = do_POST = do_DELETE = _serve
 
     return Handler

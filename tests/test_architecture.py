@@ -158,8 +158,8 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
         "pipelines/kfp_server.py",
     ),
     "kfp_server_api": ("pipelines/kfp_server.py",),
-    "urllib3": ("pipelines/cluster_check.py", "pipelines/kfp_server.py", "pipelines/katib_results.py"),
-    "kubernetes": ("pipelines/cluster_check.py", "pipelines/katib_results.py"),
+    "urllib3": ("pipelines/cluster_check.py", "pipelines/kfp_server.py", "pipelines/kube.py", "pipelines/katib_results.py"),
+    "kubernetes": ("pipelines/cluster_check.py", "pipelines/katib_results.py", "pipelines/kube.py", "pipelines/waiting.py"),
     "keras": (
         "components/core/learning/*",
         "components/evaluator/*",

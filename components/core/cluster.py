@@ -93,7 +93,9 @@ class Cluster(Model):
     """What only a cluster needs to know. Nothing of it decides a result."""
 
     namespace: KubeName | None = Field(default=None, description="Where the pods run; by default where KFP runs them.")
-    service_account: KubeName | None = Field(default=None, description="The pods' account; by default KFP's own.")
+    service_account: KubeName | None = Field(
+        default=None, description="The pods' account, which runs KFP's steps; by default KFP's own."
+    )
     node_selector: dict[LabelKey, LabelValue] = Field(default_factory=dict, description="Labels that the nodes must have.")
     tolerations: Annotated[list[Toleration], Field(max_length=50)] = []
     steps: dict[Step, StepPlace] = Field(default_factory=dict, description="Where single steps run instead.")
@@ -107,9 +109,13 @@ class Cluster(Model):
     images: Images = Images()
     backoff: Backoff = Backoff()
     timeout_seconds: Seconds | None = Field(default=None, description="A step that takes longer is ended, and tried again.")
+    pending_seconds: Seconds = Field(
+        default=900, description="With submit --wait, a run ends when one of its pods could not start for so long."
+    )
     deadline_seconds: Seconds | None = Field(default=None, description="A run that takes longer is ended.")
     ttl_seconds: Annotated[int, Field(ge=0, le=2_147_483_647)] | None = Field(
-        default=None, description="How long the pods of a run that has ended are kept."
+        default=None,
+        description="How long the pods of a run that has ended are kept. KFP 2.17 keeps them for an hour, whatever this says.",
     )
     run_as_non_root: bool = Field(default=True, description="Whether pods say that they run as no root; KFP before 2.17 cannot.")
 

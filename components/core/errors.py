@@ -5,12 +5,24 @@ class StudyError(Exception):
     """The user's input is at fault; the message is one sentence (or one per line) that says what would be accepted."""
 
 
+class StoreAway(StudyError):
+    """The store does not answer, or fails every call; the same call may succeed later."""
+
+
 class DataError(StudyError):
     """A data set cannot be had, or is not what it should be."""
 
 
+class DataUnavailable(DataError):
+    """No source delivers the data set now; the network may be back later."""
+
+
 class CellFailed(Exception):
     """A method on a data set cannot go on; the message is one sentence that says why."""
+
+
+class RunGone(CellFailed):
+    """A run on a cluster is not there any more, or cannot go on; the message says which, and what to do."""
 
 
 class RecordError(Exception):

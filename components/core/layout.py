@@ -27,6 +27,16 @@ def system(dataset: str, label: str, seed: int) -> str:
     return f"systems/{dataset}/{label}/seed-{seed}/"
 
 
+def input_copy(dataset: str) -> str:
+    """A copy of a data set's .npz, for pods that cannot fetch it."""
+    return f"inputs/{dataset}.npz"
+
+
+def input_note(dataset: str) -> str:
+    """What the copy is: its sum, its size, where it comes from."""
+    return f"inputs/{dataset}.json"
+
+
 def prepared(dataset: str) -> str:
     """The metadata and pictures of a prepared data set."""
     return f"data/{dataset}/"

@@ -6,6 +6,7 @@ import errno
 import fcntl
 import os
 import shutil
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-from .errors import Overtaken, RecordError, StudyError
+from .errors import Overtaken, RecordError, StoreAway, StudyError
 
 LOCK_PATIENCE_SECONDS = 20.0
 """How long a new writer waits for the last one to end: the processes of a killed run need a moment to notice."""
@@ -81,10 +82,13 @@ class Store(Protocol):
         ...
 
 
-def open_store(uri: str) -> Store:
-    """The store at a folder's path or an s3://bucket/prefix URI; any other scheme is a StudyError."""
+def open_store(uri: str, patient: bool = False) -> Store:
+    """The store at a folder's path or an s3://bucket/prefix URI; any other scheme is a StudyError.
+
+    `patient` waits longer for the first answer of an S3 server: it is for steps of a study that has been submitted.
+    """
     if uri.startswith("s3://"):
-        return S3Store(uri)
+        return S3Store(uri, patient)
     if "://" in uri:
         raise StudyError(f"{_without_credentials(uri)!r} is no place for artifacts: give a folder or s3://bucket/prefix.")
     return FolderStore(Path(uri))
@@ -317,7 +321,7 @@ class QuickJournal(FileJournal):
 class S3Store:
     """Objects under a prefix of an S3 bucket. Credentials and endpoint come from the usual AWS_* environment variables."""
 
-    def __init__(self, uri: str) -> None:
+    def __init__(self, uri: str, patient: bool = False) -> None:
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
         if not uri.startswith("s3://") or not bucket or "@" in bucket:
             raise StudyError(f"{_without_credentials(uri)!r} is no S3 place: give s3://bucket/prefix, without credentials.")
@@ -326,6 +330,7 @@ class S3Store:
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
         self._client = _s3_client()
         self._has_answered = False
+        self._first_patience = RESTART_PATIENCE_SECONDS if patient else FIRST_PATIENCE_SECONDS
 
     def _key(self, name: str) -> str:
         return self._prefix + name
@@ -384,8 +389,9 @@ class S3Store:
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
-        deadline = time.monotonic() + (OUTAGE_PATIENCE_SECONDS if self._has_answered else FIRST_PATIENCE_SECONDS)
-        pause = 0.1
+        patience = OUTAGE_PATIENCE_SECONDS if self._has_answered else self._first_patience
+        deadline = time.monotonic() + patience
+        pause, away_since = 0.1, 0.0
         while True:
             try:
                 answer = call()
@@ -393,8 +399,13 @@ class S3Store:
                 cause = error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
                 if not _passes(cause) or time.monotonic() + pause > deadline:
                     raise self._fault(cause) from error
+                if pause > NOTE_PAUSE_SECONDS and not away_since:
+                    away_since = time.monotonic()
+                    _note(f"The store {self.uri} does not answer ({_one_line(cause)}): trying again for {patience:g} s.")
             else:
                 self._has_answered = True
+                if away_since:
+                    _note(f"The store {self.uri} answers again after {time.monotonic() - away_since:.0f} s.")
                 return answer
             time.sleep(pause)
             pause = min(2 * pause, 5.0)
@@ -414,16 +425,21 @@ class S3Store:
         kind = type(error).__name__
         if "Credentials" in kind:
             return StudyError(f"The store {self.uri} cannot be used: {said}: {_CREDENTIALS_REMEDY}.")
-        remedy = f"check {_ENDPOINT} and {'the network' if _passes(error) else 'the URI'}"
+        passes = _passes(error)
+        fault, remedy = (StoreAway if passes else StudyError), f"check {_ENDPOINT} and {'the network' if passes else 'the URI'}"
         if code:
-            return StudyError(f"The store {self.uri} answered {code} ({said}): {remedy}.")
-        return StudyError(f"The store {self.uri} cannot be used ({kind}: {said}): {remedy}.")
+            return fault(f"The store {self.uri} answered {code} ({said}): {remedy}.")
+        return fault(f"The store {self.uri} cannot be used ({kind}: {said}): {remedy}.")
 
 
 READERS = 16
 """Objects of a journal that are read at the same time: each is small, and what takes time is the way there."""
-OUTAGE_PATIENCE_SECONDS = 120.0
+NOTE_PAUSE_SECONDS = 3.0
+"""A pause between two tries that is longer than this is worth a line: the store has been away for some seconds."""
+OUTAGE_PATIENCE_SECONDS = 600.0
 """How long a call is made again where the store has answered before: a search survives a store that is away for a moment."""
+RESTART_PATIENCE_SECONDS = 120.0
+"""How long the first call of a step in a pod is made again: other steps have used this address."""
 FIRST_PATIENCE_SECONDS = 5.0
 """How long the first call is made again: a wrong address shall be known soon."""
 
@@ -437,6 +453,10 @@ _CREDENTIAL_CODES = (
     "InvalidToken",
     "403",
 )
+
+
+def _note(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
 
 
 def _passes(error: BaseException) -> bool:

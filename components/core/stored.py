@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from . import layout
 from .changes import changes
-from .errors import CellFailed, RecordError, ReplayError, StudyError, plain
+from .errors import CellFailed, RecordError, ReplayError, StoreAway, StudyError, plain
 from .prepared import Prepared
 from .record import SearchRecord, read_search
 from .space import Model
@@ -90,6 +90,7 @@ class Failure(Model):
     reason: str
     detail: str = ""
     time: float
+    passing: bool = False  # the store was away: the same step may succeed later
 
 
 class Delivered(Model):
@@ -274,11 +275,18 @@ def write_failure(store: Store, name: str, step: str, error: BaseException) -> N
     detail = "" if known else "".join(traceback.format_exception(error))[-4000:]
     reason = str(error) or type(error).__name__
     reason = reason if known else f"{type(error).__name__}: {reason}"
-    note = Failure(step=step, reason=plain(reason), detail=plain(detail), time=time.time()).model_dump_json(indent=1).encode()
+    passing = isinstance(error, StoreAway)
+    note = Failure(step=step, reason=plain(reason), detail=plain(detail), time=time.time(), passing=passing)
     try:
-        store.write(name, note)
+        store.write(name, note.model_dump_json(indent=1).encode())
     except (OSError, StudyError) as second:  # the store itself may be what failed: the step shall end with its own reason
         print(f"{name} could not be written: {second}", file=sys.stderr, flush=True)
+
+
+def forget_failures(store: Store) -> None:
+    """Delete the notes on why steps failed: a new run tries all of these cells again, and what it notes is today's."""
+    for name in store.names("failures/"):
+        store.delete(name)
 
 
 def note_prepared(store: Store, dataset: str, data: Path) -> None:

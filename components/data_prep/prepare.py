@@ -27,15 +27,15 @@ _CHUNK = 2048  # images that are converted at once
 _FILES = {f"{axis}_{part}.npy" for axis in "xy" for part in PARTS} | {"folds.npy", DESCRIPTION, "samples.png", "balance.png"}
 
 
-def prepare(dataset: Dataset, split: Split, out: Path, report: Report = print) -> Prepared:
+def prepare(dataset: Dataset, split: Split, out: Path, report: Report = print, copy: Path | None = None) -> Prepared:
     """Fetch or read a data set, check it, split it and write it into the folder `out`; returns what dataset.json says.
 
     Images become float32 (N, H, W, C) in [0, 1]; labels int32 (N,). With split.folds there is folds.npy instead of a validation
     part. dataset.json comes into the folder last, and goes first where the folder held prepared data already: it never stands
     beside half of the arrays. The same data set and split give the same bytes. DataError where the data cannot be had, is not
-    fit, or cannot be split so.
+    fit, or cannot be split so. `copy` is a copy of the data set's .npz that the study's store has.
     """
-    raw = _raw(dataset, report)
+    raw = _raw(dataset, report, copy)
     parts = parts_of(raw.y_train, raw.y_test, split, dataset.subset)
     with _replacing(Path(out)) as folder:
         writer = _Writer(folder)
@@ -101,9 +101,11 @@ def _cell(text: str) -> str:
     return text.replace("|", "\\|").replace("<", "&lt;").replace("\n", " ")
 
 
-def _raw(dataset: Dataset, report: Report) -> Raw:
+def _raw(dataset: Dataset, report: Report, copy: Path | None) -> Raw:
     if dataset.path is None:
-        return load(dataset.name, report)
+        return load(dataset.name, report, copy)
+    if copy is not None:
+        return read_npz(copy, dataset.path)
     if not dataset.path.startswith("s3://"):
         return read_npz(Path(dataset.path).expanduser(), dataset.path)
     with tempfile.TemporaryDirectory(prefix="tuneoff-") as folder:

@@ -23,7 +23,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import DataError
+from ..core.errors import DataError, DataUnavailable
+from ..core.pod import in_pod
 from .checks import READ_ERRORS, Array, Raw, first_line, read_arrays
 from .registry import Builtin, Direct, Package, builtin
 
@@ -53,10 +54,10 @@ def fetch(name: str, report: Report = print) -> Path:
     return path
 
 
-def load(name: str, report: Report = print) -> Raw:
-    """A built-in data set's verified arrays, fetched where they are not cached; DataError as in `fetch`."""
+def load(name: str, report: Report = print, copy: Path | None = None) -> Raw:
+    """A built-in data set's verified arrays, from `copy` or fetched where they are not cached; DataError as in `fetch`."""
     entry = builtin(name)
-    _, arrays = _obtain(entry, report)
+    arrays = _canonical(entry, read_arrays(copy)) if copy is not None else _obtain(entry, report)[1]
     return Raw(arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"], entry.class_names)
 
 
@@ -89,10 +90,19 @@ def _obtain(entry: Builtin, report: Report) -> tuple[Path, dict[str, Array]]:
             _keep(path, arrays)
         report(f"{entry.name}: from {label} in {time.monotonic() - began:.1f} s, {path}")
         return path, arrays
-    raise DataError(
-        f"The data set {entry.name!r} cannot be had ({'; '.join(reasons)}): run `tuneoff data fetch {entry.name}` where there is "
-        f"a network, or put an .npz with its arrays x_train, y_train, x_test and y_test at {path}."
-    )
+    raise DataUnavailable(f"The data set {entry.name!r} cannot be had ({'; '.join(reasons)}): {_remedy(entry.name, path)}.")
+
+
+def _remedy(name: str, path: Path) -> str:
+    """What to do where no source delivers a data set: a path of a pod's own would be of no use to anybody."""
+    arrays = "an .npz with its arrays x_train, y_train, x_test and y_test"
+    if in_pod():
+        return (
+            f"pods without a network take it from the study's store, where `tuneoff submit` puts it if artifacts is an s3:// URI;"
+            f" or put {arrays} on the volume (cluster.volume) as {name}.npz and name that folder in cluster.env.TUNEOFF_CACHE;"
+            " or give an s3:// URI as the data set's path"
+        )
+    return f"run `tuneoff data fetch {name}` where there is a network, or put {arrays} at {path}"
 
 
 def _sources(entry: Builtin, path: Path) -> Iterator[tuple[str, Callable[[], dict[str, Array]]]]:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import os
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..core import layout
-from ..core.machine import RUN_PID, end_with_run
+from ..core.artifacts import keep_study, metadata
+from ..core.inputs import input_copy
+from ..core.machine import RUN_PID
+from ..core.pod import in_pod, run_step, tell
+from ..core.prepared import Prepared
 from ..core.storage import Store, open_store
 from ..core.stored import claim, note_prepared, write_failure
 from ..core.study import Study
@@ -23,35 +27,53 @@ def run(study: str, dataset: str, store: str, out: str, summary: str | None = No
     The store gets the metadata and the pictures; why the step failed is noted there too. Where a `tracking` server is named, the
     study's run is made there before anything else: the steps that come next find it. A local run has made it already.
     """
-    end_with_run()
     plan = Study.model_validate_json(study)
-    target = open_store(store)
+    return run_step("data_prep", plan, dataset, partial(_run, plan, study, dataset, store, Path(out), summary, tracking))
+
+
+def _run(plan: Study, study: str, dataset: str, store: str, out: Path, summary: str | None, tracking: str) -> dict[str, Any]:
+    target = open_store(store, patient=in_pod())
     failure = layout.failure("data_prep", dataset)
     try:
         study_id = claim(target, plan)
         if plan.objective.replay is not None:
-            return _described(plan.objective.replay.table, dataset, target, Path(out))
+            return _described(plan.objective.replay.table, dataset, target, out, study)
         if tracking and RUN_PID not in os.environ:
-            attempt(Tracker(target, plan, study_id, tracking).prepare, print)
-        prepared = prepare(plan.dataset(dataset), plan.split, Path(out))
-        note_prepared(target, dataset, Path(out))
+            attempt(Tracker(target, plan, study_id, tracking).prepare, tell)
+        with input_copy(target, plan.dataset(dataset), tell) as copy:
+            prepared = prepare(plan.dataset(dataset), plan.split, out, tell, copy)
+        note_prepared(target, dataset, out)
+        keep_study(out, study)
     except Exception as error:
         write_failure(target, failure, "data_prep", error)
         raise
     target.delete(failure)
     if summary is not None:
         Path(summary).write_text(markdown(prepared), encoding="utf-8")
-    metadata: dict[str, Any] = json.loads(prepared.model_dump_json())
-    return metadata
+    return artifact_metadata(prepared)
 
 
-def _described(table: str, dataset: str, store: Store, out: Path) -> dict[str, Any]:
-    """What the table says of its data, where it says anything: no arrays are needed to look trials up."""
-    out.mkdir(parents=True, exist_ok=True)
+def _described(table: str, dataset: str, store: Store, out: Path, study: str) -> dict[str, Any]:
+    """Return what the table says of its data, if it says anything. Searches of a table need no arrays."""
+    keep_study(out, study)
     prepared = read_info(table).prepared
     if prepared is None:
         return {}
-    text = prepared.model_dump_json(indent=2)
-    store.write(layout.prepared(dataset) + "dataset.json", text.encode())
-    metadata: dict[str, Any] = json.loads(text)
-    return metadata
+    store.write(layout.prepared(dataset) + "dataset.json", prepared.model_dump_json(indent=2).encode())
+    return artifact_metadata(prepared)
+
+
+def artifact_metadata(prepared: Prepared) -> dict[str, Any]:
+    """Return what KFP shows of a prepared data set. KFP copies it into every step that reads the data, so that it is short."""
+    height, width, channels = prepared.input_shape
+    return metadata(
+        {
+            "name": prepared.name,
+            "source": prepared.source,
+            "image": f"{height} x {width} x {channels}",
+            "classes": len(prepared.classes),
+            "images": dict(prepared.counts),
+            "folds": prepared.folds,
+            "fingerprint": prepared.fingerprint,
+        }
+    )

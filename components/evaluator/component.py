@@ -7,7 +7,6 @@ from ..core.image import image
 
 @dsl.component(base_image=image("evaluator"), install_kfp_package=False)
 def evaluate(
-    study: str,
     dataset: str,
     method: str,
     store: str,
@@ -18,10 +17,11 @@ def evaluate(
     confusion: dsl.Output[dsl.ClassificationMetrics],
     summary: dsl.Output[dsl.Markdown],
 ) -> None:
-    """Train the incumbent anew on train + validation and score the test images once."""
+    """Retrain the incumbent on train + validation and score the test images once."""
+    from tuneoff.components.core.artifacts import kept_study
     from tuneoff.components.evaluator.step import run
 
-    found = run(study, dataset, method, store, tracking, prepared.path, model.path, summary.path)
+    found = run(kept_study(prepared.path), dataset, method, store, tracking, prepared.path, model.path, summary.path)
     if not found:  # the study was asked to stop
         return
     metrics.metadata.update(found["metrics"])

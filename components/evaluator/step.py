@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import statistics
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..core import layout
-from ..core.machine import end_with_run
+from ..core.artifacts import metadata
+from ..core.pod import in_pod, pod_label, run_step, tell
 from ..core.stopping import Stopped, Stopping
 from ..core.storage import open_store
 from ..core.stored import MODEL_FILE, Evaluation
@@ -22,13 +24,19 @@ def run(
 
     Empty where the study was asked to stop; Stopped where a signal asked this step alone.
     """
-    end_with_run()
     plan = Study.model_validate_json(study)
-    target = open_store(store)
+    work = partial(_run, plan, dataset, method, store, tracking, data, model, summary)
+    return run_step("evaluator", plan, f"{dataset}/{method}", work, {"tuneoff/method": pod_label(method)})
+
+
+def _run(
+    plan: Study, dataset: str, method: str, store: str, tracking: str, data: str, model: str | None, summary: str | None
+) -> dict[str, Any]:
+    target = open_store(store, patient=in_pod())
     stopping = Stopping(target)
     try:
         with stopping.heeding_signals():
-            evaluation = evaluate(plan, plan.cell(dataset, method), Path(data), target, tracking, stopping=stopping)
+            evaluation = evaluate(plan, plan.cell(dataset, method), Path(data), target, tracking, tell, stopping)
     except Stopped:
         if stopping.signal:
             raise
@@ -39,12 +47,14 @@ def run(
         Path(summary).write_text(markdown(evaluation), encoding="utf-8")
     scores = evaluation.retrainings
     return {
-        "metrics": {
-            "test_accuracy": statistics.fmean(r.test_accuracy for r in scores),
-            "test_loss": statistics.fmean(r.test_loss for r in scores),
-        }
-        if scores
-        else {},
+        "metrics": metadata(
+            {
+                "test_accuracy": statistics.fmean(r.test_accuracy for r in scores),
+                "test_loss": statistics.fmean(r.test_loss for r in scores),
+            }
+            if scores
+            else {}
+        ),
         "classes": [c.name for c in evaluation.classes],
         "confusion": evaluation.confusion,
     }

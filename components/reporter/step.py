@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from ..core import layout
-from ..core.machine import end_with_run
+from ..core.artifacts import metadata
+from ..core.pod import in_pod, run_step, tell
 from ..core.storage import open_store
 from ..core.stored import claim
 from ..core.study import Study
@@ -15,9 +17,12 @@ from .report import report
 
 def run(study: str, store: str, tracking: str, page: str | None, summary: str | None) -> dict[str, float]:
     """Report what the store holds; returns figures for KFP's metrics."""
-    end_with_run()
     plan = Study.model_validate_json(study)
-    target = open_store(store)
+    return run_step("reporter", plan, plan.name, partial(_run, plan, store, tracking, page, summary))
+
+
+def _run(plan: Study, store: str, tracking: str, page: str | None, summary: str | None) -> dict[str, float]:
+    target = open_store(store, patient=in_pod())
     study_id = claim(target, plan)
     found = report(target)
     if page is not None:
@@ -25,5 +30,5 @@ def run(study: str, store: str, tracking: str, page: str | None, summary: str | 
     if summary is not None:
         Path(summary).write_text(found.markdown, encoding="utf-8")
     if plan.objective.replay is None:
-        attempt(Tracker(target, plan, study_id, tracking).finish, print)
-    return dict(found.metrics)
+        attempt(Tracker(target, plan, study_id, tracking).finish, tell)
+    return metadata(found.metrics)

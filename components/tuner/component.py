@@ -7,7 +7,6 @@ from ..core.image import image
 
 @dsl.component(base_image=image("tuner"), install_kfp_package=False)
 def tune(
-    study: str,
     dataset: str,
     method: str,
     store: str,
@@ -18,6 +17,8 @@ def tune(
     summary: dsl.Output[dsl.Markdown],
 ) -> None:
     """Search with one method on one data set, with each of the study's seeds."""
+    from tuneoff.components.core.artifacts import kept_study
     from tuneoff.components.tuner.step import run
 
+    study = kept_study(prepared.path)
     metrics.metadata.update(run(study, dataset, method, store, tracking, prepared.path, record.path, summary.path))

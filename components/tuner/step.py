@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import shutil
+from functools import partial
 from pathlib import Path
 
 from ..core import layout
-from ..core.machine import end_with_run
+from ..core.artifacts import metadata
+from ..core.pod import in_pod, pod_label, run_step, tell
 from ..core.record import SearchRecord
 from ..core.stopping import Stopped, Stopping
 from ..core.storage import Store, open_store
@@ -23,14 +25,20 @@ def run(
     logs themselves live in the store. A study that was asked to stop ends without figures; Stopped where a signal asked this step
     alone, so that it counts as failed and is tried again.
     """
-    end_with_run()
     plan = Study.model_validate_json(study)
-    target = open_store(store)
+    work = partial(_run, plan, dataset, method, store, tracking, data, record, summary)
+    return run_step("tuner", plan, f"{dataset}/{method}", work, {"tuneoff/method": pod_label(method)})
+
+
+def _run(
+    plan: Study, dataset: str, method: str, store: str, tracking: str, data: str, record: str | None, summary: str | None
+) -> dict[str, float]:
+    target = open_store(store, patient=in_pod())
     cell = plan.cell(dataset, method)
     stopping = Stopping(target)
     try:
         with stopping.heeding_signals():
-            tuned = tune(plan, cell, Path(data), target, tracking, stopping=stopping)
+            tuned = tune(plan, cell, Path(data), target, tracking, tell, stopping)
     except Stopped:
         if stopping.signal:
             raise
@@ -51,7 +59,7 @@ def figures(tuned: Tuned, sign: int) -> dict[str, float]:
         "epochs": sum(s.epochs for s in spent),
         "seconds": round(sum(s.seconds for s in spent), 1),
     }
-    return {**numbers, "best_objective": sign * min(losses)} if losses else numbers
+    return metadata({**numbers, "best_objective": sign * min(losses)} if losses else numbers)
 
 
 def markdown(cell: Cell, tuned: Tuned, sign: int) -> str:

@@ -21,7 +21,7 @@ def cli() -> None:
 
     Begin with `tuneoff run studies/quickstart.yaml`.
 
-    Exit codes: 0 all went well, 1 a cell failed, 2 bad input, 3 stopped on request.
+    Exit codes: 0 all went well, 1 a cell failed, 2 bad input, 3 stopped on request, 130 no longer watching a run on a cluster.
     """
 
 

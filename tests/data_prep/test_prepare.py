@@ -309,7 +309,7 @@ def test_the_description_is_plain_json(arrays: Arrays, save: Save, tmp_path: Pat
 
 def test_a_built_in_set_says_so(arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = preparing.Raw(arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"], tuple("abcd"))
-    monkeypatch.setattr(preparing, "load", lambda name, report: raw)
+    monkeypatch.setattr(preparing, "load", lambda name, report, copy: raw)
     prepared = prepare(Dataset(name="mnist"), Split(), tmp_path / "out")
     assert prepared.source == "built-in"
     assert prepared.classes == tuple("abcd")

@@ -18,6 +18,7 @@ from kfp.compiler import Compiler
 from tuneoff import __version__
 from tuneoff.components.core.study import Study
 from tuneoff.pipelines.bakeoff import bakeoff, checksum, image_of, portable
+from tuneoff.pipelines.follow import task_titles
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -284,6 +285,7 @@ def test_it_names_no_place_of_this_machine(compiled: dict[str, str], name: str) 
         assert path not in compiled[name].replace("mktemp -d", "")
     images = {c["image"] for c in executors(compiled[name]).values()}
     known = images | {"$program_path/ephemeral_component.py", "nvidia.com/gpu", "s3://bucket/data/mine.npz"}
+    known |= {f"tuneoff/{label}:" for label in ("study", "dataset", "step")}
     if name == "cluster":
         known |= {"/results", "/results/data/mine.npz", "example.org/pool:", "http://s3.storage:9000", "nvidia.com/mig-1g.10gb"}
     slashed = set(re.findall(r"[^\s'\"{}\[\],]*/[^\s'\"{}\[\],]*", compiled[name]))
@@ -332,7 +334,8 @@ def whole_run(text: str) -> dict[str, Any]:
 
 def test_a_study_that_says_nothing_of_a_cluster_asks_only_for_pods_that_are_no_root(compiled: dict[str, str]) -> None:
     for name in ("minimal", "large", "s3"):
-        assert all(pod == {"securityContext": {"runAsNonRoot": True}} for pod in pods(compiled[name]).values())
+        assert all(set(pod) == {"securityContext", "podMetadata"} for pod in pods(compiled[name]).values())
+        assert all(pod["securityContext"] == {"runAsNonRoot": True} for pod in pods(compiled[name]).values())
         assert whole_run(compiled[name]) == {}
 
 
@@ -349,6 +352,40 @@ def test_every_pod_mounts_the_volume_and_gets_the_secrets_and_the_way_to_its_ima
         assert [s["secretName"] for s in pod["imagePullSecret"]] == ["registry"]
     for container in executors(compiled["cluster"]).values():
         assert container["env"] == [{"name": "AWS_ENDPOINT_URL", "value": "http://s3.storage:9000"}]
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_pod_says_which_study_step_and_data_set_it_belongs_to(compiled: dict[str, str], name: str) -> None:
+    """The method is a loop's value, which KFP cannot make a label of: the step adds it to its own pod."""
+    _, platform = yaml.safe_load_all(compiled[name])
+    found = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
+    labels = {executor: pod["podMetadata"]["labels"] for executor, pod in found.items()}
+    study = Study.model_validate(STUDIES[name])
+    assert {label["tuneoff/study"] for label in labels.values()} == {study.name}
+    steps = {"data-prep": "data_prep", "tune": "tuner", "evaluate": "evaluator", "report": "reporter"}
+    assert {executor: steps[step_of(executor)] for executor in labels} == {
+        e: label["tuneoff/step"] for e, label in labels.items()
+    }
+    datasets = [label["tuneoff/dataset"] for e, label in sorted(labels.items()) if step_of(e) == "tune"]
+    assert datasets == [dataset.name for dataset in study.datasets]
+    value = r"([A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?)"
+    assert all(re.fullmatch(value, text) for label in labels.values() for text in label.values())
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_study_is_told_to_no_step_of_a_cell(compiled: dict[str, str], name: str) -> None:
+    """KFP copies a parameter into each of some 19 Argo nodes a cell, and a workflow may hold 3 MB: it lies beside the data."""
+    told = {step_of(component) for component, task in tasks(compiled[name]) if "study" in task["inputs"].get("parameters", {})}
+    assert told == {"data-prep", "report"}
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_tasks_are_titled_as_submit_titles_them(compiled: dict[str, str], name: str) -> None:
+    document = spec(compiled[name])
+    graphs = [document["root"]["dag"], *(c["dag"] for c in document["components"].values() if "dag" in c)]
+    titles = {task: t["taskInfo"]["name"] for graph in graphs for task, t in graph["tasks"].items() if "for-loop" not in task}
+    titles.pop("exit-handler-1")
+    assert task_titles(Study.model_validate(STUDIES[name])) == titles
 
 
 def test_a_single_step_may_run_elsewhere_and_longer(compiled: dict[str, str]) -> None:

@@ -18,7 +18,7 @@ from tuneoff.cli import main
 from tuneoff.components.core.errors import StudyError
 from tuneoff.components.core.storage import FolderStore
 from tuneoff.components.core.study import Study
-from tuneoff.pipelines import kfp_server
+from tuneoff.pipelines import follow, kfp_server
 from tuneoff.pipelines import submit as submitting
 from tuneoff.pipelines.kfp_server import KfpServer, Login
 from tuneoff.pipelines.studyfile import study_of
@@ -30,9 +30,11 @@ VOLUME = {"volume": {"claim": "results", "mount": "/results"}}
 @pytest.fixture
 def kfp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKfp]:
     """A server, and a client that does not wait long."""
-    monkeypatch.setattr(submitting, "LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(follow, "LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(submitting, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(kfp_server, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("TUNEOFF_SOURCES", "cache")
     with FakeKfp().running() as server:
         yield server
 
@@ -142,14 +144,15 @@ def test_cells_that_lost_their_pods_are_started_again(kfp: FakeKfp, tmp_path: Pa
     kfp.script = lambda number: FAILS if number == 0 else SUCCEEDS
     done, said = submitted(kfp, study, wait=True, again=3)
     assert (done.run.state, done.runs, done.missing) == ("SUCCEEDED", 2, ())
-    assert any("1 cells are not at their end, and no step says why: started again (1 of 3)." in line for line in said)
+    assert any("1 cells lost their pods or their store: started again (1 of 3)." in line for line in said)
     assert kfp.runs[0]["pipeline_version_reference"] == kfp.runs[1]["pipeline_version_reference"]
     assert kfp.runs[0]["runtime_config"] == kfp.runs[1]["runtime_config"]
 
 
 def test_cells_whose_failure_is_on_record_are_not_started_again(kfp: FakeKfp, tmp_path: Path) -> None:
     study = a_study(cluster={"volume": {"claim": "results", "mount": str(tmp_path)}})
-    made_store(tmp_path / "runs" / "made", study)
+    (tmp_path / "runs" / "made").mkdir(parents=True)
+    kfp.began = lambda number: made_store(tmp_path / "runs" / "made", study) and None
     kfp.script = lambda number: FAILS
     done, _ = submitted(kfp, study, wait=True, again=3)
     assert (done.run.state, done.runs, done.missing) == ("FAILED", 1, ())

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from ..pipelines.doctor import Finding
 
 CELL_FAILED, BAD_INPUT, STOPPED = 1, 2, 3
+INTERRUPTED = 130
+"""As a shell counts it: 128 and SIGINT's number. Only for `submit --wait`, where what was watched continues elsewhere."""
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 
