@@ -66,13 +66,15 @@ def store_on_cluster(study: Study) -> str:
 
 
 def compile_study(study: Study, output: Path) -> None:
-    """Write the study's pipeline to a .yaml file."""
+    """Write the study's pipeline to a .yaml file, in which KFP's server reads the same strings as KFP's compiler wrote."""
     from kfp.compiler import Compiler
 
     from .bakeoff import bakeoff
+    from .kubernetes_yaml import requoted
 
     output.parent.mkdir(parents=True, exist_ok=True)
     Compiler().compile(bakeoff(study), str(output))
+    output.write_text(requoted(output.read_text()))
 
 
 def submit(

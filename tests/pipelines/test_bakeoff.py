@@ -13,11 +13,11 @@ from typing import Any
 
 import pytest
 import yaml
-from kfp.compiler import Compiler
 
 from tuneoff import __version__
 from tuneoff.components.core.study import Study
-from tuneoff.pipelines.bakeoff import bakeoff, checksum, image_of, portable
+from tuneoff.pipelines.bakeoff import checksum, image_of, portable
+from tuneoff.pipelines.submit import compile_study
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -92,13 +92,13 @@ STUDIES = {"minimal": MINIMAL, "large": LARGE, "s3": S3, "cluster": CLUSTER}
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Each study's pipeline, as KFP writes it."""
+    """Each study's pipeline, as `tuneoff compile` writes it."""
     folder = tmp_path_factory.mktemp("compiled")
     return {name: compile_to(folder / f"{name}.yaml", sections) for name, sections in STUDIES.items()}
 
 
 def compile_to(file: Path, sections: dict[str, Any]) -> str:
-    Compiler().compile(bakeoff(Study.model_validate(sections)), str(file))
+    compile_study(Study.model_validate(sections), file)
     return file.read_text()
 
 
