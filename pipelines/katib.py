@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-import yaml
-
 from ..components.core.cluster import Cluster
 from ..components.core.errors import StudyError
 from ..components.core.image import image_in
@@ -22,6 +20,7 @@ from ..components.core.study import COLLECTED, Cell, Dataset, MethodChoice, Reso
 from ..components.tuner.methods.ray_tune import SHAPING
 from ..components.tuner.one import SAFE, STUDY, text_of
 from ..components.tuner.registry import SHORT
+from .kubernetes_yaml import dump
 
 Kind = Literal["categorical", "int", "int with log", "int with step", "float", "float with log", "float with step"]
 KINDS: tuple[Kind, ...] = (
@@ -189,8 +188,8 @@ class Planned:
     manifest: Mapping[str, Any]
 
     def yaml(self) -> str:
-        """The manifest as a file for `kubectl apply`."""
-        return yaml.safe_dump(dict(self.manifest), sort_keys=False, width=120)
+        """Return the manifest as a file for `kubectl apply`. Feasible spaces are quoted, since Katib takes strings only."""
+        return dump([self.manifest], quoted=["feasibleSpace"], sort_keys=False, width=120)
 
 
 # Which algorithms

@@ -72,14 +72,20 @@ def store_on_cluster(study: Study) -> str:
 
 
 def compile_study(study: Study, output: Path) -> None:
-    """Write the study's pipeline to a .yaml file; StudyError where the study is too large for one workflow."""
+    """Write the study's pipeline to a .yaml file, in which KFP's server reads the same strings as KFP's compiler wrote.
+
+    Raises:
+        StudyError: The study is too large for one workflow.
+    """
     from kfp.compiler import Compiler
 
     from .bakeoff import bakeoff
+    from .kubernetes_yaml import requoted
 
     refuse_too_large(study)
     output.parent.mkdir(parents=True, exist_ok=True)
     Compiler().compile(bakeoff(study), str(output))
+    output.write_text(requoted(output.read_text()))
 
 
 def submit(

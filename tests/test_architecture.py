@@ -201,7 +201,7 @@ WHO_KNOWS: dict[str, tuple[str, ...]] = {
     "ray": ("components/tuner/methods/ray_tune.py", "components/tuner/methods/ray_actor.py"),
     "click": ("src/tuneoff/cli.py", "src/tuneoff/commands/*.py"),
     "rich": ("src/tuneoff/commands/*.py", "pipelines/progress.py", "pipelines/looking.py"),
-    "yaml": ("pipelines/yamlfile.py", "pipelines/katib.py", "pipelines/katib_results.py"),
+    "yaml": ("pipelines/yamlfile.py", "pipelines/kubernetes_yaml.py", "pipelines/katib_results.py"),
     "kubeflow_katib_api": ("pipelines/katib.py", "pipelines/katib_results.py"),
     "matplotlib": ("components/reporter/*", "components/*/pictures.py"),
     "PIL": ("components/data_prep/*",),

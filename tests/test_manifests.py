@@ -22,6 +22,7 @@ import yaml
 
 from tuneoff import __version__
 from tuneoff.pipelines.studyfile import check_file
+from yaml_readers import READERS
 
 ROOT = Path(__file__).parents[1]
 MANIFESTS = ROOT / "manifests"
@@ -85,6 +86,14 @@ def test_every_resource_follows_kubernetes_schemas(folder: str) -> None:
     for resource in rendered(folder):
         for release in RELEASES:
             kubernetes_validate.validate(resource, release, strict=True)
+
+
+@pytest.mark.parametrize("folder", [*OVERLAYS, PODMAN, "base", "postgres", "s3", "runs"])
+def test_every_reader_of_yaml_finds_the_same_in_a_manifest(folder: str) -> None:
+    """kubectl reads a number or a truth value in some texts that PyYAML takes for strings: 1e-05, 0o17, y."""
+    for file in (MANIFESTS / folder).glob("*.yaml"):
+        read = [reader(file.read_text()) for reader in READERS.values()]
+        assert all(documents == read[0] for documents in read), file
 
 
 def test_the_schemas_would_find_a_mistake() -> None:

@@ -13,12 +13,13 @@ from typing import Any
 
 import pytest
 import yaml
-from kfp.compiler import Compiler
 
 from tuneoff import __version__
 from tuneoff.components.core.study import Study
-from tuneoff.pipelines.bakeoff import bakeoff, checksum, image_of, portable
+from tuneoff.pipelines.bakeoff import checksum, image_of, portable
 from tuneoff.pipelines.follow import task_titles
+from tuneoff.pipelines.submit import compile_study
+from yaml_readers import READERS
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -93,13 +94,13 @@ STUDIES = {"minimal": MINIMAL, "large": LARGE, "s3": S3, "cluster": CLUSTER}
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Each study's pipeline, as KFP writes it."""
+    """Each study's pipeline, as `tuneoff compile` writes it."""
     folder = tmp_path_factory.mktemp("compiled")
     return {name: compile_to(folder / f"{name}.yaml", sections) for name, sections in STUDIES.items()}
 
 
 def compile_to(file: Path, sections: dict[str, Any]) -> str:
-    Compiler().compile(bakeoff(Study.model_validate(sections)), str(file))
+    compile_study(Study.model_validate(sections), file)
     return file.read_text()
 
 
@@ -314,6 +315,27 @@ def test_the_steps_get_the_study_itself(compiled: dict[str, str], name: str) -> 
 def test_names_are_those_that_kfp_takes(compiled: dict[str, str]) -> None:
     names = [spec(text)["pipelineInfo"]["name"] for text in compiled.values()]
     assert names == ["tuneoff-minimal", "tuneoff-large-study-v2", "tuneoff-s3", "tuneoff-cluster"]
+
+
+def test_texts_that_look_like_numbers_are_strings_for_kfps_server(tmp_path: Path) -> None:
+    """The server reads the file in Go, where 1e-05 without quotes is a number, and refuses it in a field of type string."""
+    env = {"RATE": "1e-05", "MODE": "0o17", "SIGN": "-_1", "ANSWER": "yes"}
+    cluster = {"env": env, "node_selector": {"pool": "1e5"}, "tolerations": [{"key": "on", "value": "0x1F"}]}
+    text = compile_to(tmp_path / "odd.yaml", {**MINIMAL, "cluster": cluster})
+    for name, reader in READERS.items():
+        pipeline, platform = reader(text)
+        for container in (e["container"] for e in pipeline["deploymentSpec"]["executors"].values()):
+            assert {variable["name"]: variable["value"] for variable in container["env"]} == env, name
+        for pod in platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"].values():
+            assert pod["nodeSelector"]["labels"] == {"pool": "1e5"}, name
+            assert [(t["key"], t["value"]) for t in pod["tolerations"]] == [("on", "0x1F")], name
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_reader_finds_the_same_in_a_golden_file(name: str) -> None:
+    text = (GOLDEN / f"{name}.yaml").read_text()
+    read = [reader(text) for reader in READERS.values()]
+    assert all(documents == read[0] for documents in read)
 
 
 # What the cluster section says

@@ -9,14 +9,18 @@ import json
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 from click.testing import CliRunner, Result
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 from kubeflow_katib_api import models
+from pydantic import ValidationError
+from yaml_readers import READERS, go
 
 from tuneoff.cli import cli
 from tuneoff.components.core.errors import StudyError
@@ -522,6 +526,134 @@ def test_the_experiment_is_the_golden_one(name: str) -> None:
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(one.yaml())
     assert one.yaml() == file.read_text()
+
+
+# As kubectl and Katib read the file
+
+
+def misplaced_types(manifest: Mapping[str, Any]) -> list[str]:
+    """Return the fields whose type is not that of Katib's Go structs (a Job's are those of Kubernetes' schema).
+
+    The models of kubeflow-katib-api are generated from these structs, and take no number for a string, nor the reverse.
+    """
+    kubernetes_validate = pytest.importorskip("kubernetes_validate")
+    problems = []
+    try:
+        read = models.V1beta1Experiment.from_dict(dict(manifest))
+        assert read is not None
+        assert read.to_dict() == manifest
+    except ValidationError as error:
+        problems += [".".join(map(str, e["loc"])) for e in error.errors()]
+    job = {**manifest["spec"]["trialTemplate"]["trialSpec"], "metadata": {"name": "named-by-katib"}}
+    try:
+        kubernetes_validate.validate(job, "1.31", strict=True)
+    except kubernetes_validate.ValidationError as error:
+        problems.append(".".join(map(str, error.path)))
+    return problems
+
+
+ODD_TEXTS = ["1e-05", "0o17", "-1", "yes", "1_000", ".5", "on", "2024-01-01", "0x1F"]
+"""Texts that a YAML reader may take for numbers, truth values or dates, and that pass the shell before a trial."""
+ODD_SECTIONS: dict[str, Any] = {
+    "space": {
+        "rate": {"type": "float", "low": 1e-05, "high": 0.1, "log": True},
+        "y": {"type": "categorical", "values": ODD_TEXTS},
+        "steps": {"type": "int", "low": 1, "high": 9},
+    },
+    "resources": {"cpu": "1", "memory": "1000000000"},
+    "cluster": {
+        "node_selector": {"pool": "1e5"},
+        "tolerations": [{"key": "on", "operator": "Equal", "value": "0o17"}],
+        "env": {f"ODD_{n}": text for n, text in enumerate(ODD_TEXTS)},
+    },
+}
+
+
+def test_the_models_of_katibs_api_take_no_number_for_a_string_and_no_string_for_a_number() -> None:
+    """Otherwise the tests of types below would prove nothing."""
+    for name in ("min", "max", "step", "distribution"):
+        with pytest.raises(ValidationError):
+            models.V1beta1FeasibleSpace.from_dict({name: 1e-05})
+    for sections in ({"name": 1}, {"parameterType": True}, {"feasibleSpace": {"list": ["a", 1]}}):
+        with pytest.raises(ValidationError):
+            models.V1beta1ParameterSpec.from_dict(sections)
+    for sections in (
+        {"parallelTrialCount": "1"},
+        {"maxTrialCount": 1.5},
+        {"maxFailedTrialCount": "1"},
+        {"objective": {"goal": "1"}},
+    ):
+        with pytest.raises(ValidationError):
+            models.V1beta1ExperimentSpec.from_dict(sections)
+
+
+@pytest.mark.parametrize("reader", READERS)
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_reader_finds_katibs_types_in_a_golden_file(name: str, reader: str) -> None:
+    (manifest,) = READERS[reader]((GOLDEN / f"{name}.yaml").read_text())
+    assert misplaced_types(manifest) == []
+    assert [manifest] == READERS["YAML 1.1"]((GOLDEN / f"{name}.yaml").read_text())
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_kubectl_finds_katibs_types_in_a_golden_file(name: str) -> None:
+    text = (GOLDEN / f"{name}.yaml").read_text()
+    assert [go(text)] == READERS["YAML 1.1"](text)
+
+
+def scalars_of_spaces(node: yaml.Node, inside: bool = False) -> Iterator[yaml.ScalarNode]:
+    """Yield the scalars of all feasible spaces below a node, as they are written."""
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield from scalars_of_spaces(value, inside or key.value == "feasibleSpace")
+    elif isinstance(node, yaml.SequenceNode):
+        for item in node.value:
+            yield from scalars_of_spaces(item, inside)
+    elif isinstance(node, yaml.ScalarNode) and inside:
+        yield node
+
+
+@pytest.mark.parametrize("name", STUDIES)
+def test_every_value_of_a_feasible_space_is_quoted(name: str) -> None:
+    scalars = list(scalars_of_spaces(yaml.compose((GOLDEN / f"{name}.yaml").read_text())))
+    assert scalars
+    assert [scalar.value for scalar in scalars if scalar.style not in ("'", '"')] == []
+
+
+@pytest.mark.parametrize("reader", READERS)
+def test_texts_that_look_like_numbers_are_strings_wherever_the_study_puts_them(reader: str) -> None:
+    (one,) = planned(study(**ODD_SECTIONS), "random", place=as_the_study_says(study(**ODD_SECTIONS)))
+    (manifest,) = READERS[reader](one.yaml())
+    assert misplaced_types(manifest) == []
+    assert manifest == one.manifest
+
+
+def test_kubectl_reads_a_bound_of_1e_05_as_a_string() -> None:
+    """Katib refuses a number there: cannot unmarshal number into Go struct field FeasibleSpace.min of type string."""
+    (one,) = planned(study(**ODD_SECTIONS), "random", place=as_the_study_says(study(**ODD_SECTIONS)))
+    manifest = go(one.yaml())
+    assert manifest["spec"]["parameters"][0]["feasibleSpace"]["min"] == "1e-05"
+    assert manifest == one.manifest
+
+
+MAGNITUDES = st.floats(1e-320, 1e300) | st.integers(0, 10**15).map(float)
+BOUNDS = st.lists(MAGNITUDES | MAGNITUDES.map(lambda x: -x), min_size=2, max_size=2, unique=True).map(sorted)
+
+
+@settings(deadline=None, max_examples=100)
+@given(BOUNDS)
+@example([1e-05, 0.1])
+@example([-1e-320, 1e300])
+@example([-1e16, 1e22])
+def test_any_float_bound_is_read_as_a_string_that_says_the_same_number(bounds: list[float]) -> None:
+    low, high = bounds
+    (one,) = planned(study(space={"a": {"type": "float", "low": low, "high": high}}), "random")
+    written = one.yaml()
+    for name, reader in READERS.items():
+        (manifest,) = reader(written)
+        assert models.V1beta1Experiment.from_dict(manifest) is not None, name
+        space = manifest["spec"]["parameters"][0]["feasibleSpace"]
+        assert (float(space["min"]), float(space["max"])) == (low, high), name
 
 
 # The page

@@ -1,0 +1,70 @@
+"""Write YAML for kubectl and KFP, in which every reader sees the same strings.
+
+PyYAML reads YAML 1.1. kubectl, KFP and Katib read YAML in Go, with rules of YAML 1.1 and 1.2 mixed. PyYAML leaves `1e-05`
+unquoted, because it reads a string there; Go reads a number, and a field of type string then refuses the manifest.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from itertools import takewhile
+from typing import Any
+
+import yaml
+
+_AMBIGUOUS = re.compile(
+    r"[-+._]*([0-9][-+_.:0-9a-fopxtz ]*)?"  # numbers in any notation, dates and times
+    r"|[-+.]*(inf|infinity|nan)"
+    r"|y|n|yes|no|on|off|true|false|null|~|=|<<",
+    re.IGNORECASE,
+)
+"""Texts that some YAML reader could take for something other than a string, and a few more, so that none is missed."""
+_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+
+class _Quoted(str):
+    """A string that is written with quotes, whatever it says."""
+
+
+class _Dumper(yaml.SafeDumper):
+    """A PyYAML dumper that also quotes what other readers would not read as a string."""
+
+    def represent_text(self, text: str) -> yaml.ScalarNode:
+        quoted = isinstance(text, _Quoted) or _AMBIGUOUS.fullmatch(text)
+        return self.represent_scalar("tag:yaml.org,2002:str", str(text), style="'" if quoted else None)
+
+
+_Dumper.add_representer(str, _Dumper.represent_text)
+_Dumper.add_representer(_Quoted, _Dumper.represent_text)
+
+
+def dump(documents: Iterable[Any], quoted: Iterable[str] = (), **options: Any) -> str:
+    """Return the documents as YAML text.
+
+    Args:
+        documents: One or more documents of mappings, lists and plain scalars.
+        quoted: Keys below which every string value is quoted, also where no reader would mistake it.
+        options: Passed to `yaml.dump_all`, such as `sort_keys` and `width`.
+    """
+    keys = frozenset(quoted)
+    text: str = yaml.dump_all([_marked(d, keys, False) for d in documents], Dumper=_Dumper, **options)
+    return text
+
+
+def requoted(text: str) -> str:
+    """Return YAML that PyYAML wrote, such as a pipeline that KFP compiled, with the quotes that other readers need.
+
+    The comments at its head stay. Keys are sorted, as KFP sorts them.
+    """
+    comments = "".join(takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True)))
+    return comments + dump(yaml.load_all(text, _Loader), sort_keys=True)
+
+
+def _marked(value: Any, keys: frozenset[str], inside: bool) -> Any:
+    """Return a copy in which the strings to quote are marked. No list or mapping occurs twice, so no alias is written."""
+    if isinstance(value, Mapping):
+        return {key: _marked(item, keys, inside or key in keys) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_marked(item, keys, inside) for item in value]
+    return _Quoted(value) if inside and isinstance(value, str) else value
