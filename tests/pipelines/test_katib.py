@@ -20,7 +20,6 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from kubeflow_katib_api import models
 from pydantic import ValidationError
-from yaml_readers import READERS, go
 
 from tuneoff.cli import cli
 from tuneoff.components.core.errors import StudyError
@@ -44,6 +43,7 @@ from tuneoff.pipelines.katib import (
     refusals,
 )
 from tuneoff.pipelines.katib_results import ENGINES
+from yaml_readers import READERS, go
 
 GOLDEN = Path(__file__).parent / "katib" / "golden"
 PLACE = Place("team", "registry.example/tuneoff/tuner:0.1.0", "pvc://data/prepared")

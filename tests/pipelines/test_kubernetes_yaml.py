@@ -8,9 +8,9 @@ import pytest
 import yaml
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from yaml_readers import READERS, go
 
 from tuneoff.pipelines.kubernetes_yaml import dump, requoted
+from yaml_readers import READERS, go
 
 LIKE_NUMBERS = [
     *(
