@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from launcher import outputs_of
 from small import MOODS, small_npz, small_study
 from toy import essence
 from tuneoff.components.core.record import parse
@@ -66,6 +67,18 @@ def test_a_run_leaves_record_report_and_both_views(finished: tuple[Path, Path, s
     page = (out / "report" / "report.html").read_text()
     assert all(label in page for label in ("grid", "random", "bayes", "hyperband"))
     assert json.loads((out / "report" / "results.json").read_text())
+
+
+def test_every_output_of_every_step_can_be_stored_by_a_cluster(finished: tuple[Path, Path, str]) -> None:
+    """`folds` is null in the description of data with a validation part: on KFP 2.17 no study at all could run."""
+    found = outputs_of(finished[1])
+    assert {name.partition("/")[0] for name in found} == {"data-prep", "tune", "evaluate", "report"}
+    prepared = found["data-prep/prepared"]
+    assert prepared["images"] == {"train": 144.0, "validation": 36.0, "test": 60.0}
+    assert prepared["image"] == "8 x 8 x 1"
+    assert "folds" not in prepared
+    assert found["tune/metrics"]["trials"] > 1
+    assert 0 <= found["evaluate/metrics"]["test_accuracy"] <= 1
 
 
 def test_a_run_leaves_what_the_readme_says_and_nothing_else(finished: tuple[Path, Path, str]) -> None:
