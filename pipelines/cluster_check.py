@@ -11,18 +11,31 @@ from ..components.core.cluster import StepPlace, Toleration
 from ..components.core.errors import StudyError
 from ..components.core.study import Step, Study
 from .doctor import Finding, State
+from .image_check import NodeImages, image_findings
 from .kfp_server import KfpServer, Login
 from .submit import store_on_cluster
+from .user_modules import module_findings
 
 WRITTEN_FOR = (2, 17)
 """The KFP whose SDK compiles the pipeline."""
 PATIENCE_SECONDS = 10
+ACCOUNT_OF_ONE = "pipeline-runner"
+"""The account that a KFP for one user gives its pods, unless its server is set otherwise."""
+ACCOUNT_OF_MANY = "default-editor"
+"""The same of a KFP with several users."""
+TASK_RESULTS = "workflowtaskresults.argoproj.io"
+"""What Argo's part of each pod writes."""
+_NAMED_ACCOUNT = (
+    "leave cluster.service_account out, or name an account that KFP's own pods run under; the account `tuneoff` of"
+    " manifests/runs is for those who submit"
+)
+_DEFAULT_ACCOUNT = "give it what KFP's manifests give it, or name another in cluster.service_account"
 STEPS: tuple[Step, ...] = ("data_prep", "tuner", "evaluator", "reporter")
 
 
 def examine(study: Study, login: Login, kube_context: str | None = None) -> Iterator[Finding]:
     """Look at everything that the study needs. Findings come as they are made; nothing is changed."""
-    namespace = yield from _kfp(login)
+    namespace, account = yield from _kfp(login)
     yield Finding("record", State.OK, f"at {store_on_cluster(study)}")
     if not study.tracking.uri:
         yield Finding(
@@ -31,33 +44,42 @@ def examine(study: Study, login: Login, kube_context: str | None = None) -> Iter
             "the study names no server: trials are on record alone",
             "give tracking.uri, then `tuneoff sync`",
         )
+    yield from module_findings(study)
     try:
         core = _core_api(kube_context)
     except StudyError as error:
-        yield Finding("Kubernetes", State.WARNING, f"{error}: namespace, secrets, volume, quota and nodes were not looked at")
+        unseen = "namespace, service account, secrets, volume, quota and nodes were not looked at"
+        yield Finding("Kubernetes", State.WARNING, f"{error}: {unseen}")
+        yield from image_findings(study, None)
         return
-    yield from _Kubernetes(core, study, study.cluster.namespace or login.namespace or namespace).look()
+    place = study.cluster.namespace or login.namespace or namespace
+    yield from _Kubernetes(core, study, place, study.cluster.service_account or account).look()
 
 
-def _kfp(login: Login) -> Generator[Finding, None, str]:
-    """Whether KFP answers, and as which version; returns the namespace where it runs pods unless told otherwise."""
+def _kfp(login: Login) -> Generator[Finding, None, tuple[str, str | None]]:
+    """Whether KFP answers, and as which version.
+
+    Returns the namespace where it runs pods and the account that they run under, each unless told otherwise. The account is
+    None where KFP does not answer.
+    """
     try:
         server = KfpServer(login)
     except StudyError as error:
         yield Finding("KFP", State.FAILING, str(error).rstrip("."))
-        return "kubeflow"
+        return "kubeflow", None
+    account = ACCOUNT_OF_MANY if server.many_users else ACCOUNT_OF_ONE
     yield Finding("KFP", State.OK, f"{server.host} answers")
     yield _version(server.version)
     if server.many_users and server.namespace is None:
         yield Finding("KFP namespace", State.FAILING, "this KFP has many users", "give --namespace, or cluster.namespace")
-        return "kubeflow"
+        return "kubeflow", account
     try:
         server.look_for_runs()
     except StudyError as error:
         yield Finding("KFP rights", State.FAILING, str(error).rstrip("."))
     else:
         yield Finding("KFP rights", State.OK, "runs may be listed" + (f" in {server.namespace}" if server.namespace else ""))
-    return server.namespace or "kubeflow"
+    return server.namespace or "kubeflow", account
 
 
 def _version(said: str | None) -> Finding:
@@ -95,28 +117,30 @@ def _core_api(context: str | None) -> Any:
 class _Kubernetes:
     """The study's needs, compared with what a namespace and the nodes have."""
 
-    def __init__(self, core: Any, study: Study, namespace: str) -> None:
+    def __init__(self, core: Any, study: Study, namespace: str, account: str | None) -> None:
         self._core = core
         self._study = study
         self._namespace = namespace
+        self._account = account
 
     def look(self) -> Iterator[Finding]:
         try:
             self._core.get_api_resources(_request_timeout=PATIENCE_SECONDS)
         except Exception as error:  # noqa: BLE001 - whatever its client raises, the rest cannot be looked at
-            yield Finding("Kubernetes", State.WARNING, f"its API does not answer ({_brief(error)}): nothing more was looked at")
+            yield Finding("Kubernetes", State.WARNING, f"its API does not answer ({_brief(error)}): nothing of it was looked at")
+            yield from image_findings(self._study, None)
             return
         yield from self._named("namespace", self._ask("namespace", self._core.read_namespace, self._namespace), self._namespace)
-        account = self._study.cluster.service_account
-        if account:
-            read = self._core.read_namespaced_service_account
-            yield from self._named("service account", self._ask("service account", read, account, self._namespace), account)
+        yield from self._service_account()
         yield from self._secrets()
         yield from self._volume()
         yield from self._quota()
-        yield from self._nodes()
+        yield from self._limit_ranges()
+        nodes = self._ask("nodes", self._core.list_node)
+        yield from self._nodes(nodes)
+        yield from image_findings(self._study, None if nodes is None or isinstance(nodes, Finding) else self._images_of(nodes))
 
-    def _ask(self, what: str, call: Callable[..., Any], *arguments: str) -> Any:
+    def _ask(self, what: str, call: Callable[..., Any], *arguments: Any) -> Any:
         """What the call returns; a Finding where it may not be asked or nobody answers, None where there is no such thing."""
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
@@ -139,6 +163,61 @@ class _Kubernetes:
             yield Finding(what, State.FAILING, f"there is no {what} {name!r}{where}", "make it, or name another in the study")
         else:
             yield Finding(what, State.OK, name)
+
+    def _service_account(self) -> Iterator[Finding]:
+        """Whether KFP's pods can run under their account: its token must be mounted, and Argo's steps must report with it."""
+        what, account = "service account", self._account
+        if account is None:
+            said = "not looked at: KFP did not say which account its pods run under"
+            yield Finding(what, State.WARNING, said, "check again when KFP answers")
+            return
+        named = self._study.cluster.service_account is not None
+        found = self._ask(what, self._core.read_namespaced_service_account, account, self._namespace)
+        if found is None and named:
+            yield from self._named(what, found, account)
+            return
+        if found is None:
+            said = (
+                f"there is no service account {account!r} in namespace {self._namespace}, which KFP's pods run under by default"
+            )
+            yield Finding(what, State.WARNING, said, "where KFP is set to another, name it in cluster.service_account")
+            return
+        if isinstance(found, Finding):
+            yield found
+        lacking = self._rights_lacking(account)
+        faults = []
+        if not isinstance(found, Finding) and found.automount_service_account_token is False:
+            faults.append("its token is not mounted (automountServiceAccountToken: false)")
+        if isinstance(lacking, Finding):
+            yield lacking
+        elif lacking:
+            faults.append(f"it may not {' and '.join(lacking)} {TASK_RESULTS}")
+        if faults:
+            said = f"KFP's pods cannot run under {account!r}: {', and '.join(faults)}"
+            yield Finding(what, State.FAILING, said, _NAMED_ACCOUNT if named else _DEFAULT_ACCOUNT)
+        elif not isinstance(found, Finding) and not isinstance(lacking, Finding):
+            yield Finding(what, State.OK, account)
+
+    def _rights_lacking(self, account: str) -> list[str] | Finding:
+        """Return what the account may not do with Argo's results of tasks; a warning where this caller may not ask."""
+        from kubernetes import client
+
+        resource, _, group = TASK_RESULTS.partition(".")
+        user = f"system:serviceaccount:{self._namespace}:{account}"
+        groups = ["system:serviceaccounts", f"system:serviceaccounts:{self._namespace}", "system:authenticated"]
+        ask = client.AuthorizationV1Api(self._core.api_client).create_namespaced_local_subject_access_review
+        lacking = []
+        for verb in ("create", "patch"):
+            asked = client.V1ResourceAttributes(namespace=self._namespace, verb=verb, group=group, resource=resource)
+            spec = client.V1SubjectAccessReviewSpec(user=user, groups=groups, resource_attributes=asked)
+            answer = self._ask("service account", ask, self._namespace, client.V1LocalSubjectAccessReview(metadata={}, spec=spec))
+            if answer is None or isinstance(answer, Finding):
+                said = f"not looked at: whether {account!r} may create and patch {TASK_RESULTS}, as KFP's pods must"
+                look = f"kubectl -n {self._namespace} auth can-i create {TASK_RESULTS} --as {user}"
+                return Finding("service account", State.WARNING, said, f"ask somebody who may: {look}")
+            if not answer.status.allowed:
+                lacking.append(verb)
+        return lacking
 
     def _secrets(self) -> Iterator[Finding]:
         cluster = self._study.cluster
@@ -220,8 +299,27 @@ class _Kubernetes:
                         break
         yield from faults or [Finding("quota", State.OK, "none is in the way")]
 
-    def _nodes(self) -> Iterator[Finding]:
-        found = self._ask("nodes", self._core.list_node)
+    def _limit_ranges(self) -> Iterator[Finding]:
+        """Whether what a pod asks for lies within the namespace's bounds for one container and for one pod."""
+        from kubernetes.utils import parse_quantity
+
+        found = self._ask("limit range", self._core.list_namespaced_limit_range, self._namespace)
+        if isinstance(found, Finding):
+            yield found
+            return
+        faults: list[Finding] = []
+        bounds = [(item.metadata.name, b) for item in (found.items if found else []) for b in item.spec.limits or []]
+        for step, (name, bound) in ((s, b) for s in STEPS for b in bounds if b[1].type in ("Container", "Pod")):
+            for resource, need in self._needs(step).items():
+                most, least = (bound.max or {}).get(resource), (bound.min or {}).get(resource)
+                asked = f"{step} asks for {_amount(need)} {resource}, and {name} allows a {bound.type.lower()}"
+                if most is not None and need > parse_quantity(most):
+                    faults.append(Finding("limit range", State.FAILING, f"{asked} at most {most}", "ask for less in resources"))
+                elif least is not None and bound.type == "Container" and need < parse_quantity(least):
+                    faults.append(Finding("limit range", State.FAILING, f"{asked} no less than {least}", "ask for more"))
+        yield from faults or [Finding("limit range", State.OK, "none is in the way")]
+
+    def _nodes(self, found: Any) -> Iterator[Finding]:
         if isinstance(found, Finding) or found is None:
             yield found or Finding("nodes", State.FAILING, "there are none")
             return
@@ -253,12 +351,26 @@ class _Kubernetes:
             taints = ", ".join(sorted({t for n in fitting for t in _untolerated(n, place)}))
             said = f"every node for {step} has taints that it does not tolerate: {taints}"
             return Finding("nodes", State.FAILING, said, "add them to cluster.tolerations, or to cluster.steps")
-        needs = self._needs(step)
-        roomy = [n for n in tolerated if _holds(n, needs)]
+        needs, roomy = self._needs(step), [n for n in nodes if self._takes(n, step)]
         if not roomy:
             asked = ", ".join(f"{_amount(v)} {k}" for k, v in needs.items())
             return Finding("nodes", State.FAILING, f"no node for {step} has {asked}, even empty", "ask for less in resources")
         return Finding("nodes", State.OK, f"{step} fits on {len(roomy)} of {len(nodes)}")
+
+    def _takes(self, node: Any, step: Step) -> bool:
+        """Return whether the node could take a pod of the step, were it empty."""
+        place = self._study.cluster.of(step)
+        return (
+            not node.spec.unschedulable
+            and _selected(node, place)
+            and not _untolerated(node, place)
+            and _holds(node, self._needs(step))
+        )
+
+    def _images_of(self, nodes: Any) -> dict[Step, dict[int, NodeImages]]:
+        """Return by step which images the nodes have that could take its pods."""
+        images = [NodeImages.of(node) for node in nodes.items]
+        return {step: {i: images[i] for i, node in enumerate(nodes.items) if self._takes(node, step)} for step in STEPS}
 
 
 def _selected(node: Any, place: StepPlace) -> bool:

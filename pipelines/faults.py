@@ -225,6 +225,8 @@ _PATTERNS = {
     r"^[a-z0-9][A-Za-z0-9._:/-]{0,198}[A-Za-z0-9]$": "give what stands before images' names, such as registry.example.org/team",
     r"^[a-z_]+(-[a-z]+){0,2}$": "name an image such as tuner or tuner-gpu",
     r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$": "give an image's tag such as 0.1.0",
+    r"^[a-z0-9][A-Za-z0-9._:/-]{0,254}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$": "give a whole image with"
+    " its tag or digest, such as registry.example.org/team/tuner:1",
     r"^sha256:[0-9a-f]{64}$": "give sha256: and 64 hexadecimal digits",
     r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$": "name a method of your own as module:Class",
 }

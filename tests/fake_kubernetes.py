@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import re
+from collections.abc import Iterable
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,14 @@ from serving import Quiet, Serving
 
 class FakeKubernetes(Serving):
     """Objects by their path below /api/v1/, lists included; `forbidden` are kinds that may not be looked at, and at `silent`
-    ones it hangs up."""
+    ones it hangs up. `denied` are (account, verb, resource.group) that a review of access refuses; it is asked by POST."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
         self.forbidden: set[str] = set()
         self.silent: set[str] = set()
+        self.denied: set[tuple[str, str, str]] = set()
+        self.reviews: list[dict[str, Any]] = []
         super().__init__(_handler(self))
 
     def kubeconfig(self, file: Path) -> Path:
@@ -38,18 +42,33 @@ class FakeKubernetes(Serving):
             return 200, {"kind": "APIResourceList", "groupVersion": "v1", "resources": []}
         if path in self.objects:
             return 200, self.objects[path]
-        if path.endswith(("resourcequotas", "nodes")):
+        if path.endswith(("resourcequotas", "limitranges", "nodes")):
             return 200, {"items": []}
         return 404, {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
+
+    def review(self, path: str, spec: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+        """Status and JSON for a LocalSubjectAccessReview."""
+        if kind_of(path) in self.forbidden:
+            return 403, {"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403}
+        self.reviews.append(spec)
+        asked = spec["resourceAttributes"]
+        key = (spec["user"].rpartition(":")[2], asked["verb"], f"{asked['resource']}.{asked['group']}")
+        return 201, {"spec": spec, "status": {"allowed": key not in self.denied}}
 
 
 def kind_of(path: str) -> str:
     return re.sub(r"^namespaces/[^/]+/", "", path).partition("/")[0]
 
 
-def node(allocatable: dict[str, str], labels: dict[str, str] | None = None, taints: list[dict[str, str]] | None = None) -> Any:
+def node(
+    allocatable: dict[str, str],
+    labels: dict[str, str] | None = None,
+    taints: list[dict[str, str]] | None = None,
+    images: Iterable[str] = (),
+) -> Any:
     """A node as the API lists it."""
-    return {"metadata": {"labels": labels or {}}, "spec": {"taints": taints or []}, "status": {"allocatable": allocatable}}
+    status = {"allocatable": allocatable, "images": [{"names": [name], "sizeBytes": 1} for name in images]}
+    return {"metadata": {"labels": labels or {}}, "spec": {"taints": taints or []}, "status": status}
 
 
 def _handler(kubernetes: FakeKubernetes) -> type[BaseHTTPRequestHandler]:
@@ -61,5 +80,13 @@ def _handler(kubernetes: FakeKubernetes) -> type[BaseHTTPRequestHandler]:
                 return
             status, said = kubernetes.answer(path)
             self.answer_json(status, said)
+
+        def do_POST(self) -> None:
+            path = self.path.partition("?")[0].removeprefix("/apis/authorization.k8s.io/v1/")
+            sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            if kind_of(path) in kubernetes.silent:
+                self.close_connection = True
+                return
+            self.answer_json(*kubernetes.review(path, sent["spec"]))
 
     return Handler

@@ -187,6 +187,19 @@ def test_a_failed_cell_leaves_the_others_and_the_report_says_which_and_why(tmp_p
     assert "has no incumbent" in (tmp_path / "out" / "report" / "report.html").read_text()
 
 
+def test_a_model_whose_module_cannot_be_imported_ends_the_run_with_one_sentence(tmp_path: Path) -> None:
+    study = small_study(tmp_path, model="own_model:build")
+    (tmp_path / "own_model.py").write_text("import no_such_framework\ndef build(config, input_shape, classes): ...\n")
+    code, said = tuneoff("run", study, "--out", tmp_path / "out")
+    assert code == 1, said
+    sentence = (
+        "The model's module 'own_model' cannot be imported: No module named 'no_such_framework'. Install it, or put it next to"
+    )
+    assert f"bars/random: tuner failed: bars/random, seed 0: {sentence} the study file." in said
+    assert "Traceback" not in said
+    assert [len(search.told) for search in read_study(FolderStore(tmp_path / "out")).cells[0].searches] == [0]
+
+
 def test_trials_that_misbehave_are_recorded_and_the_search_goes_on(tmp_path: Path) -> None:
     study = small_study(tmp_path, model="small:moody", space=MOODS, methods=["grid"], budget={"trials": 4, "epochs_per_trial": 1})
     code, said = tuneoff("run", study, "--out", tmp_path / "out")

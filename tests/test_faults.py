@@ -129,6 +129,29 @@ def test_a_search_records_each_fault_gives_up_after_three_deaths_and_goes_on(
     assert found["segfault"].attempts == 3
 
 
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("import no_such_framework", "bars/random, seed 0: The model's module 'lost_model' cannot be imported: No module named"
+         " 'no_such_framework'. Install it, or put it next to the study file."),
+        ("import os\nos.kill(os.getpid(), 9)", "bars/random, seed 0: a worker process ended by signal 9 (SIGKILL, as where memory"
+         " runs out), before it had trained a trial."),
+    ],
+)  # fmt: skip
+def test_a_model_whose_module_cannot_be_loaded_fails_the_cell_before_a_trial(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, sentence: str
+) -> None:
+    (tmp_path / "lost_model.py").write_text(f"{text}\ndef build(config, input_shape, classes): ...\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path), prepend=os.pathsep)
+    study, store = read_study_file(small_study(tmp_path, model="lost_model:build")), FolderStore(tmp_path / "out")
+    with pytest.raises(CellFailed) as failure:
+        tune(study, study.cells[0], data, store, f"sqlite:///{tmp_path}/mlflow.db", report=lambda line: None)
+    assert str(failure.value) == sentence
+    (cell,) = read_study(store).cells
+    assert [len(search.told) + search.spent.trials for search in cell.searches] == [0]
+    assert [f.reason for f in cell.failures] == [sentence]
+
+
 # Disks
 
 

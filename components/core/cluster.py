@@ -23,6 +23,10 @@ MountPath = Annotated[str, Field(pattern=r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,62})
 ImagePrefix = Annotated[str, Field(pattern=r"^[a-z0-9][A-Za-z0-9._:/-]{0,198}[A-Za-z0-9]$")]
 ImageName = Annotated[str, Field(pattern=r"^[a-z_]+(-[a-z]+){0,2}$")]
 ImageTag = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")]
+ImageReference = Annotated[
+    str, Field(pattern=r"^[a-z0-9][A-Za-z0-9._:/-]{0,254}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$")
+]
+"""A whole image: registry, name, and tag or digest."""
 Digest = Annotated[str, Field(pattern=r"^sha256:[0-9a-f]{64}$")]
 Seconds = Annotated[int, Field(ge=1, le=2_147_483_647)]
 
@@ -61,13 +65,22 @@ class Volume(Model):
 
 
 class Images(Model):
-    """The steps' images: PREFIX/NAME:TAG, or PREFIX/NAME@DIGEST for those whose digest is given."""
+    """The steps' images: PREFIX/NAME:TAG, PREFIX/NAME@DIGEST where a digest is given, or what `names` says."""
 
     prefix: ImagePrefix = Field(default="tuneoff", description="The registry and what stands before the images' names.")
     tag: ImageTag | None = Field(default=None, description="By default the version of tuneoff.")
     digests: dict[ImageName, Digest] = Field(default_factory=dict, description="By image, such as tuner-gpu.")
+    names: dict[ImageName, ImageReference] = Field(
+        default_factory=dict, description="Whole references in place of single images: tuner: registry.example.org/mine:1."
+    )
     pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
     pull_secrets: Annotated[list[KubeName], Field(max_length=20)] = []
+
+    @model_validator(mode="after")
+    def _named_once(self) -> Images:
+        for name in self.names.keys() & self.digests.keys():
+            raise ValueError(f"{name} is in names and in digests: write the digest into names, as IMAGE@sha256:…")
+        return self
 
 
 class Backoff(Model):

@@ -44,5 +44,6 @@ def image(
 
 
 def image_in(images: Images, step: Step, environment: str = MAIN, gpu: bool = False) -> str:
-    """The same where a study says which images its cluster takes."""
-    return image(step, environment, gpu, images.prefix, images.tag or __version__, images.digests)
+    """The same where a study says which images its cluster takes: a whole reference in `names` goes before the prefix."""
+    named = images.names.get(image_name(step, environment, gpu))
+    return named or image(step, environment, gpu, images.prefix, images.tag or __version__, images.digests)

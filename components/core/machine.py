@@ -31,6 +31,11 @@ def cores() -> int:
         return allowed
 
 
+def in_pod() -> bool:
+    """Return whether this process runs in a pod of Kubernetes, which sets this variable in every container."""
+    return "KUBERNETES_SERVICE_HOST" in os.environ
+
+
 def versions(*distributions: str) -> dict[str, str]:
     """Versions of those of the distributions that are installed."""
     found = {}

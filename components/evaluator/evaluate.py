@@ -12,6 +12,7 @@ import numpy as np
 
 from ..core import layout
 from ..core.errors import CellFailed
+from ..core.learning.model import builder
 from ..core.learning.training import Learner, save_checkpoint, seed_of, set_up
 from ..core.machine import cores
 from ..core.prepared import Prepared, load_part
@@ -104,6 +105,10 @@ class _Evaluator:
 
     def evaluate(self, search: SearchRecord, best: TrialRecord) -> Evaluation:
         set_up(self._study.training, cores())
+        try:
+            builder(self._study.model)
+        except CellFailed as error:
+            raise CellFailed(f"{self._cell.name}: {error}.") from error
         folder = layout.evaluation(self._cell.dataset, self._cell.method.label)
         schedule = self._schedule(search, best.trial)
         retrainings: list[Retraining] = []

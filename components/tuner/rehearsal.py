@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import fmean
 
-from ..core.errors import StudyError
+from ..core.errors import CellFailed, StudyError
 from ..core.problem import Checkpoint, Epoch, Proposal, TrainingFailed, Trial
 from ..core.record import TrialRecord, Writer, replay
 from ..core.space import Categorical, Config, Space
@@ -54,7 +54,7 @@ class Costs:
         self._child.send((model, input_shape, classes))
 
     def of(self, config: Config) -> tuple[float, int]:
-        """Multiplications for one image, and weights; StudyError where the user's builder does not build the configuration."""
+        """Multiplications for one image, and weights; StudyError where the user's builder cannot build the configuration."""
         key = repr(sorted(config.items()))
         with self._asking:
             if key not in self._known:
@@ -67,6 +67,8 @@ class Costs:
             size, fault = self._child.receive()
         except ChildDied as death:
             size, fault = (0.0, 0), f"its process ended {death}"
+        if size is None:
+            raise StudyError(f"{fault}.")
         if fault:
             raise StudyError(f"model {self._model!r} cannot be built for {dict(config)}: {fault}.")
         return float(size[0]), int(size[1])
@@ -84,6 +86,8 @@ def serve_costs(pipe: Connection) -> None:
         config = pipe.recv()
         try:
             pipe.send((size_of(model, config, shape, classes), None))
+        except CellFailed as error:  # the builder cannot be loaded, whatever the configuration
+            pipe.send((None, str(error)))
         except Exception as error:  # noqa: BLE001 - whatever the user's builder raises is what is wrong with it
             traceback.print_exc()
             pipe.send(((0.0, 0), f"{type(error).__name__}: {error}"[:500].rstrip(".")))

@@ -79,15 +79,19 @@ class Worker:
             self._child.send(self._workplace)
 
     def serve_search(self, seed: int) -> None:
-        """From now on the trials are those of the search with this seed."""
+        """From now on the trials are those of the search with this seed. CellFailed where the model's module cannot be loaded."""
         self._seed = seed
         self.start()
         if not self._ready:
             try:
-                self.device = self._receive(SLOWEST_START_SECONDS)[1]
+                kind, value, _ = self._receive(SLOWEST_START_SECONDS)
             except ChildSilent:
                 self._kill()
                 raise WorkerDied(f"since it hung: it has not started within {SLOWEST_START_SECONDS:g} s") from None
+            if kind == "stuck":
+                self.close()
+                raise CellFailed(value)
+            self.device = value
             self._ready = True
 
     def __call__(self, trial: Trial, checkpoint: Checkpoint | None) -> Generator[Epoch, None, None]:
@@ -182,9 +186,16 @@ def _least(*numbers: float | None) -> float | None:
 def serve(pipe: Connection) -> None:
     """Train jobs until the pipe closes. For a search, only the train and validation parts of the data are ever opened."""
     workplace: Workplace = pipe.recv()
+    from ..core.learning.model import builder
     from ..core.learning.training import PeakMemory, set_up
 
     device = set_up(workplace.training, workplace.threads)
+    try:
+        builder(workplace.model)
+    except CellFailed as fault:
+        traceback.print_exc()
+        pipe.send(("stuck", str(fault), None))
+        return
     bench = _Bench(workplace, PeakMemory(), device.startswith("gpu"))
     pipe.send(("ready", device, None))
     while True:
@@ -204,6 +215,8 @@ _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 def _fault(error: Exception) -> tuple[str, str]:
     """What failed: the trial, or the machine that it was trained on ("stuck"), which no other trial would find better."""
+    if isinstance(error, CellFailed):
+        return "stuck", str(error)
     said = f"{type(error).__name__}: {error}"[:2000]
     if isinstance(error, OSError) and error.errno in _OF_THE_MACHINE:
         where = f" ({error.filename})" if error.filename else ""

@@ -21,7 +21,7 @@ from ..core.storage import Store, cannot_write
 from ..core.stored import MODEL_FILE, SystemModel, claim, note_prepared, read_prepared, write_failure
 from ..core.study import Cell, Study
 from ..core.tracking import Delivery, Tracker
-from .bench import Workers
+from .bench import WorkerDied, Workers
 from .budget import Budget
 from .checkpoints import NoCheckpoints, StoredCheckpoints
 from .host import HostedMethod, MethodFailed, problem_of
@@ -185,7 +185,10 @@ class _Searches:
         )
         try:
             for worker in workers:
-                worker.serve_search(seed)
+                try:
+                    worker.serve_search(seed)
+                except WorkerDied as death:
+                    raise CellFailed(f"a worker process ended {death}, before it had trained a trial") from None
             checkpoints = self._checkpoints(seed, folder) if self._spec.warm_start else NoCheckpoints()
             budget = Budget(self._study.budget.limits, self._study.trainings)
             goal = self._study.objective

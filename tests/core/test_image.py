@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tuneoff.components.core.image import image, image_name
+from tuneoff.components.core.cluster import Images
+from tuneoff.components.core.image import image, image_in, image_name
 from tuneoff.components.core.study import Step
 
 
@@ -39,3 +40,19 @@ def test_a_digest_takes_the_tags_place_for_the_image_that_has_one() -> None:
     digests = {"tuner": "sha256:" + "0" * 64}
     assert image("tuner", prefix="p", tag="1", digests=digests) == "p/tuner@sha256:" + "0" * 64
     assert image("tuner", "torch", prefix="p", tag="1", digests=digests) == "p/tuner-torch:1"
+
+
+def test_a_single_image_has_a_name_of_its_own_and_the_others_keep_the_prefix() -> None:
+    images = Images(prefix="team", tag="1", names={"tuner": "registry.example.org/mine/search:7"})
+    assert image_in(images, "tuner") == "registry.example.org/mine/search:7"
+    assert image_in(images, "tuner", "torch") == "team/tuner-torch:1"
+    assert image_in(images, "evaluator") == "team/evaluator:1"
+
+
+def test_an_image_is_not_named_twice_nor_without_tag_or_digest() -> None:
+    digest = "sha256:" + "0" * 64
+    assert Images(names={"tuner": f"mine/search@{digest}"})
+    with pytest.raises(ValueError, match="tuner is in names and in digests: write the digest into names"):
+        Images(names={"tuner": "mine/search:1"}, digests={"tuner": digest})
+    with pytest.raises(ValueError, match="String should match pattern"):
+        Images(names={"tuner": "mine/search"})

@@ -135,3 +135,12 @@ def test_an_incumbent_whose_configuration_changed_is_trained_through_the_same_ch
     assert trained == [(0.5, 1), (0.25, 2), (0.25, 3)]
     assert [(p.config["learning_rate"], p.last_epoch) for p in found.schedule] == [(0.5, 1), (0.25, 3)]
     assert len(found.retrainings[0].curves["loss"]) == 3
+
+
+def test_a_model_whose_module_is_gone_is_one_sentence(evaluated: Evaluated, tmp_path: Path) -> None:
+    study, data, _, _ = evaluated
+    lost, store = study.model_copy(update={"model": "lost_model:build"}), FolderStore(tmp_path / "store")
+    _record(store, 4, [0.5])
+    sentence = "bars/random: The model's module 'lost_model' cannot be imported: No module named 'lost_model'. Put it next to"
+    with pytest.raises(CellFailed, match=sentence):
+        evaluate(lost, lost.cells[0], data, store, f"sqlite:///{tmp_path}/m.db")

@@ -14,18 +14,22 @@ import yaml
 
 from fake_kfp import FakeKfp
 from fake_kubernetes import FakeKubernetes, node
+from fake_registry import FakeRegistry
 from made import made_study
+from tuneoff import __version__
 from tuneoff.cli import main
+from tuneoff.components.core.cluster import Images
 from tuneoff.components.core.study import Study
-from tuneoff.pipelines import kfp_server
+from tuneoff.pipelines import kfp_server, registry_check
 from tuneoff.pipelines.cluster_check import examine
 from tuneoff.pipelines.doctor import Finding, State
 from tuneoff.pipelines.kfp_server import Login
+from tuneoff.pipelines.user_modules import own_code_notes
 
 SPACE = "namespaces/team"
 CLUSTER = {
     "namespace": "team",
-    "service_account": "tuneoff",
+    "service_account": "trainer",
     "volume": {"claim": "results"},
     "secrets": {"s3-keys": {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}},
     "images": {"pull_secrets": ["registry"]},
@@ -37,6 +41,7 @@ CLUSTER = {
     },
 }
 RESOURCES = {"cpu": "2", "memory": "8Gi", "steps": {"tuner": {"gpu": 1}}}
+IMAGES = [f"docker.io/tuneoff/{name}:{__version__}" for name in ("data_prep", "tuner-gpu", "evaluator", "reporter")]
 GPU_TAINT = [{"key": "nvidia.com/gpu", "effect": "NoSchedule", "value": "present"}]
 
 
@@ -45,6 +50,15 @@ def kfp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKfp]:
     monkeypatch.setattr(kfp_server, "FIRST_PATIENCE_SECONDS", 0.1)
     monkeypatch.setenv("HOME", str(tmp_path))
     with FakeKfp().running() as server:
+        yield server
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch: pytest.MonkeyPatch) -> Iterator[FakeRegistry]:
+    """The registry at the place of Docker Hub's; it has all images that the study's own names lead to."""
+    with FakeRegistry().running() as server:
+        monkeypatch.setattr(registry_check, "DOCKER_HUB_API", server.host)
+        server.images = {image.removeprefix("docker.io/") for image in IMAGES} | {f"tuneoff/tuner:{__version__}"}
         yield server
 
 
@@ -59,15 +73,15 @@ def kubernetes(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Fake
         claim = {"spec": {"accessModes": ["ReadWriteMany"]}, "status": {"phase": "Bound"}}
         server.objects = {
             SPACE: {"metadata": {"name": "team"}},
-            f"{SPACE}/serviceaccounts/tuneoff": {"metadata": {"name": "tuneoff"}},
+            f"{SPACE}/serviceaccounts/trainer": {"metadata": {"name": "trainer"}},
             f"{SPACE}/secrets/s3-keys": {"data": {"id": value, "secret": value}},
             f"{SPACE}/secrets/registry": {"data": {".dockerconfigjson": value}},
             f"{SPACE}/persistentvolumeclaims/results": claim,
             f"{SPACE}/resourcequotas": {"items": [quota()]},
             "nodes": {
                 "items": [
-                    node({"cpu": "4", "memory": "15Gi"}),
-                    node({"cpu": "7500m", "memory": "60Gi", "nvidia.com/gpu": "1"}, {"pool": "gpu"}, GPU_TAINT),
+                    node({"cpu": "4", "memory": "15Gi"}, images=IMAGES),
+                    node({"cpu": "7500m", "memory": "60Gi", "nvidia.com/gpu": "1"}, {"pool": "gpu"}, GPU_TAINT, IMAGES),
                 ]
             },
         }
@@ -153,7 +167,8 @@ def test_without_a_kubeconfig_it_says_what_was_not_looked_at(
 ) -> None:
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
     assert faults(kfp) == [
-        "warning Kubernetes: no kubeconfig, and this is no pod: namespace, secrets, volume, quota and nodes were not looked at"
+        "warning Kubernetes: no kubeconfig, and this is no pod: namespace, service account, secrets, volume, quota and"
+        " nodes were not looked at"
     ]
 
 
@@ -161,7 +176,7 @@ def test_without_a_kubeconfig_it_says_what_was_not_looked_at(
     ("gone", "sentence"),
     [
         (SPACE, "failing namespace: there is no namespace 'team' [make it, or name another in the study]"),
-        (f"{SPACE}/serviceaccounts/tuneoff", "failing service account: there is no service account 'tuneoff' in namespace"),
+        (f"{SPACE}/serviceaccounts/trainer", "failing service account: there is no service account 'trainer' in namespace"),
         (f"{SPACE}/secrets/s3-keys", "failing secret: there is no secret 's3-keys' in namespace team [kubectl -n team"
          " create secret generic s3-keys --from-literal=id=… --from-literal=secret=…]"),
         (f"{SPACE}/secrets/registry", "failing secret: there is no secret 'registry' in namespace team [kubectl"),
@@ -180,12 +195,18 @@ def test_a_secret_without_the_key_is_named(kfp: FakeKfp, kubernetes: FakeKuberne
 
 
 def test_what_may_not_be_looked_at_is_said(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
-    kubernetes.forbidden = {"secrets", "nodes"}
+    kubernetes.forbidden = {"secrets", "nodes", "limitranges"}
     not_looked = "not looked at: this account may not look [ask somebody who may, or look with kubectl]"
-    assert faults(kfp) == [f"warning secret: {not_looked}"] * 2 + [f"warning nodes: {not_looked}"]
+    assert faults(kfp) == [
+        *[f"warning secret: {not_looked}"] * 2,
+        f"warning limit range: {not_looked}",
+        f"warning nodes: {not_looked}",
+    ]
 
 
-@pytest.mark.parametrize("kind", ["serviceaccounts", "secrets", "persistentvolumeclaims", "resourcequotas", "nodes"])
+@pytest.mark.parametrize(
+    "kind", ["serviceaccounts", "secrets", "persistentvolumeclaims", "resourcequotas", "limitranges", "nodes"]
+)
 def test_an_api_that_stops_answering_half_way_is_said_and_the_rest_looked_at(
     kfp: FakeKfp, kubernetes: FakeKubernetes, kind: str
 ) -> None:
@@ -252,6 +273,224 @@ def test_a_step_that_fits_on_no_node_is_said(
 ) -> None:
     (said,) = faults(kfp, a_study(cluster={**CLUSTER, "steps": {"tuner": place}}))
     assert said.startswith(sentence)
+
+
+# The pods' account
+
+RESULTS = "workflowtaskresults.argoproj.io"
+SUBMITTER = (
+    " [leave cluster.service_account out, or name an account that KFP's own pods run under; the account `tuneoff` of"
+    " manifests/runs is for those who submit]"
+)
+
+
+def test_an_account_is_asked_for_as_kubernetes_knows_it(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+    assert faults(kfp) == []
+    assert [r["resourceAttributes"]["verb"] for r in kubernetes.reviews] == ["create", "patch"]
+    review = kubernetes.reviews[0]
+    assert review["user"] == "system:serviceaccount:team:trainer"
+    assert review["groups"] == ["system:serviceaccounts", "system:serviceaccounts:team", "system:authenticated"]
+    assert review["resourceAttributes"] == {
+        "namespace": "team", "verb": "create", "group": "argoproj.io", "resource": "workflowtaskresults",
+    }  # fmt: skip
+
+
+def test_an_account_that_cannot_run_a_step_is_said(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+    kubernetes.objects[f"{SPACE}/serviceaccounts/trainer"]["automountServiceAccountToken"] = False
+    token = "failing service account: KFP's pods cannot run under 'trainer': its token is not mounted"
+    assert faults(kfp) == [f"{token} (automountServiceAccountToken: false){SUBMITTER}"]
+    kubernetes.denied = {("trainer", "create", RESULTS), ("trainer", "patch", RESULTS)}
+    assert faults(kfp) == [f"{token} (automountServiceAccountToken: false), and it may not create and patch {RESULTS}{SUBMITTER}"]
+    del kubernetes.objects[f"{SPACE}/serviceaccounts/trainer"]["automountServiceAccountToken"]
+    kubernetes.denied = {("trainer", "patch", RESULTS)}
+    assert faults(kfp) == [
+        f"failing service account: KFP's pods cannot run under 'trainer': it may not patch {RESULTS}{SUBMITTER}"
+    ]
+
+
+@pytest.mark.parametrize(("many_users", "account"), [(False, "pipeline-runner"), (True, "default-editor")])
+def test_the_account_is_kfps_own_where_the_study_names_none(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, many_users: bool, account: str
+) -> None:
+    kfp.many_users = many_users
+    study = a_study(cluster={**CLUSTER, "service_account": None})
+    assert faults(kfp, study, namespace="team") == [
+        f"warning service account: there is no service account {account!r} in namespace team, which KFP's pods run under by"
+        " default [where KFP is set to another, name it in cluster.service_account]"
+    ]
+    kubernetes.objects[f"{SPACE}/serviceaccounts/{account}"] = {"metadata": {"name": account}}
+    assert faults(kfp, study, namespace="team") == []
+    kubernetes.denied = {(account, "create", RESULTS)}
+    (said,) = faults(kfp, study, namespace="team")
+    assert said.startswith(f"failing service account: KFP's pods cannot run under {account!r}: it may not create {RESULTS} [give")
+
+
+def test_who_may_not_ask_for_an_accounts_rights_hears_what_was_not_looked_at(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+    kubernetes.forbidden = {"localsubjectaccessreviews"}
+    asked = f"not looked at: whether 'trainer' may create and patch {RESULTS}, as KFP's pods must"
+    remedy = f"kubectl -n team auth can-i create {RESULTS} --as system:serviceaccount:team:trainer"
+    assert faults(kfp) == [f"warning service account: {asked} [ask somebody who may: {remedy}]"]
+    kubernetes.objects[f"{SPACE}/serviceaccounts/trainer"]["automountServiceAccountToken"] = False
+    assert [said.partition(":")[0] for said in faults(kfp)] == ["warning service account", "failing service account"]
+
+
+def test_an_account_that_kfp_did_not_say_is_not_looked_at(kubernetes: FakeKubernetes, kfp: FakeKfp) -> None:
+    study = a_study(cluster={**CLUSTER, "service_account": None})
+    found = [_line(f) for f in examine(study, Login("http://127.0.0.1:9")) if f.state is not State.OK]
+    assert found[1:] == [
+        "warning service account: not looked at: KFP did not say which account its pods run under [check again when KFP answers]"
+    ]
+
+
+# Limits
+
+
+@pytest.mark.parametrize(
+    ("limit", "sentence"),
+    [
+        ({"type": "Container", "max": {"memory": "6Gi"}},
+         "failing limit range: data_prep asks for 8Gi memory, and bounds allows a container at most 6Gi [ask for less"),
+        ({"type": "Pod", "max": {"cpu": "1"}},
+         "failing limit range: data_prep asks for 2 cpu, and bounds allows a pod at most 1 ["),
+        ({"type": "Container", "min": {"cpu": "3"}},
+         "failing limit range: data_prep asks for 2 cpu, and bounds allows a container no less than 3 [ask for more"),
+        ({"type": "Container", "max": {"nvidia.com/gpu": "0"}},
+         "failing limit range: tuner asks for 1 nvidia.com/gpu, and bounds allows a container at most 0 ["),
+    ],
+)  # fmt: skip
+def test_a_limit_range_that_is_in_the_way_is_said(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, limit: dict[str, Any], sentence: str
+) -> None:
+    limits = {"items": [{"metadata": {"name": "bounds"}, "spec": {"limits": [limit]}}]}
+    kubernetes.objects[f"{SPACE}/limitranges"] = limits
+    assert faults(kfp)[0].startswith(sentence)
+    limit["type"] = "PersistentVolumeClaim"
+    assert faults(kfp) == []
+
+
+# Images
+
+
+def without(kubernetes: FakeKubernetes, image: str, nodes: slice = slice(None)) -> None:
+    """Take an image from the nodes."""
+    for each in kubernetes.objects["nodes"]["items"][nodes]:
+        each["status"]["images"] = [i for i in each["status"]["images"] if f"/{image}:" not in i["names"][0]]
+
+
+def with_images(**images: Any) -> Study:
+    return a_study(cluster={**CLUSTER, "images": {"pull_secrets": ["registry"], **images}})
+
+
+def test_images_on_the_nodes_are_well_and_no_registry_is_asked(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry
+) -> None:
+    found = [f.said for f in examine(a_study(), Login(kfp.uri)) if f.what == "image"]
+    assert found == [f"{image.removeprefix('docker.io/')} is on the nodes" for image in IMAGES]
+    without(kubernetes, "tuner-gpu", slice(1))
+    assert faults(kfp) == []
+    assert registry.calls == [], "the tuner's pods do not fit on the node that lacks its image"
+
+
+def test_an_image_that_is_in_no_place_is_said(kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry) -> None:
+    image = f"tuneoff/evaluator:{__version__}"
+    without(kubernetes, "evaluator")
+    assert faults(kfp) == []
+    registry.images.remove(image)
+    remedy = "build it with `make images PREFIX=tuneoff IMAGES=evaluator` and push it, or name another in cluster.images"
+    assert faults(kfp) == [f"failing image: there is no image {image} in its registry (it is on 0 of 1 nodes) [{remedy}]"]
+    kubernetes.forbidden = {"nodes"}
+    assert f"failing image: there is no image {image} in its registry (the nodes were not looked at) [{remedy}]" in faults(kfp)
+
+
+def test_an_image_that_was_not_looked_at_is_said_with_the_reason(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry
+) -> None:
+    registry.wants_token = registry.private = True
+    without(kubernetes, "evaluator")
+    image = f"tuneoff/evaluator:{__version__}"
+    assert faults(kfp) == [
+        f"warning image: {image} was not looked at: {registry.host} wants a login for it, or does not have it (answer 401)"
+        " (it is on 0 of 1 nodes) [see that the nodes can pull it, with cluster.images.pull_secrets where it wants a login]"
+    ]
+
+
+def test_an_image_of_a_name_of_its_own_is_looked_for_there(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry
+) -> None:
+    image = f"{registry.host}/mine/search:7"
+    study = with_images(names={"tuner-gpu": image})
+    assert faults(kfp, study) == [
+        f"failing image: there is no image {image} in its registry (it is on 0 of 1 nodes) [build and push it, or name another in"
+        " cluster.images.names]"
+    ]
+    registry.images.add("mine/search:7")
+    assert faults(kfp, study) == []
+
+
+def test_images_that_are_never_pulled_must_be_on_the_nodes(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry
+) -> None:
+    study = with_images(pull_policy="Never")
+    assert faults(kfp, study) == []
+    without(kubernetes, "evaluator")
+    remedy = "[load it into every node, or let the nodes pull it (cluster.images.pull_policy)]"
+    image = f"tuneoff/evaluator:{__version__}"
+    assert faults(kfp, study) == [f"failing image: {image} is on 0 of 1 nodes, and pull_policy is Never {remedy}"]
+    for each in kubernetes.objects["nodes"]["items"]:
+        each["status"]["images"] += [{"names": [f"docker.io/library/other:{n}"]} for n in range(50)]
+    assert faults(kfp, study) == [
+        f"warning image: {image} is listed by 0 of 1 nodes, and a node lists only its 50 largest images {remedy}"
+    ]
+    kubernetes.forbidden = {"nodes"}
+    assert f"warning image: {image} was not looked at: nor were the nodes {remedy}" in faults(kfp, study)
+    assert registry.calls == []
+
+
+def test_images_that_are_always_pulled_must_be_in_their_registry(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry
+) -> None:
+    registry.images.clear()
+    assert faults(kfp) == []
+    found = faults(kfp, with_images(pull_policy="Always"))
+    assert [said.partition(" in its")[0] for said in found] == [
+        f"failing image: there is no image {image.removeprefix('docker.io/')}" for image in IMAGES
+    ]
+
+
+# The user's modules
+
+
+def test_a_model_of_the_user_is_not_in_the_stock_images(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+    space = {"x": {"type": "float", "low": 0, "high": 1}}
+    study = a_study(model="own_model:build", space=space)
+    stock = f"tuneoff/tuner-gpu:{__version__} and tuneoff/evaluator:{__version__}"
+    said = f"the model's module 'own_model' is not in the images {stock}"
+    remedy = "add it in a layer on top (docs/images.md), and name your image in cluster.images"
+    assert faults(kfp, study) == [f"failing user code: {said} [{remedy}]"]
+    assert own_code_notes(study) == [f"The{said[3:]}: {remedy}."]
+    assert own_code_notes(a_study()) == []
+
+
+def test_a_method_of_the_user_is_wanted_in_the_tuner_alone(kubernetes: FakeKubernetes, kfp: FakeKfp) -> None:
+    study = a_study(methods=["random", {"name": "own_method:Mine", "label": "mine"}])
+    (note,) = own_code_notes(study)
+    assert note.startswith("The module of method own_method:Mine 'own_method' is not in the image tuneoff/tuner-gpu:")
+
+
+def test_images_of_the_user_cannot_be_looked_into(kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry) -> None:
+    space = {"x": {"type": "float", "low": 0, "high": 1}}
+    mine = f"{registry.host}/mine"
+    images = {"prefix": mine, "names": {"tuner-gpu": f"{mine}/search:7"}}
+    study = a_study(model="own_model:build", space=space, cluster={**CLUSTER, "images": images})
+    assert own_code_notes(study) == [
+        f"The model's module 'own_model' must be in the images {mine}/search:7 and {mine}/evaluator:{__version__}, and this"
+        " machine cannot look into images: see that a layer adds it (docs/images.md)."
+    ]
+    one = study.model_copy(update={"cluster": study.cluster.model_copy(update={"images": Images(names=images["names"])})})
+    (note,) = own_code_notes(one)
+    assert note.startswith(
+        f"The model's module 'own_model' is not in the image tuneoff/evaluator:{__version__}: add it in a layer"
+    )
 
 
 # The command

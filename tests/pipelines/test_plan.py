@@ -173,3 +173,14 @@ def test_a_builder_that_breaks_is_one_sentence(tmp_path: Path) -> None:
     with pytest.raises(StudyError) as refused:
         with_probe(study, [str(Path(__file__).parents[1]), *sys.path[:1]], lambda line: None)
     assert str(refused.value) == ("model 'small:moody' cannot be built for {'mood': 'unbuildable'}: ValueError: no such <layer>.")
+
+
+def test_a_model_whose_module_cannot_be_imported_is_no_plan(tmp_path: Path) -> None:
+    (tmp_path / "lost_model.py").write_text("import no_such_framework\ndef build(config, input_shape, classes): ...\n")
+    study = read_study(small_study(tmp_path, model="lost_model:build"))
+    with pytest.raises(StudyError) as refused:
+        with_probe(study, [str(tmp_path)], lambda line: None)
+    assert str(refused.value) == (
+        "The model's module 'lost_model' cannot be imported: No module named 'no_such_framework'."
+        " Install it, or put it next to the study file."
+    )

@@ -7,6 +7,8 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from ..errors import CellFailed, plain
+from ..machine import in_pod
 from ..space import Config
 
 Builder = Callable[[Config, tuple[int, ...], int], Any]
@@ -14,12 +16,46 @@ Builder = Callable[[Config, tuple[int, ...], int], Any]
 
 
 def builder(name: str) -> Builder:
-    """`paper-cnn`, or `module:function` of the user's own; the module must be importable where the trial runs."""
+    """Return the function that builds the models.
+
+    Args:
+        name: `paper-cnn`, or `module:function` of the user; the module must be importable where the trial runs.
+
+    Raises:
+        CellFailed: The module cannot be imported, or has no such function. No configuration would change that.
+    """
     if name == "paper-cnn":
         return paper_cnn
     module, _, function = name.partition(":")
-    found: Builder = getattr(import_module(module), function)
+    try:
+        imported = import_module(module)
+    except (Exception, SystemExit) as error:
+        raise CellFailed(_import_fault(module, error)) from error
+    found: Builder | None = getattr(imported, function, None)
+    if not callable(found):
+        raise CellFailed(f"The model's module {module!r} has no function {function!r}. {_FUNCTION_REMEDY[in_pod()]}")
     return found
+
+
+_IN_IMAGES = "must be in the images of the steps tuner and evaluator (docs/images.md)"
+_MODULE_REMEDY = {True: f"It {_IN_IMAGES}", False: "Put it next to the study file, or on PYTHONPATH"}
+_NEEDED_REMEDY = {True: f"It {_IN_IMAGES}", False: "Install it, or put it next to the study file"}
+_FUNCTION_REMEDY = {
+    True: f"The module that has it {_IN_IMAGES}",
+    False: "Name the function that builds the model in `model`",
+}
+
+
+def _import_fault(module: str, error: BaseException) -> str:
+    """Return why the module cannot be imported and what to do, without the last full stop."""
+    reason = plain(" ".join(str(error).split()))[:500].rstrip(".")
+    if not isinstance(error, ModuleNotFoundError) or error.name is None:
+        reason, remedy = f"{type(error).__name__}: {reason}".removesuffix(": "), "Correct the module"
+    elif f"{module}.".startswith(f"{error.name}."):
+        remedy = _MODULE_REMEDY[in_pod()]
+    else:
+        remedy = _NEEDED_REMEDY[in_pod()]
+    return f"The model's module {module!r} cannot be imported: {reason}. {remedy}"
 
 
 def paper_cnn(config: Config, input_shape: tuple[int, ...], classes: int) -> Any:

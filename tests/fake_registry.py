@@ -1,0 +1,60 @@
+"""A registry of container images for tests: says which manifests it has, to anybody, to those with a token, or to nobody."""
+
+from __future__ import annotations
+
+from http.server import BaseHTTPRequestHandler
+
+from serving import Quiet, Serving
+
+TOKEN = "anybody"
+
+
+class FakeRegistry(Serving):
+    """Has `images` (NAME:TAG or NAME@DIGEST). `calls` are the requests, each with its Authorization."""
+
+    def __init__(self) -> None:
+        self.images: set[str] = set()
+        self.wants_token = False
+        self.private = False
+        """Whether its tokens give no right, as for a repository that needs a login."""
+        self.realm: str | None = None
+        """Where tokens are had; by default here."""
+        self.broken: int | None = None
+        self.calls: list[tuple[str, str | None]] = []
+        self.accepted = ""
+        super().__init__(_handler(self))
+
+    @property
+    def host(self) -> str:
+        return self.uri.removeprefix("http://")
+
+    def status(self, path: str, authorization: str | None) -> int:
+        """The answer to HEAD."""
+        name, _, version = path.removeprefix("/v2/").partition("/manifests/")
+        if self.broken is not None:
+            return self.broken
+        if self.wants_token and (authorization != f"Bearer {TOKEN}" or self.private):
+            return 401
+        return 200 if f"{name}{'@' if ':' in version else ':'}{version}" in self.images else 404
+
+
+def _handler(registry: FakeRegistry) -> type[BaseHTTPRequestHandler]:
+    class Handler(Quiet):
+        def do_HEAD(self) -> None:
+            authorization = self.headers["Authorization"]
+            registry.calls.append((self.path, authorization))
+            registry.accepted = self.headers["Accept"]
+            status = registry.status(self.path, authorization)
+            self.send_response(status)
+            if status == 401:
+                realm = f"{registry.uri}/token" if registry.realm is None else registry.realm
+                scope = "repository:team/tuner:pull"
+                self.send_header("WWW-Authenticate", f'Bearer realm="{realm}",service="fake",scope="{scope}"')
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+        def do_GET(self) -> None:
+            registry.calls.append((self.path, self.headers["Authorization"]))
+            self.answer_json(200, {"token": TOKEN})
+
+    return Handler
