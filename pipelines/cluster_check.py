@@ -9,10 +9,15 @@ from typing import Any
 
 from ..components.core.cluster import StepPlace, Toleration
 from ..components.core.errors import StudyError
+from ..components.core.storage import Store, open_store
+from ..components.core.stored import held_study
 from ..components.core.study import Step, Study
 from .doctor import Finding, State
 from .image_check import NodeImages, image_findings
+from .inputs import look_at_inputs
 from .kfp_server import KfpServer, Login
+from .kube import configuration_of
+from .size import too_large
 from .submit import store_on_cluster
 from .user_modules import module_findings
 
@@ -36,7 +41,13 @@ STEPS: tuple[Step, ...] = ("data_prep", "tuner", "evaluator", "reporter")
 def examine(study: Study, login: Login, kube_context: str | None = None) -> Iterator[Finding]:
     """Look at everything that the study needs. Findings come as they are made; nothing is changed."""
     namespace, account = yield from _kfp(login)
-    yield Finding("record", State.OK, f"at {store_on_cluster(study)}")
+    store, finding = _store(study)
+    yield finding
+    if (excess := too_large(study)) is not None:
+        yield Finding("size", State.FAILING, excess.rstrip("."))
+    if study.cluster.ttl_seconds is not None:
+        said = "cluster.ttl_seconds has no effect on KFP 2.17, whose own settings keep the pods of a run for an hour"
+        yield Finding("pods", State.WARNING, said, "leave it out, or change ttlStrategy in Argo's workflow-controller-configmap")
     if not study.tracking.uri:
         yield Finding(
             "MLflow",
@@ -45,6 +56,7 @@ def examine(study: Study, login: Login, kube_context: str | None = None) -> Iter
             "give tracking.uri, then `tuneoff sync`",
         )
     yield from module_findings(study)
+    yield from look_at_inputs(study, store)
     try:
         core = _core_api(kube_context)
     except StudyError as error:
@@ -98,20 +110,24 @@ def _version(said: str | None) -> Finding:
 
 
 def _core_api(context: str | None) -> Any:
-    """Kubernetes' core API, by the kubeconfig or, in a pod, by its service account; StudyError where there is neither."""
-    from kubernetes import client, config
+    """Kubernetes' core API; StudyError where there is no way to reach it."""
+    from kubernetes import client
 
-    configuration = client.Configuration()
-    configuration.retries = 0
+    return client.CoreV1Api(client.ApiClient(configuration_of(context)))
+
+
+def _store(study: Study) -> tuple[Store | None, Finding]:
+    """The study's store, where it can be read from here, and what is to be said of it."""
+    place = store_on_cluster(study)
+    if not place.startswith("s3://"):
+        return None, Finding("record", State.OK, f"at {place}, on the cluster's volume: not looked at from here")
     try:
-        config.load_kube_config(context=context, client_configuration=configuration)
-    except (config.ConfigException, OSError, TypeError) as error:
-        try:
-            config.load_incluster_config(client_configuration=configuration)
-        except config.ConfigException:
-            why = f"no context {context!r} in the kubeconfig ({error})" if context else "no kubeconfig, and this is no pod"
-            raise StudyError(why) from error
-    return client.CoreV1Api(client.ApiClient(configuration))
+        store = open_store(place)
+        held = held_study(store)
+    except (StudyError, OSError) as error:
+        return None, Finding("record", State.WARNING, f"{place} was not looked at: {str(error).rstrip('.')}")
+    began = "where this study was begun" if held is not None else "where no study is yet"
+    return store, Finding("record", State.OK, f"at {place}, {began}")
 
 
 class _Kubernetes:

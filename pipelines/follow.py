@@ -191,7 +191,8 @@ class Follower:
         messages = failed_messages(workflow) if isinstance(workflow, Workflow) else []
         self._note(f"{self._run.name} has ended: {self._run.state}{f' ({said})' if said else ''}")
         for message in messages[:5]:
-            self._note(f"A pod of it failed: {message}")
+            remedy = ": give the step more resources.memory" if "OOMKilled" in message else ""
+            self._note(f"A pod of it failed: {message}{remedy}")
         if failed and not said and self._view is None:
             namespace = self._server.namespace or "kubeflow"
             self._note(

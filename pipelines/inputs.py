@@ -72,6 +72,8 @@ def look_at_inputs(study: Study, store: Store | None) -> Iterator[Finding]:
         if not to_be_copied(study, dataset):
             where = "on S3" if str(dataset.path).startswith("s3://") else "on the volume"
             yield Finding("data", State.OK, f"{dataset.name} lies {where}, at {dataset.path}")
+        elif dataset.path is None and (folder := study.cluster.env.get("TUNEOFF_CACHE")):
+            yield Finding("data", State.OK, f"{dataset.name}: the pods look for it in {folder} first (TUNEOFF_CACHE)")
         elif store is None:
             yield _without_a_store(dataset)
         else:

@@ -19,6 +19,7 @@ from .inputs import send_inputs, to_be_copied
 from .kfp_server import KfpServer, Run
 from .kube import RunView
 from .size import refuse_too_large
+from .user_modules import own_code_notes
 
 SETTLE_SECONDS = 1.5
 """KFP dates runs to the second: after this time, a run that was started in the same second as ours can be seen."""
@@ -111,6 +112,10 @@ def submit(
         started: Hears the link of each run that is followed.
     """
     server.note = note
+    for line in own_code_notes(study):
+        note(f"Note: {line}")
+    if study.cluster.ttl_seconds is not None:
+        note("Note: cluster.ttl_seconds has no effect on KFP 2.17, whose own settings keep the pods of a run for an hour.")
     place = store_on_cluster(study)
     store = _readable(place, study, note)
     pipeline = _upload(study, server, note)

@@ -10,7 +10,6 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -214,24 +213,6 @@ def test_trials_that_misbehave_are_recorded_and_the_search_goes_on(tmp_path: Pat
     }
     assert by_mood["deadly"].attempts == 3
     assert "<layer>" not in (tmp_path / "out" / "report" / "report.html").read_text(), "everything is escaped"
-
-
-@pytest.fixture
-def bucket(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """An S3 client of a server on loopback, with the bucket "tuneoff"."""
-    import boto3
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer("127.0.0.1", 0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    for name, value in {"ACCESS_KEY_ID": "me", "SECRET_ACCESS_KEY": "secret", "DEFAULT_REGION": "us-east-1"}.items():
-        monkeypatch.setenv(f"AWS_{name}", value)
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
-    client = boto3.client("s3")
-    client.create_bucket(Bucket="tuneoff")
-    yield client
-    server.stop()
 
 
 def test_on_s3_and_without_its_tracking_server_a_run_loses_nothing(tmp_path: Path, bucket: Any) -> None:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from .cluster import Step
 from .errors import DataUnavailable, Overtaken, StoreAway, StudyError
-from .machine import end_with_run
+from .machine import end_with_run, in_pod
 from .stopping import Stopped
 from .study import Study
 
@@ -49,11 +49,6 @@ def run_step(step: Step, study: Study, what: str, work: Callable[[], Result], la
 def tell(line: str) -> None:
     """Print a line to the step's log at once: a pod's standard output is a pipe, which Python would buffer."""
     print(line, flush=True)
-
-
-def in_pod() -> bool:
-    """Return whether this process runs in a pod: the kubelet gives every container this variable."""
-    return bool(os.environ.get("KUBERNETES_SERVICE_HOST"))
 
 
 def pod_label(value: str) -> str:

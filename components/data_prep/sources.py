@@ -24,7 +24,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core.errors import DataError, DataUnavailable
-from ..core.pod import in_pod
+from ..core.machine import in_pod
 from .checks import READ_ERRORS, Array, Raw, first_line, read_arrays
 from .registry import Builtin, Direct, Package, builtin
 

@@ -10,8 +10,8 @@ from typing import Any
 from ..core import layout
 from ..core.artifacts import keep_study, metadata
 from ..core.inputs import input_copy
-from ..core.machine import RUN_PID
-from ..core.pod import in_pod, run_step, tell
+from ..core.machine import RUN_PID, in_pod
+from ..core.pod import run_step, tell
 from ..core.prepared import Prepared
 from ..core.storage import Store, open_store
 from ..core.stored import claim, note_prepared, write_failure

@@ -9,7 +9,8 @@ from typing import Any
 
 from ..core import layout
 from ..core.artifacts import metadata
-from ..core.pod import in_pod, pod_label, run_step, tell
+from ..core.machine import in_pod
+from ..core.pod import pod_label, run_step, tell
 from ..core.stopping import Stopped, Stopping
 from ..core.storage import open_store
 from ..core.stored import MODEL_FILE, Evaluation

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from ..core import layout
 from ..core.artifacts import metadata
-from ..core.pod import in_pod, run_step, tell
+from ..core.machine import in_pod
+from ..core.pod import run_step, tell
 from ..core.storage import open_store
 from ..core.stored import claim
 from ..core.study import Study

@@ -8,7 +8,8 @@ from pathlib import Path
 
 from ..core import layout
 from ..core.artifacts import metadata
-from ..core.pod import in_pod, pod_label, run_step, tell
+from ..core.machine import in_pod
+from ..core.pod import pod_label, run_step, tell
 from ..core.record import SearchRecord
 from ..core.stopping import Stopped, Stopping
 from ..core.storage import Store, open_store

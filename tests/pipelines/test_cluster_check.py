@@ -16,10 +16,13 @@ from fake_kfp import FakeKfp
 from fake_kubernetes import FakeKubernetes, node
 from fake_registry import FakeRegistry
 from made import made_study
+from small import small_npz
 from tuneoff import __version__
 from tuneoff.cli import main
 from tuneoff.components.core.cluster import Images
-from tuneoff.components.core.study import Study
+from tuneoff.components.core.inputs import put_input
+from tuneoff.components.core.storage import open_store
+from tuneoff.components.core.study import Dataset, Study
 from tuneoff.pipelines import kfp_server, registry_check
 from tuneoff.pipelines.cluster_check import examine
 from tuneoff.pipelines.doctor import Finding, State
@@ -31,6 +34,7 @@ CLUSTER = {
     "namespace": "team",
     "service_account": "trainer",
     "volume": {"claim": "results"},
+    "env": {"TUNEOFF_CACHE": "/tuneoff/datasets"},
     "secrets": {"s3-keys": {"AWS_ACCESS_KEY_ID": "id", "AWS_SECRET_ACCESS_KEY": "secret"}},
     "images": {"pull_secrets": ["registry"]},
     "steps": {
@@ -113,7 +117,7 @@ def test_a_cluster_that_has_everything_is_well(kfp: FakeKfp, kubernetes: FakeKub
     assert {f.state for f in found} == {State.OK}
     said = {f.what: f.said for f in found}
     assert said["KFP version"] == "2.17.0"
-    assert said["record"] == "at /tuneoff/runs/made"
+    assert said["record"] == "at /tuneoff/runs/made, on the cluster's volume: not looked at from here"
     assert said["volume"] == "results is bound, ReadWriteMany"
     assert said["GPU"] == "nvidia.com/gpu on 1 of 2 nodes"
     assert [f.said for f in found if f.what == "nodes"] == [
@@ -491,6 +495,47 @@ def test_images_of_the_user_cannot_be_looked_into(kfp: FakeKfp, kubernetes: Fake
     assert note.startswith(
         f"The model's module 'own_model' is not in the image tuneoff/evaluator:{__version__}: add it in a layer"
     )
+
+
+# Data sets, size
+
+
+def test_each_data_set_is_looked_for_where_the_pods_will_find_it(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, tmp_path: Path, bucket: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TUNEOFF_CACHE", str(tmp_path / "cache"))
+    small_npz(tmp_path / "mine.npz")
+    names = [str(tmp_path / "mine.npz"), str(tmp_path / "none.npz"), "s3://elsewhere/far.npz", "mnist"]
+    here = {"artifacts": "s3://tuneoff/made", "datasets": names, "cluster": {**CLUSTER, "env": {}}}
+    said = [_line(f) for f in examine(a_study(**here), Login(kfp.uri)) if f.what == "data"]
+    assert said[0].startswith(f"ok data: mine: submit copies {tmp_path}/mine.npz (0.0 MB)")
+    assert said[1] == (
+        f"failing data: The data set 'none' has path '{tmp_path}/none.npz', and there is no such file: correct the path"
+    )
+    assert said[2] == "ok data: far lies on S3, at s3://elsewhere/far.npz"
+    assert said[3].startswith("warning data: mnist is neither in the store nor on this machine: submit fetches it, or else")
+    small_npz(tmp_path / "mnist.npz")
+    put_input(open_store("s3://tuneoff/made"), Dataset(name="mnist"), tmp_path / "mnist.npz")
+    assert "ok data: mnist is in the store" in [_line(f) for f in examine(a_study(**here), Login(kfp.uri))]
+
+
+def test_on_a_volume_without_data_the_pods_must_fetch_it_and_a_file_of_this_machine_is_out_of_reach(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, tmp_path: Path
+) -> None:
+    small_npz(tmp_path / "mine.npz")
+    study = a_study(datasets=["mnist", str(tmp_path / "mine.npz")], cluster={**CLUSTER, "env": {}})
+    fetched, mine = [_line(f) for f in examine(study, Login(kfp.uri)) if f.what == "data"]
+    assert fetched.startswith("warning data: mnist: the pods fetch it themselves, since the store cannot be written from here")
+    assert mine.startswith(f"failing data: mine: '{tmp_path}/mine.npz' lies on this machine, and the store cannot be written")
+
+
+def test_a_study_too_large_for_a_workflow_and_a_setting_without_effect_are_said(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+    methods = [{"name": "random", "label": f"random-{number}"} for number in range(100)]
+    large, no_effect = faults(
+        kfp, a_study(methods=methods, datasets=["mnist", "cifar10"], cluster={**CLUSTER, "ttl_seconds": 60})
+    )
+    assert large.startswith("failing size: The study has 2 data sets × 100 methods = 200 cells, and Argo cannot keep")
+    assert no_effect.startswith("warning pods: cluster.ttl_seconds has no effect on KFP 2.17")
 
 
 # The command
