@@ -21,6 +21,10 @@ class CellFailed(Exception):
     """A method on a data set cannot go on; the message is one sentence that says why."""
 
 
+class Settled(CellFailed):
+    """A method on a data set cannot go on, and another attempt would end in the same way."""
+
+
 class RunGone(CellFailed):
     """A run on a cluster is not there any more, or cannot go on; the message says which, and what to do."""
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from .cluster import Step
-from .errors import DataUnavailable, Overtaken, StoreAway, StudyError
+from .errors import DataUnavailable, Overtaken, Settled, StoreAway, StudyError
 from .machine import end_with_run, in_pod
 from .stopping import Stopped
 from .study import Study
@@ -92,7 +92,7 @@ def may_pass(error: BaseException) -> bool:
     """Return whether the same step may succeed a little later: not where the study or its data is at fault, or it was stopped."""
     if isinstance(error, StoreAway | DataUnavailable):
         return True
-    return not isinstance(error, StudyError | Overtaken | Stopped)
+    return not isinstance(error, StudyError | Settled | Overtaken | Stopped)
 
 
 def attempts(what: str, retries: int, work: Callable[[], Result], report: Callable[[str], None]) -> Result:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ..core import layout
-from ..core.errors import CellFailed
+from ..core.errors import CellFailed, Settled
 from ..core.learning.model import builder
 from ..core.learning.training import Learner, save_checkpoint, seed_of, set_up
 from ..core.machine import cores
@@ -78,7 +78,7 @@ def incumbent(store: Store, study: Study, cell: Cell) -> tuple[SearchRecord, Tri
     found = [(s, s.incumbent) for s in searches]
     scored = [(s, t, t.trial.outcome.loss) for s, t in found if t is not None and t.trial.outcome is not None]
     if not scored:
-        raise CellFailed(f"{cell.name} has no incumbent: none of its trials was trained to a finite objective.")
+        raise Settled(f"{cell.name} has no incumbent: none of its trials was trained to a finite objective.")
     search, trial, _ = min(scored, key=lambda entry: entry[2] if entry[2] is not None else np.inf)
     return search, trial
 
@@ -108,7 +108,7 @@ class _Evaluator:
         try:
             builder(self._study.model)
         except CellFailed as error:
-            raise CellFailed(f"{self._cell.name}: {error}.") from error
+            raise Settled(f"{self._cell.name}: {error}.") from error
         folder = layout.evaluation(self._cell.dataset, self._cell.method.label)
         schedule = self._schedule(search, best.trial)
         retrainings: list[Retraining] = []

@@ -20,7 +20,7 @@ from multiprocessing.context import ForkProcess
 from pathlib import Path
 
 from ..core import layout
-from ..core.errors import CellFailed, RecordError, ReplayError, StudyError
+from ..core.errors import CellFailed, RecordError, ReplayError, Settled, StudyError
 from ..core.image import MAIN
 from ..core.machine import end_with_run
 from ..core.problem import Checkpoint, Epoch, TrainingFailed, Trial
@@ -213,4 +213,4 @@ def search(order: Order, table: Table, seed: int) -> None:
 def _check(record: Writer, table: Table) -> None:
     before = next((e.get("data") for e in record.events if e["event"] == "opened"), table.info.fingerprint)
     if before != table.info.fingerprint:
-        raise CellFailed(f"the table {table.source} is another than when the search began: give another --out")
+        raise Settled(f"the table {table.source} is another than when the search began: give another --out")

@@ -13,7 +13,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import CellFailed
+from ..core.errors import CellFailed, Settled
 from ..core.problem import Checkpoint, Epoch, Inherit, TrainingFailed, Trial
 from ..core.study import Goal, Training
 from .bench import WorkerDied
@@ -90,7 +90,7 @@ class Worker:
                 raise WorkerDied(f"since it hung: it has not started within {SLOWEST_START_SECONDS:g} s") from None
             if kind == "stuck":
                 self.close()
-                raise CellFailed(value)
+                raise Settled(value)
             self.device = value
             self._ready = True
 

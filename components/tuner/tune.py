@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import layout
-from ..core.errors import CellFailed
+from ..core.errors import CellFailed, Settled
 from ..core.machine import cores
 from ..core.prepared import Prepared
 from ..core.record import Replay, SearchRecord, Writer, ended_under, read_search
@@ -168,7 +168,8 @@ class _Searches:
             run = self._run_system if self._spec.kind == "system" else self._run_method
             run(seed, record)
         except (MethodFailed, CellFailed) as error:
-            raise CellFailed(f"{self._cell.name}, seed {seed}: {error}.") from error
+            fault = Settled if isinstance(error, Settled) else CellFailed
+            raise fault(f"{self._cell.name}, seed {seed}: {error}.") from error
         except OSError as error:
             raise CellFailed(f"{self._cell.name}, seed {seed}: {cannot_write(error)}.") from error
         finally:
@@ -202,7 +203,7 @@ class _Searches:
         (folder / "system").mkdir(parents=True)
         seconds = self._study.budget.seconds
         if seconds is None:
-            raise CellFailed(f"{self._spec.name} trains models of its own and needs budget.seconds")
+            raise Settled(f"{self._spec.name} trains models of its own and needs budget.seconds")
         threads = max(1, cores() // self._side_by_side)  # it trains in one process, whatever is in flight elsewhere
         work = Work(place.data, place.goal, seconds, seed, threads, folder / "system")
         system = HostedSystem(self._spec, self._cell.method.settings, work, self._log("system", seed))
@@ -230,7 +231,7 @@ class _Searches:
         before = next((e.get("data") for e in record.events if e["event"] == "opened"), None)
         now = self._header["data"]
         if before not in (None, now):
-            raise CellFailed(f"the data is another than when the search began ({before} then, {now} now): give another --out")
+            raise Settled(f"the data is another than when the search began ({before} then, {now} now): give another --out")
 
     def _open(self, seed: int) -> Writer:
         journal = self._store.journal(layout.events(self._cell.dataset, self._cell.method.label, seed))

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from made import made_study
 from tuneoff.components.core import pod
-from tuneoff.components.core.errors import CellFailed, DataError, DataUnavailable, Overtaken, StoreAway, StudyError
+from tuneoff.components.core.errors import CellFailed, DataError, DataUnavailable, Overtaken, Settled, StoreAway, StudyError
 from tuneoff.components.core.pod import attempts, label_own_pod, pod_label, run_step
 from tuneoff.components.core.stopping import Stopped
 
@@ -50,7 +50,9 @@ def test_a_fault_that_may_pass_is_tried_again_in_a_pod_and_said(in_a_pod: None, 
     assert said == [f"tuner of mnist/random: attempt 1 of 2 failed: {error}. Trying again in 0 s."]
 
 
-@pytest.mark.parametrize("error", [StudyError("wrong"), DataError("no images"), Overtaken("another"), Stopped("asked")])
+@pytest.mark.parametrize(
+    "error", [StudyError("wrong"), DataError("no images"), Overtaken("another"), Stopped("asked"), Settled("no module")]
+)
 def test_what_no_second_attempt_can_change_fails_at_once(in_a_pod: None, error: Exception) -> None:
     work = Flaky(error)
     with pytest.raises(type(error)):

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from ..errors import CellFailed, plain
+from ..errors import Settled, plain
 from ..machine import in_pod
 from ..space import Config
 
@@ -30,10 +30,10 @@ def builder(name: str) -> Builder:
     try:
         imported = import_module(module)
     except (Exception, SystemExit) as error:
-        raise CellFailed(_import_fault(module, error)) from error
+        raise Settled(_import_fault(module, error)) from error
     found: Builder | None = getattr(imported, function, None)
     if not callable(found):
-        raise CellFailed(f"The model's module {module!r} has no function {function!r}. {_FUNCTION_REMEDY[in_pod()]}")
+        raise Settled(f"The model's module {module!r} has no function {function!r}. {_FUNCTION_REMEDY[in_pod()]}")
     return found
 
 
