@@ -75,7 +75,15 @@ FORWARDS=()
 forward() { # namespace, service, port here, port there
     say "+ kubectl port-forward --namespace $1 service/$2 $3:$4 &"
     [ -z "$DRY_RUN" ] || return 0
-    kubectl --context "kind-$CLUSTER" port-forward --namespace "$1" "service/$2" "$3:$4" >/dev/null &
+    ( # a forward ends with the pod that it leads to: a new one takes its place
+        trap 'kill "$child" 2>/dev/null; exit' TERM
+        while true; do
+            kubectl --context "kind-$CLUSTER" port-forward --namespace "$1" "service/$2" "$3:$4" >/dev/null 2>&1 &
+            child=$!
+            wait "$child" || true
+            sleep 1
+        done
+    ) &
     FORWARDS+=($!)
     for _ in $(seq 50); do
         ! (exec 3<>"/dev/tcp/127.0.0.1/$3") 2>/dev/null || return 0
@@ -101,7 +109,7 @@ test_cluster() {
     export AWS_ACCESS_KEY_ID AWS_SECRET_ACCESS_KEY
     export AWS_ENDPOINT_URL=http://localhost:8333 AWS_DEFAULT_REGION=us-east-1
     run "$PYTHON" -m tuneoff submit "$STUDY" --host http://localhost:8888 --check --kube-context "kind-$CLUSTER"
-    run "$PYTHON" -m tuneoff submit "$STUDY" --host http://localhost:8888 --wait
+    run "$PYTHON" -m tuneoff submit "$STUDY" --host http://localhost:8888 --wait --kube-context "kind-$CLUSTER"
     run "$PYTHON" tests/arrived.py "$(artifacts)" --tracking-uri http://localhost:5000
 }
 
