@@ -148,8 +148,9 @@ class Tracker:
 
     def sync(self, result: StudyResult) -> Counts:
         """Bring MLflow and TensorBoard level with all of `result`. TensorBoard's files do not wait for the server."""
-        marked = self._mlflow.marked
-        files = sum(self._write_event_files(cell.cell, cell.searches) for cell in result.cells)
+        marked, files = self._mlflow.marked, 0
+        with suppress(ImportError):  # without the packages for tracking, the sentence on MLflow comes first
+            files = sum(self._write_event_files(cell.cell, cell.searches) for cell in result.cells)
         self.prepare()
         counts = sum((self.sync_cell(cell) for cell in result.cells), Counts(event_files=files))
         self.finish()
