@@ -12,7 +12,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..components.core.record import SearchRecord, ended_under, limits_of, remaining
+from ..components.core.budget_use import seconds_left, used_share
+from ..components.core.record import limits_of, remaining
 from ..components.core.stored import CellResult, StudyResult
 from ..components.core.study import Budget
 
@@ -40,15 +41,13 @@ class CellProgress:
 def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
     """The cell's line from its records. What is left is told from the seconds that were measured, whatever clocks are set to."""
     study = result.study
-    shares = [_share(study.budget, s) for s in cell.searches]
+    shares = [used_share(s, study.budget.limits) for s in cell.searches]
     share = sum(shares) / len(shares)
     best = [t.trial.outcome.loss for s in cell.searches for t in [s.incumbent] if t and t.trial.outcome]
     least = min((loss for loss in best if loss is not None), default=None)
-    seconds = sum(s.spent.seconds for s in cell.searches)
     in_flight = 1 if cell.own_models else study.budget.in_flight
-    side_by_side = max(1, sum(bool(s.trials) and not s.ended for s in cell.searches))
-    told = 0 < share < 1 and study.objective.replay is None  # a search of a table counts a simulated clock's seconds
-    left = seconds * (1 - share) / share / (side_by_side * in_flight) if told else None
+    trained = study.objective.replay is None  # a search of a table counts a simulated clock's seconds
+    left = seconds_left(cell.searches, share, in_flight) if trained else None
     return CellProgress(
         name=cell.cell.name,
         share=share,
@@ -74,17 +73,6 @@ def _left(budget: Budget, cell: CellResult) -> dict[str, float | None]:
 def _sum(parts: list[float | None]) -> float | None:
     known = [max(0, part) for part in parts if part is not None]
     return round(sum(known), 3) if known else None
-
-
-def _share(budget: Budget, search: SearchRecord) -> float:
-    """How much of its budget a search has used: of the limit that is nearest."""
-    if ended_under(search.ended, budget.limits):
-        return 1.0
-    spent, limits = search.spent, limits_of(search, budget.limits)
-    ended = sum(t.trial.proposal.parent is None for t in search.told)
-    pairs = ((ended, limits.trials), (spent.epochs, limits.epochs), (spent.seconds, limits.seconds))
-    share = max(used / limit for used, limit in pairs if limit)
-    return min(0.99 if search.own_models else 1.0, share)  # a system is at its end when it says so
 
 
 def _state(cell: CellResult, share: float, stopping: bool) -> str:

@@ -8,7 +8,7 @@ import resource
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,10 @@ from made import made_store, made_study
 from tuneoff import __version__
 from tuneoff.cli import cli, main
 from tuneoff.components.core import layout
+from tuneoff.components.core.storage import FolderStore
 from tuneoff.components.core.stored import StudyResult, read_study
 from tuneoff.components.core.study import Study
+from tuneoff.components.core.tracking import Tracker, tracking_uri
 from tuneoff.components.tuner.registry import REGISTRY
 
 MINIMAL = "name: small\ndatasets: [mnist]\nmethods: [random]\nbudget: {trials: 4}\n"
@@ -363,8 +365,15 @@ def test_report_and_sync_answer_in_json_and_in_words(tuneoff: Tuneoff, tmp_path:
     assert all(isinstance(v, float | int) for v in found["metrics"].values())
     answer = tuneoff("sync", "out", "--json")
     assert answer.code == 0
-    assert json.loads(answer.out) == {"trials": 8, "event_files": 8, "evaluations": 1}
+    assert json.loads(answer.out) == {"trials": 8, "event_files": 8, "evaluations": 1, "searches": 1}
     assert tuneoff("sync", "out").out == "Sent 0 trials and 0 evaluations; wrote 0 event files.\n"
+    store = FolderStore(tmp_path / "out")
+    result = read_study(store)
+    (cell,) = result.cells
+    tracker = Tracker(store, study, result.id, tracking_uri(study, store.uri))
+    tracker.deliver(cell.cell, [replace(search, ended=None) for search in cell.searches])
+    answer = tuneoff("sync", "out")
+    assert answer.out == "Sent 0 trials and 0 evaluations; wrote 0 event files. Marked 1 search as ended.\n"
 
 
 @pytest.mark.parametrize("uri", ["http://me:pw@127.0.0.1:9", "nonsense://x"])

@@ -1,4 +1,4 @@
-"""What a process knows of the machine and the run that it belongs to: cores, versions, whether the run still lives."""
+"""What a process knows of the machine and the run that it belongs to: cores, versions, its log, whether the run still lives."""
 
 from __future__ import annotations
 
@@ -34,6 +34,12 @@ def cores() -> int:
 def in_pod() -> bool:
     """Return whether this process runs in a pod of Kubernetes, which sets this variable in every container."""
     return "KUBERNETES_SERVICE_HOST" in os.environ
+
+
+def say(line: str) -> None:
+    """Print a line at once. A pod's output is a pipe, which Python would fill first; where nobody reads it, nothing is raised."""
+    with contextlib.suppress(OSError, ValueError):
+        print(line, flush=True)
 
 
 def versions(*distributions: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from .cluster import Step
 from .errors import DataUnavailable, Overtaken, Settled, StoreAway, StudyError
-from .machine import end_with_run, in_pod
+from .machine import end_with_run, in_pod, say
 from .stopping import Stopped
 from .study import Study
 
@@ -42,13 +42,8 @@ def run_step(step: Step, study: Study, what: str, work: Callable[[], Result], la
     end_with_run()
     os.umask(0o022)
     if labels:
-        label_own_pod(labels, tell)
-    return attempts(f"{step} of {what}", study.resources.of(step).retries or 0, work, tell)
-
-
-def tell(line: str) -> None:
-    """Print a line to the step's log at once: a pod's standard output is a pipe, which Python would buffer."""
-    print(line, flush=True)
+        label_own_pod(labels, say)
+    return attempts(f"{step} of {what}", study.resources.of(step).retries or 0, work, say)
 
 
 def pod_label(value: str) -> str:

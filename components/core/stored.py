@@ -94,11 +94,13 @@ class Failure(Model):
 
 
 class Delivered(Model):
-    """How many of a cell's ended trials the tracking server was known to have when something was last sent to it."""
+    """What the tracking server was known to have of a cell when something was last sent to it: first, how many ended trials."""
 
     trials: int = Field(ge=0)
     trouble: str | None  # why no more than these, where the server could not be used
     time: float
+    searches: int = Field(default=0, ge=0)  # searches that the server was known to show as finished or failed
+    evaluated_at: float | None = None  # of the evaluation that it was known to have
 
 
 @dataclass(frozen=True)

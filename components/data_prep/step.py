@@ -10,8 +10,8 @@ from typing import Any
 from ..core import layout
 from ..core.artifacts import keep_study, metadata
 from ..core.inputs import input_copy
-from ..core.machine import RUN_PID, in_pod
-from ..core.pod import run_step, tell
+from ..core.machine import RUN_PID, in_pod, say
+from ..core.pod import run_step
 from ..core.prepared import Prepared
 from ..core.storage import Store, open_store
 from ..core.stored import claim, note_prepared, write_failure
@@ -39,9 +39,9 @@ def _run(plan: Study, study: str, dataset: str, store: str, out: Path, summary: 
         if plan.objective.replay is not None:
             return _described(plan.objective.replay.table, dataset, target, out, study)
         if tracking and RUN_PID not in os.environ:
-            attempt(Tracker(target, plan, study_id, tracking).prepare, tell)
-        with input_copy(target, plan.dataset(dataset), tell) as copy:
-            prepared = prepare(plan.dataset(dataset), plan.split, out, tell, copy)
+            attempt(Tracker(target, plan, study_id, tracking).prepare, say)
+        with input_copy(target, plan.dataset(dataset), say) as copy:
+            prepared = prepare(plan.dataset(dataset), plan.split, out, say, copy)
         note_prepared(target, dataset, out)
         keep_study(out, study)
     except Exception as error:

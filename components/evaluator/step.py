@@ -9,8 +9,8 @@ from typing import Any
 
 from ..core import layout
 from ..core.artifacts import metadata
-from ..core.machine import in_pod
-from ..core.pod import pod_label, run_step, tell
+from ..core.machine import in_pod, say
+from ..core.pod import pod_label, run_step
 from ..core.stopping import Stopped, Stopping
 from ..core.storage import open_store
 from ..core.stored import MODEL_FILE, Evaluation
@@ -37,7 +37,7 @@ def _run(
     stopping = Stopping(target)
     try:
         with stopping.heeding_signals():
-            evaluation = evaluate(plan, plan.cell(dataset, method), Path(data), target, tracking, tell, stopping)
+            evaluation = evaluate(plan, plan.cell(dataset, method), Path(data), target, tracking, say, stopping)
     except Stopped:
         if stopping.signal:
             raise

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
 from ..core import layout
 from ..core.artifacts import metadata
-from ..core.machine import in_pod
-from ..core.pod import run_step, tell
-from ..core.storage import open_store
+from ..core.machine import RUN_PID, in_pod, say
+from ..core.pod import run_step
+from ..core.storage import Store, open_store
 from ..core.stored import claim
 from ..core.study import Study
-from ..core.tracking import Tracker, attempt
+from ..core.tracking import Tracker, attempt, bring_level
 from .report import report
 
 
@@ -31,5 +32,15 @@ def _run(plan: Study, store: str, tracking: str, page: str | None, summary: str 
     if summary is not None:
         Path(summary).write_text(found.markdown, encoding="utf-8")
     if plan.objective.replay is None:
-        attempt(Tracker(target, plan, study_id, tracking).finish, tell)
+        missing = _track(plan, target, study_id, tracking)
+        if missing is not None and summary is not None:
+            Path(summary).write_text(f"{found.markdown.rstrip()}\n\n**Tracking:** {missing}\n", encoding="utf-8")
     return metadata(found.metrics)
+
+
+def _track(study: Study, store: Store, study_id: str, tracking: str) -> str | None:
+    """Bring the tracking views level; returns sentences on what they lack, if anything. After a local run its process does it."""
+    if RUN_PID in os.environ:
+        attempt(Tracker(store, study, study_id, tracking).finish, say)
+        return None
+    return bring_level(store, study, study_id, tracking, say)

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from ..core import layout
 from ..core.artifacts import metadata
-from ..core.machine import in_pod
-from ..core.pod import pod_label, run_step, tell
+from ..core.machine import in_pod, say
+from ..core.pod import pod_label, run_step
 from ..core.record import SearchRecord
 from ..core.stopping import Stopped, Stopping
 from ..core.storage import Store, open_store
@@ -39,7 +39,7 @@ def _run(
     stopping = Stopping(target)
     try:
         with stopping.heeding_signals():
-            tuned = tune(plan, cell, Path(data), target, tracking, tell, stopping)
+            tuned = tune(plan, cell, Path(data), target, tracking, say, stopping)
     except Stopped:
         if stopping.signal:
             raise

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..core import layout
-from ..core.errors import CellFailed, Settled
-from ..core.machine import cores
+from ..core.errors import CellFailed, RecordError, Settled, StudyError
+from ..core.machine import RUN_PID, cores, say
 from ..core.prepared import Prepared
 from ..core.record import Replay, SearchRecord, Writer, ended_under, read_search
 from ..core.stopping import Stopped
@@ -28,12 +28,15 @@ from .host import HostedMethod, MethodFailed, problem_of
 from .loop import STOPPED, Search
 from .registry import find
 from .replaying import Order, replay_searches
+from .search_log import SearchLog
 from .system import Work
 from .system_host import HostedSystem
 from .system_search import SystemSearch
 from .training import Patience, Worker, Workplace
 from .versions import header
 
+PATIENCE_SECONDS, CLUSTER_PATIENCE_SECONDS = 10.0, 60.0
+"""How long a step waits at its end for the tracking server. A local run sends the rest itself, so its steps wait less."""
 PREDICTOR = f"{__package__}.predicting"
 
 
@@ -51,19 +54,20 @@ def tune(
     data: Path,
     store: Store,
     tracking_uri: str,
-    report: Callable[[str], None] = print,
+    report: Callable[[str], None] = say,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Tuned:
     """Search with every seed of the study, from where the records stand to their ends, or until `stopping` says so.
 
     `data` is a prepared data set's folder. A failing search leaves the others running; the first failure is raised at the end,
-    after it has been noted in the store for the report. Stopped where a search was stopped before its end.
+    after it has been noted in the store for the report. Stopped where a search was stopped before its end. `report` hears how the
+    searches go, a line at a time, from threads of its own.
     """
     failure = layout.failure("tuner", cell.dataset, cell.method.label)
     try:
         study_id = claim(store, study)
         if study.objective.replay is not None:
-            found, backlog = _replay(study, cell, store, study_id, stopping), None
+            found, backlog = _replay(study, cell, store, study_id, report, stopping), None
         else:
             found, backlog = _train(study, cell, data, store, study_id, tracking_uri, report, stopping)
     except Exception as error:
@@ -90,23 +94,49 @@ def _train(
         note_prepared(store, cell.dataset, data)
     tracker = Tracker(store, study, study_id, tracking_uri)
     searches = _Searches(study, cell, data, store, study_id, stopping)
-    delivery = Delivery(lambda: tracker.deliver(cell, searches.records()), waiting=lambda: tracker.waiting, report=report)
+
+    def waiting() -> int:
+        try:
+            return tracker.unsent_trials(searches.records())
+        except (OSError, StudyError, RecordError):  # the search ends with it, in its own words
+            return tracker.waiting
+
+    delivery = Delivery(lambda: tracker.deliver(cell, searches.records()), waiting=waiting, report=report)
+    searches.log = SearchLog(
+        study, cell, searches.records, lambda: dict(searches.opened), report=report, unsent=tracker.unsent_trials
+    )
+    searches.log.start()
     delivery.start()
     try:
         searches.run()
     finally:
-        backlog = delivery.close(patience_seconds=10.0)
+        searches.log.close()
+        backlog = delivery.close(PATIENCE_SECONDS if RUN_PID in os.environ else CLUSTER_PATIENCE_SECONDS)
+        if backlog is not None:
+            report(f"Tracking: {backlog}")
     return tuple(searches.records()), backlog
 
 
-def _replay(study: Study, cell: Cell, store: Store, study_id: str, stopping: Callable[[], bool]) -> tuple[SearchRecord, ...]:
+def _replay(
+    study: Study, cell: Cell, store: Store, study_id: str, report: Callable[[str], None], stopping: Callable[[], bool]
+) -> tuple[SearchRecord, ...]:
     """Nothing is sent to a tracking server, which takes far longer than the searches: `tuneoff sync` does it where wanted."""
+
+    def read() -> tuple[SearchRecord, ...]:
+        return tuple(read_search(store, cell.dataset, cell.method.label, seed) for seed in study.seeds)
+
     workers = min(study.resources.workers or cores(), len(study.seeds))
-    with tempfile.TemporaryDirectory(prefix="tuneoff-") as scratch:
-        folder = Path(os.environ.get("TUNEOFF_LOGS") or scratch)
-        log = folder / f"{cell.dataset}.{cell.method.label}.replay.log"
-        replay_searches(Order(study, cell, store.uri, study_id, workers), log, stopping)
-    return tuple(read_search(store, cell.dataset, cell.method.label, seed) for seed in study.seeds)
+    log, searches = SearchLog(study, cell, read, report=report), None
+    log.start()
+    try:
+        with tempfile.TemporaryDirectory(prefix="tuneoff-") as scratch:
+            folder = Path(os.environ.get("TUNEOFF_LOGS") or scratch)
+            words = folder / f"{cell.dataset}.{cell.method.label}.replay.log"
+            replay_searches(Order(study, cell, store.uri, study_id, workers), words, stopping)
+        searches = read()
+    finally:
+        log.close(searches)
+    return searches
 
 
 class _Searches:
@@ -124,6 +154,9 @@ class _Searches:
         self._header = header(study_id, study, cell, self._spec, Prepared.read(data).fingerprint)
         self._local = threading.local()
         self._open_workers: list[Worker] = []
+        self.log: SearchLog | None = None
+        self.opened: dict[int, Writer] = {}
+        """The records that this process goes on with, by seed."""
         self._writers: dict[int, Writer] = {}
         self._courses: dict[int, Replay] = {}  # of those that write
         self._before: dict[int, SearchRecord] = {}  # of those whose turn has not come
@@ -148,13 +181,21 @@ class _Searches:
     def run(self) -> None:
         try:
             with ThreadPoolExecutor(self._side_by_side) as pool:
-                futures = [pool.submit(self._search, seed) for seed in self._study.seeds]
+                futures = [pool.submit(self._logged_search, seed) for seed in self._study.seeds]
             for future in futures:
                 future.result()
         finally:
             for worker in self._open_workers:
                 worker.close()
             shutil.rmtree(self._scratch, ignore_errors=True)
+
+    def _logged_search(self, seed: int) -> None:
+        try:
+            self._search(seed)
+        except Exception as error:
+            if self.log is not None:
+                self.log.failed(seed, str(error) or type(error).__name__)
+            raise
 
     def _search(self, seed: int) -> None:
         if self._stopping():
@@ -165,6 +206,7 @@ class _Searches:
                 return
             self._check_data(record)
             record.open(seed=seed, **self._header)
+            self.opened[seed] = record
             run = self._run_system if self._spec.kind == "system" else self._run_method
             run(seed, record)
         except (MethodFailed, CellFailed) as error:

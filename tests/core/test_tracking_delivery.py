@@ -8,8 +8,10 @@ from collections.abc import Callable
 
 import pytest
 
+from tuneoff.components.core.errors import StudyError
 from tuneoff.components.core.tracking import delivery
 from tuneoff.components.core.tracking.delivery import Delivery, brief
+from tuneoff.components.core.tracking.mlflow_database import DatabaseFault
 
 
 @pytest.fixture(autouse=True)
@@ -90,6 +92,37 @@ def test_the_close_waits_no_longer_than_its_patience() -> None:
     )
     assert time.monotonic() - begun < 2
     asleep.set()
+
+
+def test_without_a_missing_trial_the_sentence_speaks_of_the_search() -> None:
+    thread = Delivery(Server(away=True), every_seconds=0.005, waiting=lambda: 0, report=lambda line: None)
+    thread.start()
+    assert thread.close(patience_seconds=0.1) == (
+        "All trials are in MLflow, but not the last state of the search (ConnectionError: http://host refused):"
+        " MLflow may show it as running. `tuneoff sync` corrects that."
+    )
+
+
+@pytest.mark.parametrize(("error", "patient"), [(StudyError("no server is named"), False), (DatabaseFault("it is locked"), True)])
+def test_the_close_does_not_wait_where_trying_again_cannot_help(error: StudyError, patient: bool) -> None:
+    def refused() -> int:
+        raise error
+
+    thread = Delivery(refused, waiting=lambda: 1, report=lambda line: None)
+    thread.start()
+    begun = time.monotonic()
+    assert thread.close(patience_seconds=0.5) == (
+        f"1 trial is not in MLflow yet ({error}); the record has it, and `tuneoff sync` sends it."
+    )
+    assert (time.monotonic() - begun >= 0.5) == patient
+
+
+def test_what_happens_meanwhile_is_the_callers_word() -> None:
+    lines: list[str] = []
+    thread = Delivery(Server(away=True), report=lines.append, meanwhile="this step tries again")
+    thread.start()
+    thread.close(patience_seconds=0.1)
+    assert lines == ["Tracking: the server is lost (ConnectionError: http://host refused); this step tries again."]
 
 
 def test_pauses_grow_to_a_limit_and_start_anew() -> None:

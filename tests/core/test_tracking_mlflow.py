@@ -36,7 +36,7 @@ class TestWhatIsShown:
     def store(self, tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
         study = made_study(datasets=["mnist"], methods=["hyperband"], seeds=[0])
         store = small_store(tmp_path_factory.mktemp("shown"), study, broken=False)
-        assert sync_study(store) == Counts(trials=8, event_files=8)
+        assert sync_study(store) == Counts(trials=8, event_files=8, searches=1)
         return store
 
     @pytest.fixture(scope="class")

@@ -13,7 +13,7 @@ import pytest
 
 from tabled import EPOCHS, SPACE, study_file, table_file, training, trainings
 from tuneoff.components.core import layout
-from tuneoff.components.core.errors import CellFailed
+from tuneoff.components.core.errors import CellFailed, StudyError
 from tuneoff.components.core.grid import configurations
 from tuneoff.components.core.problem import Inherit, Proposal, TrainingFailed, Trial
 from tuneoff.components.core.record import SearchRecord, read_search
@@ -104,6 +104,31 @@ def searched(folder: Path, stopping: Callable[[], bool] = lambda: False, out: st
 def searches(study: Study, out: Path, stopping: Callable[[], bool] = lambda: False) -> list[SearchRecord]:
     tune(study, study.cells[0], out / "no-data", FolderStore(out), "", stopping=stopping)
     return [read_search(FolderStore(out), study.cells[0].dataset, study.cells[0].method.label, seed) for seed in study.seeds]
+
+
+def test_a_search_of_a_table_says_one_line_and_none_a_trial(tmp_path: Path) -> None:
+    study, lines = read_study(study_file(tmp_path, seeds=[0, 1])), list[str]()
+    store = FolderStore(tmp_path / "out")
+    tune(study, study.cells[0], tmp_path / "no-data", store, "", lines.append)
+    search, other = [read_search(store, study.cells[0].dataset, "grid", seed) for seed in (0, 1)]
+    assert search.incumbent is not None
+    assert search.incumbent.trial.outcome is not None
+    losses = [s.incumbent.trial.outcome.loss for s in (search, other) if s.incumbent and s.incumbent.trial.outcome]
+    (line,) = lines
+    assert line.startswith(
+        f"{study.cells[0].name}: 2 of 2 searches ended: 12 of 12 trials, {2 * 6 * EPOCHS} epochs,"
+        f" best val_accuracy {-min(loss for loss in losses if loss is not None):.4f}; this step searched for 0:"
+    )
+
+
+def test_a_search_of_a_table_that_fails_has_its_last_line_too(tmp_path: Path) -> None:
+    study, lines = read_study(study_file(tmp_path)), list[str]()
+    (tmp_path / "table.parquet").write_bytes(b"no table")
+    with pytest.raises(StudyError):
+        tune(study, study.cells[0], tmp_path / "no-data", FolderStore(tmp_path / "out"), "", lines.append)
+    assert [line.partition(";")[0] for line in lines] == [
+        f"{study.cells[0].name}: 0 of 1 search ended: 0 of 6 trials, 0 epochs, no result so far"
+    ]
 
 
 def test_a_grid_search_of_a_table_finds_its_best_point_without_training(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from types import TracebackType
 
 from ..errors import StudyError
 from ..storage import cannot_write
+from .mlflow_database import DatabaseFault
 from .mlflow_runs import without_password
 
 FIRST_PAUSE_SECONDS = 1.0
@@ -25,7 +26,8 @@ class Delivery:
     """Calls `sync` every few seconds in a thread of its own. What `sync` raises is remembered and tried again, never passed on.
 
     `sync` sends what the server lacks, and may be called any number of times. `waiting` says how many trials are not delivered
-    yet. `report` hears one line when the server is lost and one when it is back. As a context manager it is closed at the end.
+    yet. `report` hears one line when the server is lost, with what happens `meanwhile`, and one when it is back. As a context
+    manager it is closed at the end.
     """
 
     def __init__(
@@ -34,8 +36,10 @@ class Delivery:
         every_seconds: float = 2.0,
         waiting: Callable[[], int] = lambda: 0,
         report: Callable[[str], None] = _to_stderr,
+        meanwhile: str = "the search goes on, and what it finds is sent later",
     ) -> None:
         self._sync = sync
+        self._meanwhile = meanwhile
         self._every = every_seconds
         self._waiting = waiting
         self._report = report
@@ -43,6 +47,7 @@ class Delivery:
         self._deadline = 0.0
         self._level = False  # the last call of `sync` began after the stop, and succeeded
         self._error: str | None = None
+        self._refused = False  # by something that waiting does not change
         self._pause = every_seconds
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
 
@@ -50,15 +55,30 @@ class Delivery:
         self._thread.start()
 
     def close(self, patience_seconds: float = 30.0) -> str | None:
-        """Try to send the rest for so long; returns None, or one sentence that says what is not delivered and why."""
+        """Try to send the rest for so long; returns None, or one sentence that says what is not delivered and why.
+
+        It returns at once where trying again cannot help, as without a server's name. It may be called again.
+        """
         self._deadline = time.monotonic() + patience_seconds
         self._stop.set()
         if self._thread.ident is not None:
             self._thread.join(patience_seconds)
         if self._level:
             return None
-        why = self._error or "the server is slow"
-        return f"{self._waiting()} trials are not in MLflow yet ({why}); the record has them, and `tuneoff sync` sends them."
+        waiting = self._waiting()
+        if not waiting:
+            return (
+                f"All trials are in MLflow, but not the last state of the search ({self.trouble}):"
+                " MLflow may show it as running. `tuneoff sync` corrects that."
+            )
+        trials = "1 trial is" if waiting == 1 else f"{waiting} trials are"
+        them = "it" if waiting == 1 else "them"
+        return f"{trials} not in MLflow yet ({self.trouble}); the record has {them}, and `tuneoff sync` sends {them}."
+
+    @property
+    def trouble(self) -> str:
+        """Why not everything is delivered, in a few words."""
+        return self._error or "the server is slow"
 
     def __enter__(self) -> Delivery:
         self.start()
@@ -74,7 +94,7 @@ class Delivery:
         while not self._level:
             self._level = self._try()
             left = self._deadline - time.monotonic()
-            if self._level or left <= 0:
+            if self._level or self._refused or left <= 0:
                 return
             time.sleep(min(self._pause, left))
 
@@ -86,15 +106,16 @@ class Delivery:
             return False
         if self._error is not None:
             self._report("Tracking: the server is back, and has everything again.")
-        self._error, self._pause = None, self._every
+        self._error, self._refused, self._pause = None, False, self._every
         return True
 
     def _failed(self, error: Exception) -> None:
         first = self._error is None
         self._error = brief(error)
+        self._refused = isinstance(error, StudyError) and not isinstance(error, DatabaseFault)
         self._pause = FIRST_PAUSE_SECONDS if first else min(2 * self._pause, LONGEST_PAUSE_SECONDS)
         if first:
-            self._report(f"Tracking: the server is lost ({self._error}); the search goes on, and what it finds is sent later.")
+            self._report(f"Tracking: the server is lost ({self._error}); {self._meanwhile}.")
 
 
 def attempt(send: Callable[[], object], report: Callable[[str], None] = _to_stderr) -> bool:

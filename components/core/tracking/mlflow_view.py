@@ -55,6 +55,12 @@ class MlflowView:
         self._learnt: set[str] = set()
         self.delivered: set[str] = set()
         """Keys of trials known to be whole on the server."""
+        self.settled: set[str] = set()
+        """Keys of searches that the server is known to show as finished or failed."""
+        self.evaluated: dict[str, float] = {}
+        """When those evaluations were made that are known to be whole on the server, by the names of their cells."""
+        self.marked = 0
+        """How many searches this view has marked as finished or failed."""
 
     @property
     def client(self) -> Any:
@@ -94,7 +100,9 @@ class MlflowView:
             runs = self._open()
             parent = self._study_run(runs)
             self._learn(runs, cell)
-            return mlflow_evaluation.deliver_evaluation(runs, parent, self._store, self._study, evaluation)
+            sent = mlflow_evaluation.deliver_evaluation(runs, parent, self._store, self._study, evaluation)
+            self.evaluated[cell.name] = evaluation.evaluated_at
+            return sent
 
     def finish(self, result: StudyResult) -> None:
         """Bring the study run's note, figures and status level with everything in the store."""
@@ -192,7 +200,10 @@ class MlflowView:
         if cell.name not in self._learnt:
             runs.learn(dataset=cell.dataset, method=cell.method.label)
             self._learnt.add(cell.name)
-            self.delivered -= {key for key in self.delivered if key.startswith(f"{self._study_id}/{cell.name}/")}
+            ours = f"{self._study_id}/{cell.name}/"
+            self.delivered -= {key for key in self.delivered if key.startswith(ours)}
+            self.settled -= {key for key in self.settled if key.startswith(ours)}
+            self.evaluated.pop(cell.name, None)
 
     def _tags(self, kind: str) -> dict[str, object]:
         return {"tuneoff.study": self._study.name, "tuneoff.kind": kind}
@@ -209,7 +220,11 @@ class MlflowView:
             elif known.tags.get(PARENT) != run.id:
                 runs.log(known, tags={PARENT: run.id})
             self.delivered.add(key)
+        key = search_key(self._study_id, search)
+        self.settled.discard(key)
         self._update_search(runs, run, parent, search, reasons)
+        if run.ended:
+            self.settled.add(key)
         return new
 
     def _search_run(self, runs: Runs, parent: Run, search: SearchRecord) -> Run:
@@ -253,7 +268,9 @@ class MlflowView:
             self._log_record(run, search)
             curve = curve + spent(search)
         runs.log(run, metrics=curve[int(run.tags.get("tuneoff.points", 0)) :], tags=tags)
+        was_ended = run.ended
         runs.settle(run, status, search_end(search))
+        self.marked += run.ended and not was_ended
 
     def _log_data(self, runs: Runs, run: Run, dataset: str) -> None:
         if run.has_data:

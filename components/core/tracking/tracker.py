@@ -26,9 +26,50 @@ class Counts:
     trials: int = 0  # to MLflow
     event_files: int = 0  # trials written for TensorBoard
     evaluations: int = 0
+    searches: int = 0  # marked as finished or failed in MLflow
 
     def __add__(self, other: Counts) -> Counts:
-        return Counts(self.trials + other.trials, self.event_files + other.event_files, self.evaluations + other.evaluations)
+        return Counts(
+            self.trials + other.trials,
+            self.event_files + other.event_files,
+            self.evaluations + other.evaluations,
+            self.searches + other.searches,
+        )
+
+    def __str__(self) -> str:
+        text = f"Sent {self.trials} trials and {self.evaluations} evaluations; wrote {self.event_files} event files."
+        if not self.searches:
+            return text
+        return f"{text} Marked {counted(self.searches, 'search', 'searches')} as ended."
+
+
+@dataclass(frozen=True)
+class Unsent:
+    """What the MLflow server is not known to have, of all that the store holds."""
+
+    trials: int = 0
+    searches: int = 0  # ended, and perhaps still shown as running
+    evaluations: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.trials + self.searches + self.evaluations
+
+    def __str__(self) -> str:
+        absent = [
+            counted(count, noun, plural)
+            for count, noun, plural in ((self.trials, "trial", "trials"), (self.evaluations, "evaluation", "evaluations"))
+            if count
+        ]
+        parts = [f"{' and '.join(absent)} not known to be there"] if absent else []
+        if self.searches:
+            parts.append(f"{counted(self.searches, 'ended search', 'ended searches')} perhaps still marked as running")
+        return "; ".join(parts) or "only the note, figures and status of the study's own run may be old"
+
+
+def counted(count: int, noun: str, plural: str) -> str:
+    """Return a number with its noun."""
+    return f"{count} {noun if count == 1 else plural}"
 
 
 class Tracker:
@@ -84,7 +125,13 @@ class Tracker:
     def deliver_evaluation(self, cell: Cell) -> bool:
         """Send the cell's evaluation, where the store has one; returns whether the server lacked anything of it."""
         evaluation = read_evaluation(self._store, cell)
-        return evaluation is not None and self._mlflow.deliver_evaluation(cell, evaluation)
+        if evaluation is None:
+            return False
+        sent = self._mlflow.deliver_evaluation(cell, evaluation)
+        with suppress(OSError, StudyError):  # the view of a view may be late
+            before = self._noted_of(cell) or Delivered(trials=0, trouble=None, time=time.time())
+            self._keep(cell, before.model_copy(update={"evaluated_at": evaluation.evaluated_at}))
+        return sent
 
     def finish(self) -> None:
         """Mark searches of failed cells, and bring the study run's note, figures and status level with the store."""
@@ -99,9 +146,41 @@ class Tracker:
         counts = self._deliver_noted(cell.cell, cell.searches, tuple(f.reason for f in cell.failures))
         return counts + Counts(evaluations=int(self.deliver_evaluation(cell.cell)))
 
+    def sync(self, result: StudyResult) -> Counts:
+        """Bring MLflow and TensorBoard level with all of `result`. TensorBoard's files do not wait for the server."""
+        marked, files = self._mlflow.marked, 0
+        with suppress(ImportError):  # without the packages for tracking, the sentence on MLflow comes first
+            files = sum(self._write_event_files(cell.cell, cell.searches) for cell in result.cells)
+        self.prepare()
+        counts = sum((self.sync_cell(cell) for cell in result.cells), Counts(event_files=files))
+        self.finish()
+        return counts + Counts(searches=self._mlflow.marked - marked)
+
     def missing(self, result: StudyResult) -> int:
         """How many ended trials of the record are not whole on the server."""
         return self._mlflow.missing(result)
+
+    def unsent_trials(self, searches: Iterable[SearchRecord]) -> int:
+        """Count the ended trials that this tracker has not seen whole on the server. Asks no server; any thread may call it."""
+        keys = (trial_key(self._study_id, search, t.trial.id) for search in searches for t in search.told)
+        return sum(key not in self._mlflow.delivered for key in keys)
+
+    def unsent(self, result: StudyResult) -> Unsent:
+        """Return what the server is not known to have, by this tracker and by the notes in the store. Asks no server."""
+        total = Unsent()
+        for cell in result.cells:
+            noted = self._noted.get(cell.cell.name) or cell.delivered or Delivered(trials=0, trouble=None, time=0.0)
+            trials = sum(len(s.told) for s in cell.searches)
+            ended = sum(bool(s.trials) and bool(s.ended or cell.failures) for s in cell.searches)
+            settled = sum(search_key(self._study_id, s) in self._mlflow.settled for s in cell.searches)
+            made = cell.evaluation.evaluated_at if cell.evaluation else None
+            known = made in (None, noted.evaluated_at, self._mlflow.evaluated.get(cell.cell.name))
+            total = Unsent(
+                total.trials + max(0, min(self.unsent_trials(cell.searches), trials - noted.trials)),
+                total.searches + max(0, ended - max(settled, noted.searches)),
+                total.evaluations + (not known),
+            )
+        return total
 
     def _deliver_noted(self, cell: Cell, searches: tuple[SearchRecord, ...], reasons: tuple[str, ...]) -> Counts:
         trouble: str | None = None
@@ -115,27 +194,41 @@ class Tracker:
 
     def _note(self, cell: Cell, searches: tuple[SearchRecord, ...], trouble: str | None) -> None:
         """Leave in the store what the server has, where that has changed: for `tuneoff status`, which asks no server."""
-        keys = (trial_key(self._study_id, search, t.trial.id) for search in searches for t in search.told)
-        trials = sum(key in self._mlflow.delivered for key in keys)
+        trials = sum(len(search.told) for search in searches) - self.unsent_trials(searches)
+        settled = sum(search_key(self._study_id, search) in self._mlflow.settled for search in searches)
         with suppress(OSError, StudyError):  # the view of a view may be late
-            if cell.name not in self._noted:
-                self._noted[cell.name] = read_delivered(self._store, cell)
-            before = self._noted[cell.name]
+            before = self._noted_of(cell)
             if trouble and not trials and before:
-                trials = before.trials  # a server that has not answered yet has what it had
-            if before is None or (before.trials, before.trouble) != (trials, trouble):
-                now = Delivered(trials=trials, trouble=trouble, time=time.time())
-                write_delivered(self._store, cell, now)
-                self._noted[cell.name] = now
+                trials, settled = before.trials, before.searches  # a server that has not answered yet has what it had
+            evaluated_at = before.evaluated_at if before else None
+            now = Delivered(trials=trials, trouble=trouble, time=time.time(), searches=settled, evaluated_at=evaluated_at)
+            self._keep(cell, now)
+
+    def _noted_of(self, cell: Cell) -> Delivered | None:
+        """Return the cell's note, read from the store once."""
+        if cell.name not in self._noted:
+            self._noted[cell.name] = read_delivered(self._store, cell)
+        return self._noted[cell.name]
+
+    def _keep(self, cell: Cell, now: Delivered) -> None:
+        """Write the cell's note where it says something new."""
+        before = self._noted_of(cell)
+        if before is None or before.model_copy(update={"time": now.time}) != now:
+            write_delivered(self._store, cell, now)
+            self._noted[cell.name] = now
 
     def _deliver(self, cell: Cell, searches: tuple[SearchRecord, ...], reasons: tuple[str, ...]) -> Counts:
         for search in searches:
             self._ended |= {trial_key(self._study_id, search, t.trial.id) for t in search.told}
+        files = self._write_event_files(cell, searches)
+        return Counts(self._mlflow.deliver(cell, searches, reasons), files)
+
+    def _write_event_files(self, cell: Cell, searches: tuple[SearchRecord, ...]) -> int:
+        """Write TensorBoard's files that are missing; returns how many trials that were."""
         if cell.dataset not in self._files:
             self._files[cell.dataset] = tensorboard_view.written(self._store, cell.dataset)
         already = self._files[cell.dataset]
-        files = sum(tensorboard_view.write_tensorboard(self._store, self._study, self._study_id, s, already) for s in searches)
-        return Counts(self._mlflow.deliver(cell, searches, reasons), files)
+        return sum(tensorboard_view.write_tensorboard(self._store, self._study, self._study_id, s, already) for s in searches)
 
 
 def open_tracker(store: Store, uri: str | None = None) -> tuple[Tracker, StudyResult]:
@@ -147,10 +240,7 @@ def open_tracker(store: Store, uri: str | None = None) -> tuple[Tracker, StudyRe
 def sync_study(store: Store, uri: str | None = None) -> Counts:
     """Bring MLflow and TensorBoard level with everything in the store; `uri` names another server than the study's own."""
     tracker, result = open_tracker(store, uri)
-    tracker.prepare()
-    counts = sum((tracker.sync_cell(cell) for cell in result.cells), Counts())
-    tracker.finish()
-    return counts
+    return tracker.sync(result)
 
 
 def backlog(store: Store, uri: str | None = None) -> int:

@@ -158,10 +158,7 @@ def sync(place: str, tracking_uri: str | None, as_json: bool) -> None:
     except Exception as error:
         why = f"the tracking server cannot be used ({brief(error)})"
         raise StudyError(f"{place}: {why}; the record has everything, so try again later.") from error
-    if as_json:
-        click.echo(json.dumps(asdict(counts)))
-    else:
-        click.echo(f"Sent {counts.trials} trials and {counts.evaluations} evaluations; wrote {counts.event_files} event files.")
+    click.echo(json.dumps(asdict(counts)) if as_json else str(counts))
 
 
 @click.command()
