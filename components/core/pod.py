@@ -70,8 +70,9 @@ def _patch_own_pod(patch: Mapping[str, object]) -> None:
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     host = f"[{host}]" if ":" in host else host
     namespace = (ACCOUNT / "namespace").read_text().strip()
+    pod = os.environ.get("KFP_POD_NAME") or socket.gethostname()  # a host's name holds 63 characters, a pod's 253
     request = urllib.request.Request(
-        f"https://{host}:{port}/api/v1/namespaces/{namespace}/pods/{socket.gethostname()}",
+        f"https://{host}:{port}/api/v1/namespaces/{namespace}/pods/{pod}",
         data=json.dumps(patch).encode(),
         method="PATCH",
         headers={

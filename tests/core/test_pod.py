@@ -108,7 +108,8 @@ def test_a_pod_is_labelled_by_its_own_account(in_a_pod: None, monkeypatch: pytes
     monkeypatch.setattr(pod, "ACCOUNT", tmp_path)
     monkeypatch.setattr(ssl, "create_default_context", lambda cafile: None)
     monkeypatch.setattr(urllib.request, "urlopen", answer)
-    monkeypatch.setattr("socket.gethostname", lambda: "pod-1")
+    monkeypatch.setattr("socket.gethostname", lambda: "cut-off-after-63-characters")
+    monkeypatch.setenv("KFP_POD_NAME", "pod-1")
     label_own_pod({"tuneoff/method": "random"}, lambda line: None)
     (request,) = sent
     assert (request.get_method(), request.full_url) == ("PATCH", "https://10.0.0.1:443/api/v1/namespaces/kubeflow/pods/pod-1")
