@@ -15,7 +15,7 @@ from ..components.core.study import Study
 from .kfp_server import KfpServer, Run
 from .kube import RunView, Workflow
 from .progress import cell_progress, tracking_note
-from .waiting import Waiting, failed_messages, in_words, of_events, refused_pods, starting_slowly, step_of, waiting_pods
+from .waiting import Waiting, failed_messages, in_words, of_events, refused_pods, starting_slowly, waiting_pods
 
 LOOK_EVERY_SECONDS = 5.0
 LOOK_AT_PODS_EVERY_SECONDS = 20.0
@@ -158,10 +158,10 @@ class Follower:
             if labels.get("tuneoff/step") != "tuner" or (pod.get("status") or {}).get("phase") != "Running":
                 continue
             name = pod["metadata"]["name"]
-            line = self._view.last_line(name)
+            line = self._view.last_line(name, f"{labels.get('tuneoff/dataset')}/")  # a cell's name begins each line of its search
             if line and self._log_lines.get(name) != line:
                 self._log_lines[name] = line
-                self._say(f"{step_of(pod)}: {line}")
+                self._say(line)
 
     def _break_the_silence(self) -> None:
         if self._view is not None or time.monotonic() - self._news_at < SILENCE_SECONDS:
@@ -177,8 +177,7 @@ class Follower:
 
     def _give_up(self, stuck: str) -> Followed:
         """End a run of which a pod can never start: it would hold what its other pods have for ever."""
-        minutes = self._study.cluster.pending_seconds / 60
-        why = f"{stuck}. It could not start for {minutes:g} minutes (cluster.pending_seconds)"
+        why = f"{stuck}. It could not start for {self._study.cluster.pending_seconds} s (cluster.pending_seconds)"
         with suppress(StudyError):
             self._server.terminate(self._run.id)
         self._note(f"{self._run.name} is ended: {why}.")

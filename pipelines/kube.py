@@ -65,10 +65,11 @@ class RunView:
         events = self._listed(self._core.list_namespaced_event, self.namespace, field_selector=selector)
         return None if events is None else sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
 
-    def last_line(self, pod: str) -> str | None:
-        """Return the last line that the step in the pod has printed."""
-        text = self._asked(self._core.read_namespaced_pod_log, pod, self.namespace, container="main", tail_lines=1)
-        return None if text is None else text.decode(errors="replace").strip() or None
+    def last_line(self, pod: str, begins: str) -> str | None:
+        """Return the last line that begins so of what the step in the pod has printed lately."""
+        text = self._asked(self._core.read_namespaced_pod_log, pod, self.namespace, container="main", tail_lines=50)
+        lines = [] if text is None else text.decode(errors="replace").splitlines()
+        return next((line for line in reversed(lines) if line.startswith(begins)), None)
 
     def workflow(self, run_id: str) -> Workflow | bool | None:
         """Return the run's workflow; False where there is none any more."""

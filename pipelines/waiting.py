@@ -107,7 +107,7 @@ def _of_scheduling(pod: Json, nodes: Sequence[Json] | None) -> tuple[str, bool] 
             continue
         message = str(condition.get("message") or condition.get("reason") or "")
         said = re.sub(r"^\d+/\d+ nodes are available: ", "", message).partition(" preemption: ")[0]
-        said = said.removesuffix(" no new claims to deallocate,").rstrip(". ")
+        said = said.removesuffix(" no new claims to deallocate,").removesuffix(". not found").rstrip(". ")
         never = any(pattern.search(message) for pattern in NEVER_SCHEDULED)
         if "Insufficient" in message and not never and nodes is not None:
             needs = requests_of(pod)

@@ -36,6 +36,7 @@ def _run(plan: Study, study: str, dataset: str, store: str, out: Path, summary: 
     failure = layout.failure("data_prep", dataset)
     try:
         study_id = claim(target, plan)
+        target.delete(failure)  # of an earlier attempt: it does not fail now
         if plan.objective.replay is not None:
             return _described(plan.objective.replay.table, dataset, target, out, study)
         if tracking and RUN_PID not in os.environ:

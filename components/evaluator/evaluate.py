@@ -49,6 +49,7 @@ def evaluate(
     failure = layout.failure("evaluator", cell.dataset, cell.method.label)
     try:
         study_id = claim(store, study)
+        store.delete(failure)  # of an earlier attempt: it does not fail now
         if stopping():
             raise Stopped(f"{cell.name}: stopped before its evaluation")
         search, best = incumbent(store, study, cell)

@@ -66,6 +66,7 @@ def tune(
     failure = layout.failure("tuner", cell.dataset, cell.method.label)
     try:
         study_id = claim(store, study)
+        store.delete(failure)  # of an earlier attempt: it does not fail now
         if study.objective.replay is not None:
             found, backlog = _replay(study, cell, store, study_id, report, stopping), None
         else:

@@ -534,7 +534,9 @@ def test_a_study_too_large_for_a_workflow_and_a_setting_without_effect_are_said(
     large, no_effect = faults(
         kfp, a_study(methods=methods, datasets=["mnist", "cifar10"], cluster={**CLUSTER, "ttl_seconds": 60})
     )
-    assert large.startswith("failing size: The study has 2 data sets × 100 methods = 200 cells, and Argo cannot keep")
+    assert large.startswith(
+        "failing size: The study has 2 data sets × 100 methods = 200 cells, whose workflow would grow to about 1.8"
+    )
     assert no_effect.startswith("warning pods: cluster.ttl_seconds has no effect on KFP 2.17")
 
 
