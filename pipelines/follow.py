@@ -22,8 +22,12 @@ LOOK_AT_PODS_EVERY_SECONDS = 20.0
 LOOK_AT_LOGS_EVERY_SECONDS = 60.0
 SILENCE_SECONDS = 120.0
 """Without news for so long, and without a look at the pods, a user is told which command knows more."""
+GONE_SECONDS = 60.0
+"""A workflow that has been gone for so long does not come back; one that KFP has just made may not be listed yet."""
 AWAY_PATIENCE_SECONDS = 600.0
 """How long a server that is away is waited for while a run is followed."""
+
+GONE = "workflow"
 
 TASKS = {"data-prep": "prepare", "tune": "tune on", "evaluate": "evaluate on"}
 """The tasks of a data set as the compiled pipeline names them, and what they do to it."""
@@ -134,8 +138,7 @@ class Follower:
                 found.append(wait)
         workflow = view.workflow(self._run.id)
         if workflow is False:
-            gone = "its workflow is gone from the cluster, though KFP takes the run for running"
-            found.append(Waiting("workflow", "the run", gone, True))
+            found.append(Waiting(GONE, "the run", "its workflow is gone from the cluster, though KFP takes it for running", True))
         elif isinstance(workflow, Workflow):
             found += refused_pods(workflow)
         return found
@@ -143,9 +146,12 @@ class Follower:
     def _stuck(self, found: list[Waiting], now: float) -> str | None:
         since = {wait.pod: self._hopeless_since.get(wait.pod, now) for wait in found if wait.hopeless}
         self._hopeless_since = since
+        seconds = self._study.cluster.pending_seconds
         for wait in found:
-            if wait.pod in since and now - since[wait.pod] >= self._study.cluster.pending_seconds:
-                return f"{wait.what}: {wait.reason}"
+            if wait.pod == GONE and now - since[wait.pod] >= GONE_SECONDS:
+                return f"{wait.what}: {wait.reason}: give --new to start another"
+            if wait.pod in since and now - since[wait.pod] >= seconds:
+                return f"{wait.what}: {wait.reason}. It could not start for {seconds} s (cluster.pending_seconds)"
         return None
 
     def _look_at_logs(self, now: float) -> None:
@@ -177,11 +183,10 @@ class Follower:
 
     def _give_up(self, stuck: str) -> Followed:
         """End a run of which a pod can never start: it would hold what its other pods have for ever."""
-        why = f"{stuck}. It could not start for {self._study.cluster.pending_seconds} s (cluster.pending_seconds)"
         with suppress(StudyError):
             self._server.terminate(self._run.id)
-        self._note(f"{self._run.name} is ended: {why}.")
-        return Followed(self._run, why)
+        self._note(f"{self._run.name} is ended: {stuck}.")
+        return Followed(self._run, stuck)
 
     def _ended(self) -> Followed:
         failed = self._run.state == "FAILED"

@@ -227,6 +227,17 @@ def test_a_run_whose_workflow_is_gone_can_be_started_anew(kfp: FakeKfp) -> None:
     assert any(line.startswith("Ended tuneoff-made-") for line in said)
 
 
+def test_a_workflow_that_goes_while_it_is_followed_ends_the_wait(kfp: FakeKfp, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(follow, "GONE_SECONDS", 0.3)
+    kfp.script = lambda number: [("RUNNING", argo(tune="RUNNING"))]
+    kfp.workflows_gone = True
+    done, _ = submitted(kfp, wait=True, again=3, view=View(workflow=False))
+    assert len(kfp.runs) == 1
+    assert done.ended == (
+        "the run: its workflow is gone from the cluster, though KFP takes it for running: give --new to start another"
+    )
+
+
 def test_a_run_that_goes_on_says_how_to_get_another(kfp: FakeKfp) -> None:
     kfp.script = lambda number: [("RUNNING", {})]
     submitted(kfp)
