@@ -37,6 +37,7 @@ class Submitted:
     runs: int  # how many were followed, the first one included
     missing: tuple[str, ...] | None  # cells that are not at their end and say no reason; None where the store cannot be read
     ended: str | None = None  # why the run was ended from here, or can never go on
+    failed: tuple[str, ...] = ()  # a sentence for each step that noted why it failed
 
 
 def refuse_what_stays_here(study: Study, file: str, submitting: bool = False) -> None:
@@ -137,7 +138,7 @@ def submit(
         followed = follow.Follower(study, server, run, store, view, note, watch).to_the_end()
         run, missing = followed.run, missing_cells(store)
         if run.state != "FAILED" or missing == () or runs > again or followed.hopeless:
-            return Submitted(run, server.link(run.id), runs, missing, followed.hopeless)
+            return Submitted(run, server.link(run.id), runs, missing, followed.hopeless, noted_failures(store))
         what = "it failed" if missing is None else f"{len(missing)} cells lost their pods or their store"
         note(f"{run.name}: {what}: started again ({runs} of {again}).")
         run = None
@@ -155,6 +156,18 @@ def missing_cells(store: Store | None) -> tuple[str, ...] | None:
     except (StudyError, RecordError, OSError):
         return None
     return tuple(c.cell.name for c in result.cells if c.evaluation is None and all(f.passing for f in c.failures))
+
+
+def noted_failures(store: Store | None) -> tuple[str, ...]:
+    """A sentence for each step that noted in the store why it failed."""
+    if store is None:
+        return ()
+    try:
+        result = read_study(store)
+    except (StudyError, RecordError, OSError):
+        return ()
+    failures = {f"{c.cell.name}: {f.step} failed: {f.reason}" for c in result.cells for f in c.failures}
+    return tuple(sorted(failures))
 
 
 def _running(server: KfpServer, experiment_id: str, place: str, new: bool, view: RunView | None, note: Note) -> Run | None:

@@ -156,6 +156,7 @@ def test_cells_whose_failure_is_on_record_are_not_started_again(kfp: FakeKfp, tm
     kfp.script = lambda number: FAILS
     done, _ = submitted(kfp, study, wait=True, again=3)
     assert (done.run.state, done.runs, done.missing) == ("FAILED", 1, ())
+    assert done.failed == ("mnist/grid: tuner failed: RuntimeError: the oven <script>alert(1)</script> is cold",)
     assert missing_cells(FolderStore(tmp_path / "runs" / "made")) == ()
 
 

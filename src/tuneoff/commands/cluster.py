@@ -121,6 +121,8 @@ def _submit(plan: Study, login: Login, options: _Options) -> int:
         click.echo(json.dumps({**said, "missing": None if done.missing is None else list(done.missing)}))
     if not options.wait:
         return 0
+    for sentence in done.failed:
+        click.echo(f"tuneoff: {sentence}", err=True)
     if done.ended:
         click.echo(f"tuneoff: {done.ended}.", err=True)
         return CELL_FAILED
