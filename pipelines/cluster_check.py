@@ -10,7 +10,7 @@ from typing import Any
 from ..components.core.cluster import StepPlace, Toleration
 from ..components.core.errors import StudyError
 from ..components.core.storage import Store, open_store
-from ..components.core.stored import held_study
+from ..components.core.stored import held_study, refuse_another
 from ..components.core.study import Step, Study
 from .doctor import Finding, State
 from .image_check import NodeImages, image_findings
@@ -126,6 +126,11 @@ def _store(study: Study) -> tuple[Store | None, Finding]:
         held = held_study(store)
     except (StudyError, OSError) as error:
         return None, Finding("record", State.WARNING, f"{place} was not looked at: {str(error).rstrip('.')}")
+    if held is not None:
+        try:
+            refuse_another(store, held, study)
+        except StudyError as error:
+            return store, Finding("record", State.FAILING, str(error).rstrip("."))
     began = "where this study was begun" if held is not None else "where no study is yet"
     return store, Finding("record", State.OK, f"at {place}, {began}")
 

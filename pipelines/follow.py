@@ -19,7 +19,7 @@ from .waiting import Waiting, failed_messages, in_words, of_events, refused_pods
 
 LOOK_EVERY_SECONDS = 5.0
 LOOK_AT_PODS_EVERY_SECONDS = 20.0
-LOOK_AT_LOGS_EVERY_SECONDS = 60.0
+LOOK_AT_LOGS_EVERY_SECONDS = 30.0
 SILENCE_SECONDS = 120.0
 """Without news for so long, and without a look at the pods, a user is told which command knows more."""
 GONE_SECONDS = 60.0

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..components.core import stopping
 from ..components.core.errors import RecordError, StudyError
 from ..components.core.storage import Store, open_store
-from ..components.core.stored import StudyResult, extensions, forget_failures, read_study
+from ..components.core.stored import StudyResult, extensions, forget_failures, held_study, read_study, refuse_another
 from ..components.core.study import Study
 from . import follow
 from .inputs import send_inputs, to_be_copied
@@ -220,15 +220,23 @@ def _upload(study: Study, server: KfpServer, note: Note) -> tuple[str, str]:
 
 
 def _readable(place: str, study: Study, note: Note) -> Store | None:
-    """The store, where it can be read from here: then trials are shown, and what is missing is known."""
+    """The store, where it can be read from here: then trials are shown, and what is missing is known.
+
+    Raises:
+        StudyError: The store holds another study.
+    """
     if not place.startswith("s3://") and not Path(place).is_dir():
         note(f"The record at {place} is on the cluster's volume: from here only KFP's own states are seen.")
         return None
     try:
         store = open_store(place)
-        for line in extensions(store, study):
-            note(f"Extended: {line}")
-        return store
+        held = held_study(store)
+        extended = extensions(store, study)
     except (StudyError, OSError) as error:
         note(f"The record cannot be read from here, so that only KFP's own states are seen: {error}")
         return None
+    if held is not None:
+        refuse_another(store, held, study)
+    for line in extended:
+        note(f"Extended: {line}")
+    return store

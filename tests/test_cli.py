@@ -210,7 +210,7 @@ def test_a_data_set_on_this_machine_cannot_go_to_a_cluster(tuneoff: Tuneoff, tmp
     assert answer.code == 2
     assert answer.mistakes == [
         f"mine.yaml: the data set '{tmp_path}/mine.npz' lies on this machine, where a cluster cannot read it: give an s3:// URI,"
-        " or a path on the cluster's volume (cluster.volume)."
+        " or a path on the cluster's volume (cluster.volume); `tuneoff submit` copies it, if artifacts is an s3:// URI."
     ]
     assert left_behind(tmp_path) == ["mine.npz", "mine.yaml", "small.yaml"]
 
@@ -338,7 +338,8 @@ def test_a_folder_of_another_study_is_left_alone(tuneoff: Tuneoff, tmp_path: Pat
     (sentence,) = answer.mistakes
     assert sentence == (
         f'{tmp_path}/out holds another study: name was "made" and is "small"; budget.trials was 8 and is 4;'
-        " budget.epochs_per_trial was 9 and is 10. Give another --out, or the study file that it was begun with:"
+        " budget.epochs_per_trial was 9 and is 10. Give another --out (on a cluster, another place in artifacts),"
+        " or the study file that it was begun with:"
         " more budget, seeds, methods and data sets extend it."
     )
     assert {p: p.stat().st_mtime_ns for p in (tmp_path / "out").rglob("*")} == before

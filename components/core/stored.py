@@ -169,18 +169,24 @@ def claim(store: Store, study: Study) -> str:
     store.create(layout.STUDY, entry.model_dump_json(indent=1).encode())
     holder = _holder(store)
     study = study.keeping(holder.study)
+    refuse_another(store, holder.study, study)
     found = changes(holder.study, study)
-    refused = [change.said for change in found if not change.extends]
-    if refused:
-        raise StudyError(
-            f"{store.uri} holds another study: {'; '.join(refused)}."
-            " Give another --out, or the study file that it was begun with: more budget, seeds, methods and data sets extend it."
-        )
     if found:
         former = _Former(study=holder.study, until=time.time(), changes=[change.said for change in found])
         extended = holder.model_copy(update={"study": study, "former": [*holder.former, former]})
         store.write(layout.STUDY, extended.model_dump_json(indent=1).encode())
     return holder.id
+
+
+def refuse_another(store: Store, held: Study, study: Study) -> None:
+    """Raise StudyError where `study` is neither the study that the store holds nor extends it, naming what differs."""
+    refused = [change.said for change in changes(held, study.keeping(held)) if not change.extends]
+    if refused:
+        raise StudyError(
+            f"{store.uri} holds another study: {'; '.join(refused)}."
+            " Give another --out (on a cluster, another place in artifacts), or the study file that it was begun with: more budget,"
+            " seeds, methods and data sets extend it."
+        )
 
 
 def extensions(store: Store, study: Study) -> list[str]:

@@ -59,9 +59,10 @@ cluster:
   env: {AWS_ENDPOINT_URL: "http://s3.storage:9000"}
   secrets: {s3-keys: {AWS_ACCESS_KEY_ID: id, AWS_SECRET_ACCESS_KEY: secret}}
   images: {prefix: registry.example.org/team, tag: 0.1.0, digests: {tuner-gpu: "sha256:DIGEST"}, pull_policy: Always,
-    pull_secrets: [registry]}
+    pull_secrets: [registry], names: {reporter: "registry.example.org/mine/reporter:2"}}
   backoff: {seconds: 10, factor: 1.5, longest_seconds: 600}
   timeout_seconds: 7200
+  pending_seconds: 600
   deadline_seconds: 604800
   ttl_seconds: 86400
   run_as_non_root: false

@@ -337,6 +337,14 @@ def test_failures_of_an_earlier_run_are_forgotten_by_a_new_one(kfp: FakeKfp, tmp
     assert not read_failures(store, study.cells[-1])
 
 
+def test_another_studys_store_is_refused_before_anything_is_started(kfp: FakeKfp, tmp_path: Path) -> None:
+    cluster = {"volume": {"claim": "results", "mount": str(tmp_path)}}
+    made_store(tmp_path / "runs" / "made", a_study(cluster=cluster))
+    with pytest.raises(StudyError, match=r"holds another study: .*\(on a cluster, another place in artifacts\)"):
+        submitted(kfp, a_study(cluster=cluster, split={"seed": 7}))
+    assert kfp.runs == kfp.pipelines == []
+
+
 def test_a_cell_whose_store_was_away_is_worth_another_run(tmp_path: Path) -> None:
     study = a_study()
     store = made_store(tmp_path, study)

@@ -328,7 +328,7 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("operator: Equal, ", "operator: Exists, ", "42: cluster.tolerations[0]: operator Exists takes no value: leave it out"),
         ("effect: NoExecute, seconds", "effect: NoSchedule, seconds", "42: cluster.tolerations[0]: seconds belong to the effect"),
         ("timeout_seconds: 7200", "timeout_seconds: 0", "50: cluster.timeout_seconds: 0 is not taken: it must be at least 1"),
-        ("deadline_seconds: 604800", "deadline: 1", "51: cluster.deadline: the field is unknown: the fields here are namespace,"),
+        ("deadline_seconds: 604800", "deadline: 1", "52: cluster.deadline: the field is unknown: the fields here are namespace,"),
         # YAML
         ("name: full", "name: full\nname: full", "2: name: name stands there twice: leave one of them out"),
         ("seeds: [0, 1, 2]", "seeds: &s [0]", "21: YAML anchors and aliases (& and *) are not taken: write the values out"),

@@ -14,7 +14,7 @@ import pytest
 
 from faulty import Fault, Proxy, calm
 from made import made_store, made_study
-from tuneoff.components.core import layout
+from tuneoff.components.core import layout, pod
 from tuneoff.components.core.machine import RUN_PID
 from tuneoff.components.core.storage import FolderStore
 from tuneoff.components.core.stored import claim, read_study
@@ -47,7 +47,7 @@ def proxy(server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
     """A proxy before the server that spoils nothing yet, and a step as in a pod. The test's experiment is gone afterwards."""
     monkeypatch.setattr(delivery, "FIRST_PAUSE_SECONDS", 0.05)
     monkeypatch.setattr(delivery, "LONGEST_PAUSE_SECONDS", 0.1)
-    monkeypatch.setattr(step, "end_with_run", lambda: None)
+    monkeypatch.setattr(pod, "end_with_run", lambda: None)
     monkeypatch.delenv(RUN_PID, raising=False)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     with Proxy(server, calm).running() as proxy:

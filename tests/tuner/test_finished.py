@@ -69,6 +69,9 @@ class Untracked:
     def deliver_evaluation(self, *arguments: Any) -> bool:
         return False
 
+    def unsent_trials(self, *arguments: Any) -> int:
+        return 0
+
 
 def refuse(*arguments: Any, **named: Any) -> Any:
     raise AssertionError("what is on record is done again")
