@@ -184,8 +184,8 @@ def refuse_another(store: Store, held: Study, study: Study) -> None:
     if refused:
         raise StudyError(
             f"{store.uri} holds another study: {'; '.join(refused)}."
-            " Give another --out (on a cluster, another place in artifacts), or the study file that it was begun with: more budget,"
-            " seeds, methods and data sets extend it."
+            " Give another --out (on a cluster, another place in artifacts), or the study file that it was begun with:"
+            " more budget, seeds, methods and data sets extend it."
         )
 
 
