@@ -57,7 +57,7 @@ def fetch(name: str, report: Report = print) -> Path:
 def load(name: str, report: Report = print, copy: Path | None = None) -> Raw:
     """A built-in data set's verified arrays, from `copy` or fetched where they are not cached; DataError as in `fetch`."""
     entry = builtin(name)
-    arrays = _canonical(entry, read_arrays(copy)) if copy is not None else _obtain(entry, report)[1]
+    arrays = _from_copy(entry, copy) if copy is not None else _obtain(entry, report)[1]
     return Raw(arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"], entry.class_names)
 
 
@@ -103,6 +103,17 @@ def _remedy(name: str, path: Path) -> str:
             " or give an s3:// URI as the data set's path"
         )
     return f"run `tuneoff data fetch {name}` where there is a network, or put {arrays} at {path}"
+
+
+def _from_copy(entry: Builtin, copy: Path) -> dict[str, Array]:
+    """The arrays of a copy that the study's store has; DataError where they are not the data set's."""
+    try:
+        return _canonical(entry, read_arrays(copy))
+    except (_Unavailable, OSError) as error:
+        raise DataError(
+            f"The copy of {entry.name!r} in the study's store is not that data set ({first_line(error)}): delete inputs/ there,"
+            " and submit the study again."
+        ) from error
 
 
 def _sources(entry: Builtin, path: Path) -> Iterator[tuple[str, Callable[[], dict[str, Array]]]]:

@@ -20,10 +20,10 @@ from faulty import Proxy, calm, half_of
 from made import made_study
 from toy import Curve, Halving, essence, toy_spec
 from tuneoff.components.core import storage
-from tuneoff.components.core.errors import StudyError
+from tuneoff.components.core.errors import StoreAway, StudyError
 from tuneoff.components.core.problem import Limits
 from tuneoff.components.core.record import Event, Writer, parse
-from tuneoff.components.core.storage import FolderStore, S3Store, Store
+from tuneoff.components.core.storage import FolderStore, S3Store, Store, open_store
 from tuneoff.components.core.stored import claim
 from tuneoff.components.core.study import Goal
 from tuneoff.components.tuner.budget import Budget
@@ -110,6 +110,38 @@ def test_a_store_that_was_away_for_a_while_is_waited_for(proxy: Proxy, monkeypat
     monkeypatch.setattr(storage, "FIRST_PATIENCE_SECONDS", 0.0)
     journal.append(b"2")
     assert store.journal_lines("log.jsonl") == [b"1", b"2"]
+
+
+def test_a_store_that_is_away_is_said_to_be_and_to_answer_again(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(storage, "NOTE_PAUSE_SECONDS", 0.1)
+    store = S3Store(f"s3://{BUCKET}/noted")
+    store.write("a", b"1")
+    left = iter(["503"] * 9)
+    proxy.spoil = lambda method, path: next(left, None)  # type: ignore[arg-type,return-value]
+    store.write("b", b"2")
+    lost, back = capsys.readouterr().err.splitlines()
+    assert lost.startswith("The store s3://bucket/noted does not answer (")
+    assert lost.endswith("): trying again for 600 s.")
+    assert back.startswith("The store s3://bucket/noted answers again after ")
+
+
+def test_a_step_waits_for_its_first_answer_and_a_fault_that_may_pass_is_marked(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storage, "FIRST_PATIENCE_SECONDS", 0.0)
+    left = iter(["503"] * 7)
+    proxy.spoil = lambda method, path: next(left, None)  # type: ignore[arg-type,return-value]
+    store = open_store(f"s3://{BUCKET}/restarted", patient=True)
+    store.write("a", b"1")
+    proxy.spoil = lambda method, path: "503"
+    with pytest.raises(StoreAway):
+        open_store(f"s3://{BUCKET}/restarted").read("a")
+    proxy.spoil = calm
+    with pytest.raises(StudyError) as caught:
+        open_store("s3://no-such-bucket/x").read("a")
+    assert not isinstance(caught.value, StoreAway), "a wrong address does not pass"
 
 
 def test_a_store_that_stays_away_ends_in_a_sentence_and_leaves_the_record_whole(

@@ -22,11 +22,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from small import small_npz
 from tuneoff.components.core.errors import DataError
 from tuneoff.components.core.study import Split
 from tuneoff.components.data_prep import registry, sources
 from tuneoff.components.data_prep.registry import BUILTINS, Builtin, Direct, Package
-from tuneoff.components.data_prep.sources import fetch, load, sum_of
+from tuneoff.components.data_prep.sources import cache_path, fetch, load, sum_of
 from tuneoff.components.data_prep.splits import parts_of
 
 Arrays = dict[str, np.ndarray]
@@ -503,3 +504,19 @@ def test_keras_itself_delivers_what_its_folder_holds(
     monkeypatch.setenv("TUNEOFF_CACHE", str(cache))
     monkeypatch.setenv("TUNEOFF_SOURCES", "keras")
     assert fetch("fashion_mnist") == cache / "fashion_mnist.npz"
+
+
+def test_in_a_pod_the_remedy_is_one_that_a_cluster_can_use(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TUNEOFF_SOURCES", "cache")
+    assert failure("mnist").endswith("x_train, y_train, x_test and y_test at " + str(cache_path("mnist")) + ".")
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    remedy = failure("mnist").partition("): ")[2]
+    assert remedy.startswith("pods without a network take it from the study's store, where `tuneoff submit` puts it")
+    assert "cluster.env.TUNEOFF_CACHE" in remedy
+    assert str(cache_path("mnist")) not in remedy
+
+
+def test_a_copy_in_the_studys_store_must_be_the_data_set(tmp_path: Path) -> None:
+    small_npz(tmp_path / "mnist.npz")
+    with pytest.raises(DataError, match=r"^The copy of 'mnist' in the study's store is not that data set \(.*\): delete inputs/"):
+        load("mnist", lambda line: None, tmp_path / "mnist.npz")
