@@ -11,7 +11,7 @@ from tuneoff import __version__
 from ..components.core.cluster import Cluster, StepPlace
 from ..components.core.image import MAIN, image_in
 from ..components.core.pod import pod_label
-from ..components.core.study import Dataset, Step, Study
+from ..components.core.study import Dataset, Resources, Step, StepResources, Study
 from ..components.data_prep.component import data_prep
 from ..components.data_prep.registry import BUILTINS
 from ..components.evaluator.component import evaluate
@@ -56,9 +56,16 @@ def pipeline_name(study: Study) -> str:
 
 
 def portable(study: Study) -> Study:
-    """The study without what belongs to the place where it runs: those are the pipeline's parameters, or stand in it."""
+    """The study without what belongs to the place where it runs: those are the pipeline's parameters, or stand in it.
+
+    KFP's cache has the text of it in its key, so that data is not prepared again where only memory or CPUs have changed.
+    """
     tracking = study.tracking.model_copy(update={"uri": None})
-    return study.model_copy(update={"artifacts": None, "tracking": tracking, "cluster": Cluster()})
+    steps = {step: StepResources(retries=own.retries) for step, own in study.resources.steps.items() if own.retries is not None}
+    resources = study.resources.model_copy(
+        update={"cpu": None, "memory": None, "gpu": 0, "gpu_type": Resources().gpu_type, "steps": steps}
+    )
+    return study.model_copy(update={"artifacts": None, "tracking": tracking, "cluster": Cluster(), "resources": resources})
 
 
 def checksum(dataset: Dataset) -> str:

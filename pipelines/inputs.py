@@ -7,7 +7,7 @@ from pathlib import Path
 
 from ..components.core.errors import DataError, StudyError
 from ..components.core.inputs import put_input, read_input
-from ..components.core.storage import Store
+from ..components.core.storage import Store, open_store
 from ..components.core.study import Dataset, Study
 from ..components.data_prep.sources import cache_path, fetch
 from .doctor import Finding, State
@@ -70,14 +70,28 @@ def look_at_inputs(study: Study, store: Store | None) -> Iterator[Finding]:
         if study.objective.replay is not None:
             return
         if not to_be_copied(study, dataset):
-            where = "on S3" if str(dataset.path).startswith("s3://") else "on the volume"
-            yield Finding("data", State.OK, f"{dataset.name} lies {where}, at {dataset.path}")
+            yield _out_there(dataset)
         elif dataset.path is None and (folder := study.cluster.env.get("TUNEOFF_CACHE")):
             yield Finding("data", State.OK, f"{dataset.name}: the pods look for it in {folder} first (TUNEOFF_CACHE)")
         elif store is None:
             yield _without_a_store(dataset)
         else:
             yield _in_the_store(dataset, store)
+
+
+def _out_there(dataset: Dataset) -> Finding:
+    """Whether a data set that is not copied is where the study says, as far as this machine can see."""
+    path = str(dataset.path)
+    if not path.startswith("s3://"):
+        return Finding("data", State.OK, f"{dataset.name} lies on the volume, at {path}: not looked at from here")
+    bucket, _, key = path.removeprefix("s3://").partition("/")
+    try:
+        there = key in open_store(f"s3://{bucket}").names(key)
+    except StudyError as error:
+        return Finding("data", State.WARNING, f"{dataset.name}: {path} was not looked at: {str(error).rstrip('.')}")
+    if not there:
+        return Finding("data", State.FAILING, f"{dataset.name}: there is no {path}", "put it there, or correct the path")
+    return Finding("data", State.OK, f"{dataset.name} is at {path}")
 
 
 def _without_a_store(dataset: Dataset) -> Finding:

@@ -312,6 +312,19 @@ def test_the_steps_get_the_study_itself(compiled: dict[str, str], name: str) -> 
     assert portable(study).science() == study.science()
 
 
+def test_a_change_of_memory_or_cpus_leaves_prepared_data_in_kfps_cache() -> None:
+    """The study's text is in the cache's key: what no step reads of it is left out."""
+    study = Study.model_validate(LARGE)
+    resized = study.model_copy(update={"resources": study.resources.model_copy(update={"memory": "32Gi", "cpu": "8", "gpu": 2})})
+    assert portable(study) == portable(resized)
+    own = {"tuner": {"retries": 7, "memory": "1Gi"}}
+    kept = portable(
+        Study.model_validate({**MINIMAL, "resources": {"workers": 2, "retries": 3, "hang_seconds": 99, "steps": own}})
+    )
+    assert (kept.resources.workers, kept.resources.hang_seconds) == (2, 99)
+    assert (kept.resources.of("tuner").retries, kept.resources.of("evaluator").retries) == (7, 3)
+
+
 def test_names_are_those_that_kfp_takes(compiled: dict[str, str]) -> None:
     names = [spec(text)["pipelineInfo"]["name"] for text in compiled.values()]
     assert names == ["tuneoff-minimal", "tuneoff-large-study-v2", "tuneoff-s3", "tuneoff-cluster"]

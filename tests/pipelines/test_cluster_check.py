@@ -505,14 +505,22 @@ def test_each_data_set_is_looked_for_where_the_pods_will_find_it(
 ) -> None:
     monkeypatch.setenv("TUNEOFF_CACHE", str(tmp_path / "cache"))
     small_npz(tmp_path / "mine.npz")
-    names = [str(tmp_path / "mine.npz"), str(tmp_path / "none.npz"), "s3://elsewhere/far.npz", "mnist"]
+    bucket.upload_file(str(tmp_path / "mine.npz"), "tuneoff", "data/far.npz")
+    names = [
+        str(tmp_path / "mine.npz"),
+        str(tmp_path / "none.npz"),
+        "s3://tuneoff/data/far.npz",
+        "mnist",
+        "s3://tuneoff/data/f.npz",
+    ]
     here = {"artifacts": "s3://tuneoff/made", "datasets": names, "cluster": {**CLUSTER, "env": {}}}
     said = [_line(f) for f in examine(a_study(**here), Login(kfp.uri)) if f.what == "data"]
     assert said[0].startswith(f"ok data: mine: submit copies {tmp_path}/mine.npz (0.0 MB)")
     assert said[1] == (
         f"failing data: The data set 'none' has path '{tmp_path}/none.npz', and there is no such file: correct the path"
     )
-    assert said[2] == "ok data: far lies on S3, at s3://elsewhere/far.npz"
+    assert said[2] == "ok data: far is at s3://tuneoff/data/far.npz"
+    assert said[4] == "failing data: f: there is no s3://tuneoff/data/f.npz [put it there, or correct the path]"
     assert said[3].startswith("warning data: mnist is neither in the store nor on this machine: submit fetches it, or else")
     small_npz(tmp_path / "mnist.npz")
     put_input(open_store("s3://tuneoff/made"), Dataset(name="mnist"), tmp_path / "mnist.npz")
