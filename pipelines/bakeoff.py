@@ -42,7 +42,7 @@ def bakeoff(study: Study) -> Any:
                 prepared.set_caching_options(study.resources.cache and bool(checksum(dataset)))
                 with dsl.ParallelFor([m.label for m in study.methods], name=f"methods on {dataset.name}") as method:
                     cell = {"dataset": dataset.name, "method": method, "store": store, "tracking": tracking}
-                    tuned = tune(**cell, prepared=prepared.outputs["prepared"])  # the study itself lies beside the prepared data
+                    tuned = tune(**cell, prepared=prepared.outputs["prepared"])  # the study lies next to the prepared data
                     _set(tuned, study, "tuner", f"tune on {dataset.name}", dataset)
                     evaluated = evaluate(**cell, prepared=prepared.outputs["prepared"]).after(tuned)
                     _set(evaluated, study, "evaluator", f"evaluate on {dataset.name}", dataset)

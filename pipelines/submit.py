@@ -171,7 +171,7 @@ def noted_failures(store: Store | None) -> tuple[str, ...]:
 
 
 def _running(server: KfpServer, experiment_id: str, place: str, new: bool, view: RunView | None, note: Note) -> Run | None:
-    """The run that goes on into this store; with `new` it is ended, and there is none."""
+    """Return the run into this store that has not ended, if any; with `new` it is ended first."""
     living = server.living(experiment_id, place)
     if new:
         for run in living:
@@ -191,7 +191,7 @@ def _running(server: KfpServer, experiment_id: str, place: str, new: bool, view:
 
 
 def _start_one(study: Study, server: KfpServer, experiment_id: str, pipeline: tuple[str, str], place: str, note: Note) -> Run:
-    """Start a run. Where another submission started one in the same moment, the older goes on, and the other is taken back."""
+    """Start a run. If another submission started one in the same moment, keep the older of the two and delete the other."""
     parameters = {"store": place, "tracking": study.tracking.uri or ""}
     run = server.start(experiment_id, f"tuneoff-{study.name}", pipeline, parameters, study.cluster.service_account)
     time.sleep(SETTLE_SECONDS)

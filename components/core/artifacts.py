@@ -1,4 +1,4 @@
-"""What the steps hand on as KFP artifacts: metadata that every KFP release can store, and the study beside the prepared data."""
+"""What the steps hand on as KFP artifacts: metadata that every KFP release can store, and the study next to the prepared data."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ def _plain(value: Any) -> Any:
 
 
 def keep_study(folder: Path, study: str) -> None:
-    """Write the study, in JSON, beside prepared data, from where the steps of each cell read it.
+    """Write the study, in JSON, next to prepared data, where the steps of each cell read it.
 
-    As a parameter it would stand in each of a dozen Argo nodes per cell, and a workflow may hold 3 MB in all.
+    KFP copies a parameter into a dozen Argo nodes per cell, and Argo keeps at most 1 MiB of a workflow.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STUDY_FILE).write_text(study, encoding="utf-8")
 
 
 def kept_study(folder: str) -> str:
-    """Return the study, in JSON, that the data_prep step left beside its prepared data."""
+    """Return the study, in JSON, that the data_prep step left next to its prepared data."""
     return Path(folder, STUDY_FILE).read_text(encoding="utf-8")

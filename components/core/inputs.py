@@ -18,7 +18,7 @@ from .study import Dataset
 
 
 class Input(Model):
-    """The note beside a copied data set. It is written after the copy: where the note is, the copy is whole."""
+    """The note on a copied data set. It is written after the copy: where the note is, the copy is whole."""
 
     sha256: str
     bytes: int

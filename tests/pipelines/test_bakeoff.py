@@ -409,7 +409,7 @@ def test_every_pod_says_which_study_step_and_data_set_it_belongs_to(compiled: di
 
 @pytest.mark.parametrize("name", STUDIES)
 def test_the_study_is_told_to_no_step_of_a_cell(compiled: dict[str, str], name: str) -> None:
-    """KFP copies a parameter into each of some 19 Argo nodes a cell, and a workflow may hold 3 MB: it lies beside the data."""
+    """KFP copies a parameter into a dozen Argo nodes per cell, and Argo keeps at most 1 MiB of a workflow."""
     told = {step_of(component) for component, task in tasks(compiled[name]) if "study" in task["inputs"].get("parameters", {})}
     assert told == {"data-prep", "report"}
 

@@ -215,7 +215,7 @@ def test_what_a_pod_died_of_is_said(kfp: FakeKfp) -> None:
 # Runs that are gone, doubled, interrupted or deleted
 
 
-def test_a_run_whose_workflow_is_gone_can_be_started_anew(kfp: FakeKfp) -> None:
+def test_a_run_whose_workflow_is_gone_is_replaced_by_new(kfp: FakeKfp) -> None:
     submitted(kfp)
     kfp.script = lambda number: [("RUNNING", {})] if number == 0 else SUCCEEDS
     kfp.workflows_gone = True
@@ -254,7 +254,7 @@ def test_two_submissions_in_the_same_second_are_one_run(kfp: FakeKfp) -> None:
     kfp.began = lambda number: kfp.runs.append({**kfp.runs[0], "run_id": "run-9", "state": "RUNNING"}) if number == 0 else None
     said: list[str] = []
     first = submitting._start_one(a_study(), server, experiment, pipeline, "/results/runs/made", said.append)
-    assert first.id == "run-0", "the one with the first id of the same second goes on"
+    assert first.id == "run-0", "of two runs of the same second, the one with the first id stays"
     kfp.began = lambda number: None
     second = submitting._start_one(a_study(), server, experiment, pipeline, "/results/runs/made", said.append)
     assert second.id == "run-0"

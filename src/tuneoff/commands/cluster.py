@@ -135,7 +135,7 @@ def _submit(plan: Study, login: Login, options: _Options) -> int:
 
 
 def _interrupted(links: list[str]) -> int:
-    """Say what Ctrl-C has left: the watching has ended, and a run that was started goes on."""
+    """Say what continues after Ctrl-C: a run that was started, but not the watching."""
     if links:
         said = f"Interrupted. The run continues on the cluster: {links[-1]}. The same command watches it again."
     else:
