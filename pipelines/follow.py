@@ -70,6 +70,7 @@ class Follower:
         self._next_logs = 0.0
         self._news_at = time.monotonic()
         self._news: object = None
+        self._seen = False  # Kubernetes, as asked from here, has had the run's workflow
 
     def to_the_end(self) -> Followed:
         """Look until the run has ended, or is ended here since a pod of it can never start."""
@@ -137,7 +138,8 @@ class Follower:
             if starting_slowly(pod) and (wait := of_events(pod, view.warnings(pod["metadata"]["name"]) or [])):
                 found.append(wait)
         workflow = view.workflow(self._run.id)
-        if workflow is False:
+        self._seen = self._seen or isinstance(workflow, Workflow)
+        if workflow is False and self._seen:  # else the kubeconfig may lead to another cluster than KFP's
             found.append(Waiting(GONE, "the run", "its workflow is gone from the cluster, though KFP takes it for running", True))
         elif isinstance(workflow, Workflow):
             found += refused_pods(workflow)
@@ -170,10 +172,12 @@ class Follower:
                 self._say(line)
 
     def _break_the_silence(self) -> None:
-        if self._view is not None or time.monotonic() - self._news_at < SILENCE_SECONDS:
-            return
+        if self._seen or time.monotonic() - self._news_at < SILENCE_SECONDS:
+            return None
+        if self._view is not None:
+            return self._say(f"No news for {SILENCE_SECONDS / 60:g} minutes. {no_workflow(self._view, self._run)}")
         namespace = self._server.namespace or "kubeflow"
-        self._say(
+        return self._say(
             f"No news for {SILENCE_SECONDS / 60:g} minutes, and Kubernetes cannot be asked from here. This shows the run's pods:"
             f" kubectl --namespace {namespace} get pods --selector pipeline/runid={self._run.id}; and `kubectl describe pod NAME`"
             " says what a pod waits for."
@@ -222,6 +226,14 @@ class Follower:
             lacking = tracking_note([cell_progress(result, cell) for cell in result.cells])
             if lacking:
                 self._note(lacking)
+
+
+def no_workflow(view: RunView, run: Run) -> str:
+    """Return what it may mean that Kubernetes has no workflow of a run that KFP takes for running."""
+    return (
+        f"Kubernetes, as this kubeconfig reaches it, has no workflow of {run.name} in namespace {view.namespace}. If somebody"
+        " deleted it, the run will never end: give --new to start another. Otherwise name KFP's cluster with --kube-context."
+    )
 
 
 def task_titles(study: Study) -> dict[str, str]:

@@ -183,10 +183,7 @@ def _running(server: KfpServer, experiment_id: str, place: str, new: bool, view:
     run = living[0]
     note(f"It runs already as {run.name}: {server.link(run.id)}. To start another, end or delete it in KFP, or give --new.")
     if view is not None and view.workflow(run.id) is False:
-        raise StudyError(
-            f"KFP says that {run.name} is {run.state}, but its workflow is gone from the cluster, so that it will never end:"
-            " give --new to start another."
-        )
+        note(f"Note: {follow.no_workflow(view, run)}")
     return run
 
 

@@ -57,6 +57,8 @@ def kfp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKfp]:
 class View:
     """What Kubernetes says of every run; `pods` and `workflow` may be changed."""
 
+    namespace = "kubeflow"
+
     def __init__(self, pods: list[Any] | None = None, workflow: Any = None) -> None:
         self._pods, self._workflow = pods or [], workflow
         self.lines: list[str] = []
@@ -219,8 +221,9 @@ def test_a_run_whose_workflow_is_gone_is_replaced_by_new(kfp: FakeKfp) -> None:
     submitted(kfp)
     kfp.script = lambda number: [("RUNNING", {})] if number == 0 else SUCCEEDS
     kfp.workflows_gone = True
-    with pytest.raises(StudyError, match=r"^KFP says that tuneoff-made-\w+ is PENDING, but its workflow is gone .* give --new"):
-        submitted(kfp, view=View(workflow=False))
+    _, said = submitted(kfp, view=View(workflow=False))
+    assert said[-1].startswith("Note: Kubernetes, as this kubeconfig reaches it, has no workflow of tuneoff-made-")
+    assert "give --new to start another. Otherwise name KFP's cluster with --kube-context." in said[-1]
     done, said = submitted(kfp, wait=True, new=True)
     assert (done.run.id, done.run.state) == ("run-1", "SUCCEEDED")
     assert kfp.deleted == ["run-0"], "KFP refuses to terminate it, so that it is taken out of its list"
@@ -231,11 +234,24 @@ def test_a_workflow_that_goes_while_it_is_followed_ends_the_wait(kfp: FakeKfp, m
     monkeypatch.setattr(follow, "GONE_SECONDS", 0.3)
     kfp.script = lambda number: [("RUNNING", argo(tune="RUNNING"))]
     kfp.workflows_gone = True
-    done, _ = submitted(kfp, wait=True, again=3, view=View(workflow=False))
+    view = View(workflow=Workflow("Running", "", ()))
+    looks = iter([Workflow("Running", "", ())] * 3)
+    monkeypatch.setattr(view, "workflow", lambda run_id: next(looks, False))
+    done, _ = submitted(kfp, wait=True, again=3, view=view)
     assert len(kfp.runs) == 1
     assert done.ended == (
         "the run: its workflow is gone from the cluster, though KFP takes it for running: give --new to start another"
     )
+
+
+def test_a_kubeconfig_of_another_cluster_ends_no_run(kfp: FakeKfp, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There the run has no workflow and no pods, which says nothing."""
+    monkeypatch.setattr(follow, "GONE_SECONDS", 0.1)
+    monkeypatch.setattr(follow, "SILENCE_SECONDS", 0.3)
+    kfp.script = lambda number: [*[("RUNNING", argo(tune="RUNNING"))] * 100, *SUCCEEDS]
+    done, said = submitted(kfp, a_study(cluster={**VOLUME, "pending_seconds": 1}), wait=True, view=View(workflow=False))
+    assert (done.run.state, done.ended, kfp.ended) == ("SUCCEEDED", None, [])
+    assert any("No news for" in line and "name KFP's cluster with --kube-context" in line for line in said)
 
 
 def test_a_run_that_goes_on_says_how_to_get_another(kfp: FakeKfp) -> None:
