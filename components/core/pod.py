@@ -37,10 +37,12 @@ def run_step(step: Step, study: Study, what: str, work: Callable[[], Result], la
         work: The step's work, which may be called again after a fault that may pass.
         labels: Labels for the pod that only the step itself knows.
 
-    The process ends when its run does. Files that it makes can be written by their owner alone: KFP's launcher clears the umask.
+    The process ends when its run does. In a pod, the files that it makes can be written by their owner alone: KFP's launcher
+    clears the umask.
     """
     end_with_run()
-    os.umask(0o022)
+    if in_pod():
+        os.umask(0o022)
     if labels:
         label_own_pod(labels, say)
     return attempts(f"{step} of {what}", study.resources.of(step).retries or 0, work, say)

@@ -66,6 +66,16 @@ def test_the_last_attempts_fault_is_the_steps(in_a_pod: None) -> None:
         attempts("tuner", 2, work, lambda line: None)
 
 
+def test_a_users_own_umask_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
+    before = os.umask(0o077)
+    try:
+        assert run_step("evaluator", made_study(), "mnist/random", Flaky()) == "done"
+        assert os.umask(0o077) == 0o077
+    finally:
+        os.umask(before)
+
+
 def test_elsewhere_kfps_local_runner_starts_a_failed_step_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KUBERNETES_SERVICE_HOST", raising=False)
     work = Flaky(CellFailed("killed"))
