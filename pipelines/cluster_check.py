@@ -18,7 +18,7 @@ from .inputs import look_at_inputs
 from .kfp_server import KfpServer, Login
 from .kube import configuration_of
 from .size import too_large
-from .submit import store_on_cluster
+from .submit import NO_TTL, store_on_cluster
 from .user_modules import module_findings
 
 WRITTEN_FOR = (2, 17)
@@ -46,8 +46,9 @@ def examine(study: Study, login: Login, kube_context: str | None = None) -> Iter
     if (excess := too_large(study)) is not None:
         yield Finding("size", State.FAILING, excess.rstrip("."))
     if study.cluster.ttl_seconds is not None:
-        said = "cluster.ttl_seconds has no effect on KFP 2.17, whose own settings keep the pods of a run for an hour"
-        yield Finding("pods", State.WARNING, said, "leave it out, or change ttlStrategy in Argo's workflow-controller-configmap")
+        yield Finding(
+            "pods", State.WARNING, NO_TTL, "leave it out, or change ttlStrategy in Argo's workflow-controller-configmap"
+        )
     if not study.tracking.uri:
         yield Finding(
             "MLflow",

@@ -13,7 +13,7 @@ from ..components.core.storage import Store
 from ..components.core.stored import StudyResult, read_study
 from ..components.core.study import Study
 from .kfp_server import KfpServer, Run
-from .kube import RunView, Workflow
+from .kube import Json, RunView, Workflow
 from .progress import cell_progress, tracking_note
 from .waiting import Waiting, failed_messages, in_words, of_events, refused_pods, starting_slowly, waiting_pods
 
@@ -117,22 +117,19 @@ class Follower:
         if self._view is None or now < self._next_pods:
             return None
         self._next_pods = now + LOOK_AT_PODS_EVERY_SECONDS
-        found = self._waiting()
-        if found is None:
+        pods = self._view.pods(self._run.id)
+        if pods is None:
             return None
+        found = self._waiting(self._view, pods)
         lines = in_words(found)
         for line in lines:
             if line not in self._waits:
                 self._say(line)
         self._waits = lines
-        self._look_at_logs(now)
+        self._look_at_logs(self._view, pods, now)
         return self._stuck(found, now)
 
-    def _waiting(self) -> list[Waiting] | None:
-        view = self._view
-        pods = view.pods(self._run.id) if view is not None else None
-        if view is None or pods is None:
-            return None
+    def _waiting(self, view: RunView, pods: list[Json]) -> list[Waiting]:
         found = waiting_pods(pods, view.nodes())
         for pod in pods:
             if starting_slowly(pod) and (wait := of_events(pod, view.warnings(pod["metadata"]["name"]) or [])):
@@ -156,17 +153,17 @@ class Follower:
                 return f"{wait.what}: {wait.reason}. It could not start for {seconds} s (cluster.pending_seconds)"
         return None
 
-    def _look_at_logs(self, now: float) -> None:
+    def _look_at_logs(self, view: RunView, pods: list[Json], now: float) -> None:
         """Where the record cannot be read, the last line of each tuner's log tells trials and the best so far."""
-        if self._store is not None or self._view is None or now < self._next_logs:
+        if self._store is not None or now < self._next_logs:
             return
         self._next_logs = now + LOOK_AT_LOGS_EVERY_SECONDS
-        for pod in self._view.pods(self._run.id) or []:
+        for pod in pods:
             labels = pod["metadata"].get("labels") or {}
             if labels.get("tuneoff/step") != "tuner" or (pod.get("status") or {}).get("phase") != "Running":
                 continue
             name = pod["metadata"]["name"]
-            line = self._view.last_line(name, f"{labels.get('tuneoff/dataset')}/")  # a cell's name begins each line of its search
+            line = view.last_line(name, f"{labels.get('tuneoff/dataset')}/")  # a cell's name begins each line of its search
             if line and self._log_lines.get(name) != line:
                 self._log_lines[name] = line
                 self._say(line)
@@ -176,11 +173,10 @@ class Follower:
             return None
         if self._view is not None:
             return self._say(f"No news for {SILENCE_SECONDS / 60:g} minutes. {no_workflow(self._view, self._run)}")
-        namespace = self._server.namespace or "kubeflow"
         return self._say(
             f"No news for {SILENCE_SECONDS / 60:g} minutes, and Kubernetes cannot be asked from here. This shows the run's pods:"
-            f" kubectl --namespace {namespace} get pods --selector pipeline/runid={self._run.id}; and `kubectl describe pod NAME`"
-            " says what a pod waits for."
+            f" kubectl --namespace {self._server.pods_namespace} get pods --selector pipeline/runid={self._run.id};"
+            " and `kubectl describe pod NAME` says what a pod waits for."
         )
 
     # The end
@@ -202,9 +198,8 @@ class Follower:
             remedy = ": give the step more resources.memory" if "OOMKilled" in message else ""
             self._note(f"A pod of it failed: {message}{remedy}")
         if failed and not said and self._view is None:
-            namespace = self._server.namespace or "kubeflow"
             self._note(
-                f"KFP gives no reason. Argo's may: kubectl --namespace {namespace} get workflow --selector"
+                f"KFP gives no reason. Argo's may: kubectl --namespace {self._server.pods_namespace} get workflow --selector"
                 f" pipeline/runid={self._run.id} --output jsonpath='{{.items[0].status.message}}'"
             )
         self._say_what_tracking_lacks()

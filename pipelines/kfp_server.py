@@ -132,6 +132,11 @@ class KfpServer:
         return kfp_server_api.HealthzServiceApi(self._api).healthz_service_get_healthz(_request_timeout=10).multi_user
 
     @property
+    def pods_namespace(self) -> str:
+        """Where the pods of runs are: a user's namespace, or that of a KFP for one user."""
+        return self.namespace or "kubeflow"
+
+    @property
     def version(self) -> str | None:
         """What the server says of its version; None where it says nothing."""
         ask = self._api.call_api

@@ -12,7 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..components.core.budget_use import seconds_left, used_share
+from ..components.core.budget_use import clock_text, seconds_left, used_share
 from ..components.core.record import limits_of, remaining
 from ..components.core.stored import CellResult, StudyResult
 from ..components.core.study import Budget
@@ -187,8 +187,4 @@ def _number(value: float | None) -> str:
 
 
 def _clock(seconds: float | None) -> str:
-    if seconds is None:
-        return ""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return "" if seconds is None else clock_text(seconds)

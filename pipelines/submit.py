@@ -24,6 +24,8 @@ from .user_modules import own_code_notes
 SETTLE_SECONDS = 1.5
 """KFP dates runs to the second: after this time, a run that was started in the same second as ours can be seen."""
 
+NO_TTL = "cluster.ttl_seconds has no effect on KFP 2.17, whose own settings keep the pods of a run for an hour"
+
 Note = Callable[[str], None]
 Watch = Callable[[StudyResult], None]
 
@@ -116,7 +118,7 @@ def submit(
     for line in own_code_notes(study):
         note(f"Note: {line}")
     if study.cluster.ttl_seconds is not None:
-        note("Note: cluster.ttl_seconds has no effect on KFP 2.17, whose own settings keep the pods of a run for an hour.")
+        note(f"Note: {NO_TTL}.")
     place = store_on_cluster(study)
     store = _readable(place, study, note)
     pipeline = _upload(study, server, note)
@@ -149,25 +151,29 @@ def missing_cells(store: Store | None) -> tuple[str, ...] | None:
 
     Either no step noted a reason, since the cell's pods were taken away, or the reason was a store that did not answer.
     """
-    if store is None:
-        return None
-    try:
-        result = read_study(store)
-    except (StudyError, RecordError, OSError):
-        return None
-    return tuple(c.cell.name for c in result.cells if c.evaluation is None and all(f.passing for f in c.failures))
+    result = _left_in(store)
+    return (
+        None
+        if result is None
+        else tuple(c.cell.name for c in result.cells if c.evaluation is None and all(f.passing for f in c.failures))
+    )
 
 
 def noted_failures(store: Store | None) -> tuple[str, ...]:
     """A sentence for each step that noted in the store why it failed."""
+    result = _left_in(store)
+    cells = () if result is None else result.cells
+    return tuple(sorted({f"{c.cell.name}: {f.step} failed: {f.reason}" for c in cells for f in c.failures}))
+
+
+def _left_in(store: Store | None) -> StudyResult | None:
+    """Return what the study has left in its store; None where that cannot be read from here."""
     if store is None:
-        return ()
+        return None
     try:
-        result = read_study(store)
+        return read_study(store)
     except (StudyError, RecordError, OSError):
-        return ()
-    failures = {f"{c.cell.name}: {f.step} failed: {f.reason}" for c in result.cells for f in c.failures}
-    return tuple(sorted(failures))
+        return None
 
 
 def _running(server: KfpServer, experiment_id: str, place: str, new: bool, view: RunView | None, note: Note) -> Run | None:

@@ -35,3 +35,10 @@ def seconds_left(searches: Sequence[SearchRecord], share: float, in_flight: int)
     seconds = sum(s.spent.seconds for s in searches)
     side_by_side = max(1, sum(bool(s.trials) and not s.ended for s in searches))
     return seconds * (1 - share) / share / (side_by_side * in_flight)
+
+
+def clock_text(seconds: float) -> str:
+    """Return a time as minutes and seconds, or hours, minutes and seconds."""
+    minutes, rest = divmod(int(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

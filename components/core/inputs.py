@@ -32,7 +32,7 @@ def sha256_of(file: Path) -> str:
 
 
 def read_input(store: Store, dataset: str) -> Input | None:
-    """Return the note on the data set's copy in the store; None where there is no copy, or the note is damaged."""
+    """Return the note on the data set's copy in the store; None if no copy exists or the note is damaged."""
     try:
         return Input.model_validate_json(store.read(layout.input_note(dataset)))
     except (FileNotFoundError, NotADirectoryError, ValidationError):

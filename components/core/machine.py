@@ -37,7 +37,7 @@ def in_pod() -> bool:
 
 
 def say(line: str) -> None:
-    """Print a line at once. A pod's output is a pipe, which Python would fill first; where nobody reads it, nothing is raised."""
+    """Print a line at once: a pod's output is a pipe, which Python would fill first. If no process reads it, raise nothing."""
     with contextlib.suppress(OSError, ValueError):
         print(line, flush=True)
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from ..core.budget_use import seconds_left, used_share
+from ..core.budget_use import clock_text, seconds_left, used_share
 from ..core.record import Event, SearchRecord, limits_of
 from ..core.study import Cell, Study
 
@@ -42,7 +42,7 @@ class _Course:
 
 
 class SearchLog:
-    """Reports the searches of a cell from a thread of its own, which reads what they recorded and never disturbs them.
+    """Reports the searches of a cell from its own thread, which reads what they recorded and never disturbs them.
 
     A sequence of calls::
 
@@ -54,7 +54,7 @@ class SearchLog:
     Args:
         records: returns the cell's searches, one a seed. Asked once a minute, and at the end.
         writers: returns the records that this process has opened, by seed. They give the line of each trial; without them, as in
-            a search of a table, there is none.
+            a search of a table, no such lines are written.
         report: writes a line.
         unsent: counts the ended trials that the tracking server lacks.
     """
@@ -117,7 +117,7 @@ class SearchLog:
             fault = f"{type(error).__name__}: {error}"
             if fault not in self._faults:
                 self._faults.add(fault)
-                with suppress(Exception):  # nobody may read the lines any more
+                with suppress(Exception):  # no process may read the lines any more
                     self._report(f"{self._cell.name}: a line of this log is missing ({_one_line(fault)})")
 
     def _now(self) -> tuple[Sequence[SearchRecord], int]:
@@ -268,10 +268,3 @@ def _one_line(text: str) -> str:
     """Return a text of any length on one short line."""
     line = " ".join(text.split())
     return line if len(line) <= LONGEST_REASON else line[: LONGEST_REASON - 1] + "…"
-
-
-def clock_text(seconds: float) -> str:
-    """Return a time as minutes and seconds, or hours, minutes and seconds."""
-    minutes, rest = divmod(int(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -61,7 +61,7 @@ def tune(
 
     `data` is a prepared data set's folder. A failing search leaves the others running; the first failure is raised at the end,
     after it has been noted in the store for the report. Stopped where a search was stopped before its end. `report` hears how the
-    searches go, a line at a time, from threads of its own.
+    searches go, a line at a time, from its own threads.
     """
     failure = layout.failure("tuner", cell.dataset, cell.method.label)
     try:
@@ -157,7 +157,7 @@ class _Searches:
         self._open_workers: list[Worker] = []
         self.log: SearchLog | None = None
         self.opened: dict[int, Writer] = {}
-        """The records that this process goes on with, by seed."""
+        """The records that this process continues, by seed."""
         self._writers: dict[int, Writer] = {}
         self._courses: dict[int, Replay] = {}  # of those that write
         self._before: dict[int, SearchRecord] = {}  # of those whose turn has not come

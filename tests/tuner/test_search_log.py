@@ -16,6 +16,7 @@ import pytest
 from made import made_study, write_search
 from small import small_study
 from toy import Curve, Halving, Plain, toy_search
+from tuneoff.components.core.budget_use import clock_text
 from tuneoff.components.core.problem import Epoch, Limits, Status
 from tuneoff.components.core.record import SearchRecord, Writer, read_search, replay
 from tuneoff.components.core.stopping import Stopped
@@ -23,7 +24,7 @@ from tuneoff.components.core.storage import FileJournal, FolderStore
 from tuneoff.components.core.study import Split, Study
 from tuneoff.components.data_prep.prepare import prepare
 from tuneoff.components.tuner import search_log
-from tuneoff.components.tuner.search_log import SearchLog, clock_text, progress_line, summary_line
+from tuneoff.components.tuner.search_log import SearchLog, progress_line, summary_line
 from tuneoff.components.tuner.tune import tune
 from tuneoff.pipelines.studyfile import read_study
 

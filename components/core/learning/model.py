@@ -22,7 +22,7 @@ def builder(name: str) -> Builder:
         name: `paper-cnn`, or `module:function` of the user; the module must be importable where the trial runs.
 
     Raises:
-        CellFailed: The module cannot be imported, or has no such function. No configuration would change that.
+        Settled: The module cannot be imported, or has no such function. No configuration would change that.
     """
     if name == "paper-cnn":
         return paper_cnn

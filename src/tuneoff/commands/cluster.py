@@ -106,7 +106,7 @@ def _submit(plan: Study, login: Login, options: _Options) -> int:
     server = KfpServer(login)
     if server.many_users and server.namespace is None:
         raise StudyError(f"KFP at {server.host} has many users: give --namespace, or cluster.namespace in the study.")
-    view = view_of(server.namespace or "kubeflow", options.kube_context)
+    view = view_of(server.pods_namespace, options.kube_context)
     links: list[str] = []
     try:
         with Display(console) as display:
