@@ -18,13 +18,13 @@ from kfp_server_api.api_client import ApiClient
 from fake_kfp import FAILS, SUCCEEDS, FakeKfp, argo
 from faulty import Proxy, calm
 from made import made_store, made_study
+from on_kfp import VOLUME, a_study, submitted, tuneoff
 from small import small_npz
-from tuneoff.cli import main
 from tuneoff.components.core.errors import DataError, RunGone, StoreAway, StudyError
 from tuneoff.components.core.inputs import input_copy, put_input, read_input
 from tuneoff.components.core.storage import FolderStore
 from tuneoff.components.core.stored import read_failures, write_failure
-from tuneoff.components.core.study import Dataset, Study
+from tuneoff.components.core.study import Dataset
 from tuneoff.pipelines import follow, kfp_server
 from tuneoff.pipelines import submit as submitting
 from tuneoff.pipelines.follow import Follower, steps_in_words, task_titles
@@ -35,7 +35,6 @@ from tuneoff.pipelines.studyfile import read_study
 from tuneoff.pipelines.submit import missing_cells, submit
 
 RECORDED = Path(__file__).parents[1] / "recorded"
-VOLUME = {"volume": {"claim": "results", "mount": "/results"}}
 PODS: dict[str, Any] = {
     pod["metadata"]["name"]: pod for pod in json.loads((RECORDED / "pods-that-wait.json").read_text())["items"]
 }
@@ -77,15 +76,6 @@ class View:
 
     def workflow(self, run_id: str) -> Any:
         return self._workflow
-
-
-def a_study(**changes: Any) -> Study:
-    return made_study(**{"datasets": ["mnist"], "methods": ["random", "grid"], "cluster": VOLUME, **changes})
-
-
-def submitted(kfp: FakeKfp, study: Study | None = None, **options: Any) -> tuple[submitting.Submitted, list[str]]:
-    said: list[str] = []
-    return submit(study or a_study(), KfpServer(Login(kfp.uri)), note=said.append, **options), said
 
 
 # Names as the real server gives them
@@ -300,14 +290,6 @@ def test_a_server_that_is_away_for_a_while_is_said_to_be(kfp: FakeKfp, monkeypat
         f"KFP at {proxy.uri} does not answer ", said[1],
     ]  # fmt: skip
     assert re.fullmatch(rf"KFP at {proxy.uri} answers again after \d+ s\.", said[1])
-
-
-def tuneoff(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    monkeypatch.setattr("sys.argv", ["tuneoff", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
 
 
 @pytest.fixture

@@ -14,17 +14,14 @@ import yaml
 from fake_kfp import FAILS, SUCCEEDS, FakeKfp
 from faulty import Fault, Proxy, calm
 from made import made_store, made_study
-from tuneoff.cli import main
+from on_kfp import VOLUME, a_study, submitted, tuneoff
 from tuneoff.components.core.errors import StudyError
 from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.core.study import Study
 from tuneoff.pipelines import follow, kfp_server
 from tuneoff.pipelines import submit as submitting
 from tuneoff.pipelines.kfp_server import KfpServer, Login
 from tuneoff.pipelines.studyfile import study_of
 from tuneoff.pipelines.submit import missing_cells, store_on_cluster, submit
-
-VOLUME = {"volume": {"claim": "results", "mount": "/results"}}
 
 
 @pytest.fixture
@@ -37,15 +34,6 @@ def kfp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKfp]:
     monkeypatch.setenv("TUNEOFF_SOURCES", "cache")
     with FakeKfp().running() as server:
         yield server
-
-
-def a_study(**changes: Any) -> Study:
-    return made_study(**{"datasets": ["mnist"], "methods": ["random", "grid"], "cluster": VOLUME, **changes})
-
-
-def submitted(kfp: FakeKfp, study: Study | None = None, **options: Any) -> tuple[submitting.Submitted, list[str]]:
-    said: list[str] = []
-    return submit(study or a_study(), KfpServer(Login(kfp.uri)), note=said.append, **options), said
 
 
 # Starting
@@ -308,14 +296,6 @@ def file(tmp_path: Path) -> Path:
     study = {"name": "made", "datasets": ["mnist"], "methods": ["random"], "budget": {"trials": 4}, "cluster": VOLUME}
     (tmp_path / "made.yaml").write_text(yaml.safe_dump(study))
     return tmp_path / "made.yaml"
-
-
-def tuneoff(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    monkeypatch.setattr("sys.argv", ["tuneoff", *map(str, arguments)])
-    with pytest.raises(SystemExit) as ended:
-        main()
-    said = capsys.readouterr()
-    return int(ended.value.code or 0), said.out, said.err
 
 
 def test_the_exit_code_is_that_of_the_run(
