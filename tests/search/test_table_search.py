@@ -245,7 +245,7 @@ def test_a_method_that_fails_is_named_with_its_seed_and_the_other_seeds_end(tmp_
 
 MADE_METHODS = '''
 from tuneoff.core.problem import Done, Proposal
-from tuneoff.methods.user_method import can
+from tuneoff.methods.spec import MethodSpec
 
 class Moody:
     """Asks the first point, unless its seed is 0."""
@@ -262,7 +262,7 @@ class Moody:
 
 class Rung(Moody):
     """One trial of an epoch, and one that continues it to the end."""
-    spec = can(fidelity=True, warm_start=True)
+    spec = MethodSpec(fidelity=True, warm_start=True)
     def __init__(self, problem, settings):
         point = {"units": 16, "optimizer": "Adam"}
         self.left = [Proposal(point, 1), Proposal(point, problem.max_epochs, 0)]

@@ -53,7 +53,7 @@ def searched(
     finally:
         system.close()
     np.save(folder / "images.npy", load_part(data, "test")[0])
-    command = [sys.executable, "-m", "tuneoff.systems.predict", spec.system_class]
+    command = [sys.executable, "-m", "tuneoff.systems.predict", spec.target]
     subprocess.run([*command, folder / "model", folder / "images.npy", folder / "out.npy"], check=True, capture_output=True)
     return trials, np.load(folder / "out.npy")
 

@@ -32,7 +32,7 @@ from tuneoff.core.study import Dataset, Goal, MethodChoice, Split, Study
 from tuneoff.data.prepare import prepare
 from tuneoff.evaluation.retrain import evaluate
 from tuneoff.inspect.progress import cell_progress
-from tuneoff.methods.registry import REGISTRY
+from tuneoff.methods.registry import METHODS
 from tuneoff.methods.spec import MethodSpec
 from tuneoff.search.searches import tune
 from tuneoff.systems.host import HostedSystem
@@ -52,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def _known() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(REGISTRY, "nearest", nearest.SPEC)
+        patch.setitem(METHODS, "nearest", "nearest:Nearest")
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support"), prepend=os.pathsep)
         yield
 

@@ -35,7 +35,7 @@ def methods(as_json: bool) -> None:
 
 
 def _state(spec: MethodSpec) -> str:
-    if not spec.home:
+    if spec.user_defined:
         return spec.target
     return f"{spec.framework} {spec.version}" if spec.installed else f"not installed: {spec.remedy}"
 

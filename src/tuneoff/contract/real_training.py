@@ -123,7 +123,7 @@ def _score(trial: SystemTrial) -> float:
 
 def _asked(subject: Subject, data: Path, kept: Path, folder: Path) -> Probabilities:
     """What the kept model says of the validation images in a process of its own, as the evaluator asks it."""
-    command = [sys.executable, "-m", predict.__name__, subject.spec.system_class, str(kept)]
+    command = [sys.executable, "-m", predict.__name__, subject.spec.target, str(kept)]
     subprocess.run([*command, str(data / "x_validation.npy"), str(folder / "found.npy")], check=True)
     found: Probabilities = np.load(folder / "found.npy")
     return found

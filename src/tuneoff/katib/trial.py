@@ -216,7 +216,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    program = f"python -m {__spec__.name if __spec__ else __name__}"
+    program = "python -m tuneoff.components.tuner.one"
     parser = argparse.ArgumentParser(prog=program, description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="a prepared data set: a folder, or s3://bucket/prefix")
     parser.add_argument("--epochs", type=int, required=True, help="epochs to train here")

@@ -39,7 +39,7 @@ from .table_search import Order, replay_searches
 
 PATIENCE_SECONDS, CLUSTER_PATIENCE_SECONDS = 10.0, 60.0
 """How long a step waits at its end for the tracking server. A local run sends the rest itself, so its steps wait less."""
-PREDICTOR = f"{__package__}.predicting"
+PREDICTOR = "tuneoff.systems.predict"
 
 
 @dataclass(frozen=True)
@@ -268,7 +268,7 @@ class _Searches:
     def _put_model(self, seed: int, trial: int, folder: Path) -> None:
         """Keep what lies in the folder's `model`, and then the note that says what it is."""
         place = layout.system(self._cell.dataset, self._cell.method.label, seed)
-        note = SystemModel(trial=trial, predictor=PREDICTOR, target=self._spec.system_class)
+        note = SystemModel(trial=trial, predictor=PREDICTOR, target=self._spec.target)
         self._store.put(Path(shutil.make_archive(str(folder / "packed"), "zip", folder / "model")), place + MODEL_FILE)
         self._store.write(place + "model.json", note.model_dump_json(indent=1).encode())
 

@@ -19,6 +19,7 @@ from ..core.problem import Epoch, Status
 from ..core.space import Model
 from ..core.study import Study
 from ..methods.keras_tuner import kerastuners_seed
+from ..methods.spec import MethodSpec
 from .protocol import Probabilities, SystemTrial, Work, plain_config, whole_columns
 
 
@@ -53,6 +54,20 @@ class _Over(Exception):
 
 class AutoKeras:
     """One fit of ImageClassifier in a thread; its tuner tells of each trial when that has ended."""
+
+    Settings = AutoKerasSettings
+    spec = MethodSpec(
+        name="autokeras",
+        summary="Trains models of its own: image classifiers whose architecture AutoKeras searches.",
+        source="Jin, Chollet, Song and Hu, AutoKeras: an AutoML library for deep learning, JMLR 24, 2023",
+        when="The architecture itself is open, and hours are there for each search.",
+        framework="autokeras",
+        package="autokeras",
+        extra="autokeras",
+        environment="autokeras",
+        kind="system",
+    )
+    check = staticmethod(check)
 
     def __init__(self, settings: AutoKerasSettings) -> None:
         self._settings = settings

@@ -18,10 +18,11 @@ from ...core.runtime.extras import importable
 from ...core.space import PAPER_SPACE, Model, Value, key_of
 from ...core.study import Study
 from ...core.text import count, difference, duration, listed, percent, plural, score
+from ...methods.registry import stand_ins
 from ..stats.paired_tests import ALPHA, FEWEST_SEEDS, above, below, differences, within
 from ..summaries import TEN
 from ..trial_rows import TrialRow, ranked
-from .tables import KINDS, TITLES
+from .tables import TITLES
 
 Verdict = Literal["confirmed", "refuted", "undecided", "not testable"]
 FEW, MANY = 120, 1400
@@ -113,7 +114,7 @@ class _Study:
 
     def all(self, dataset: str, kind: str) -> list[Found]:
         """All methods that stand for one of the paper's, the nearest first."""
-        labels = [m.label for name in KINDS[kind] for m in self.study.methods if m.name == name]
+        labels = [m.label for name in stand_ins(kind) for m in self.study.methods if m.name == name]
         return [Found(dataset, la, self._rows[dataset, la]) for la in labels if (dataset, la) in self._rows]
 
     def one(self, dataset: str, kind: str) -> Found | None:
