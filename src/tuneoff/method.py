@@ -7,19 +7,7 @@ from __future__ import annotations
 
 from .core.encoding import Axes, Axis
 from .core.errors import StudyError
-from .core.problem import (
-    Done,
-    Epoch,
-    Limits,
-    Method,
-    Outcome,
-    Problem,
-    Proposal,
-    Status,
-    Trial,
-    TrialId,
-    Wait,
-)
+from .core.problem import Done, Epoch, Limits, Method, Outcome, Problem, Proposal, Status, Trial, TrialId, Wait
 from .core.space import Categorical, Config, Float, Int, Space, Value
 from .core.study import Study
 from .methods.spec import Algorithm, Determinism, FailedRule, MethodSpec

@@ -22,7 +22,7 @@ from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import read_study as read_stored
 from tuneoff.core.study import Study
 from tuneoff.core.table import Recorded, read_table
-from tuneoff.evaluation.retrain import evaluate
+from tuneoff.evaluation.evaluate import evaluate
 from tuneoff.report import figure_files
 from tuneoff.report.report import report
 from tuneoff.search.searches import tune

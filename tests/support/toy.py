@@ -13,7 +13,7 @@ from tuneoff.core.record.events import Event
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.space import Space
 from tuneoff.core.store.journal import FileJournal
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 from tuneoff.methods.spec import MethodSpec
 from tuneoff.objectives.executor import WorkerDied
 from tuneoff.search.budget import Budget
@@ -134,7 +134,7 @@ def toy_search(
         objective or Curve(),
         record,
         Budget(limits or Limits(epochs=40)),
-        Goal(),
+        ObjectiveSettings(),
         NoCheckpoints(),
         stopping,
     )

@@ -14,7 +14,7 @@ from ..core.record.events import Event, proposal_of
 from ..core.record.writer import Writer
 from ..core.space import Space
 from ..core.store.journal import MemoryJournal
-from ..core.study import Goal
+from ..core.study import ObjectiveSettings
 from ..methods.spec import MethodSpec
 from ..objectives.executor import Simulated
 from ..search.budget import Budget
@@ -106,7 +106,7 @@ class Subject:
         bounds = {"trials": limits.trials, "epochs": limits.epochs, "in_flight": in_flight}
         with self.method(folder, space, seed, max_epochs, **bounds) as method:
             place, budget = _Clock(objective or Bowl(space), in_flight), Budget(limits)
-            Search(self.spec, method, place, writer, budget, Goal(), checkpoints or NoCheckpoints()).run()
+            Search(self.spec, method, place, writer, budget, ObjectiveSettings(), checkpoints or NoCheckpoints()).run()
         record.events = list(writer.events)
         return record
 

@@ -15,6 +15,7 @@ from typing import Any, Literal
 from ..cluster.kubernetes_yaml import dump
 from ..core.cluster_settings import Cluster
 from ..core.errors import StudyError
+from ..core.metrics import CLASSIFICATION, names_of
 from ..core.runtime.images import image_in
 from ..core.space import Categorical, Float, Int
 from ..core.study import COLLECTED, Cell, Dataset, MethodChoice, Resources, Study, Tracking
@@ -34,7 +35,7 @@ LONGEST_NAME = 40
 LONGEST_PBT_NAME = 26
 """Katib's pbt adds 37 characters to make a trial's name, which is also a label and a Job's name, of 63 at most."""
 CONTAINER = "train"
-METRICS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+METRICS = ("epoch", *names_of(CLASSIFICATION), "seconds")
 """What a trial prints of each epoch, and Katib keeps."""
 RESOURCE = "target-epochs"
 """The parameter by which hyperband sets a trial's epochs; no hyperparameter of ours can have a hyphen in its name."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import BaseModel
 
+from ..core.metrics import direction_of
 from ..core.problem import Method, Problem
 from ..core.runtime.extras import importable
 from ..core.runtime.images import MAIN
@@ -129,9 +130,6 @@ class MethodSpec:
 
     def refusals(self, study: Study, settings: BaseModel) -> list[str]:
         """Sentences that say why the method cannot do this study; empty where it can."""
-        if study.objective.replay is not None and (self.kind == "system" or self.mutates):
-            trains = "trains models of its own" if self.kind == "system" else "continues trials with another configuration"
-            return [f"{self.name} {trains}, for which a table of recorded trainings has no answer."]
         check = getattr(load_class(self.target), "check", None)
         own = list(check(study, settings)) if check else []
         if self.kind == "system":
@@ -153,7 +151,7 @@ class MethodSpec:
             said.append(
                 f"{self.name} trains models of its own, without cross-validation: give split.validation, not split.folds."
             )
-        natural = "max" if study.objective.metric == "val_accuracy" else "min"
+        natural = direction_of(study.objective.metric)
         if study.objective.direction not in (None, natural):
             said.append(f"{self.name} takes {study.objective.metric} with the direction {natural} alone.")
         return said

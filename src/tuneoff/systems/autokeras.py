@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from ..core.metrics import CLASSIFICATION, names_of
 from ..core.prepared_data import Prepared, load_part
 from ..core.problem import Epoch, Status
 from ..core.space import Model
@@ -44,7 +45,7 @@ def check(study: Study, settings: AutoKerasSettings) -> list[str]:
     return []
 
 
-METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
+METRICS = names_of(CLASSIFICATION)
 TIME_IS_UP = "the seconds of the budget were used up"
 
 

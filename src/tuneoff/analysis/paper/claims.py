@@ -19,6 +19,7 @@ from ...core.space import PAPER_SPACE, Model, Value, key_of
 from ...core.study import Study
 from ...core.text import count, difference, duration, listed, percent, plural, score
 from ...methods.registry import stand_ins
+from ...objectives import objective_of
 from ..stats.paired_tests import ALPHA, FEWEST_SEEDS, above, below, differences, within
 from ..summaries import TEN
 from ..trial_rows import TrialRow, ranked
@@ -299,7 +300,7 @@ def _settings(found: _Study) -> Claim:
         wanted_names = {*BEST_VALUES, "dropout"}
         draws = [r for f in found.all("fashion_mnist", "random") for rows in f.seeds.values() for r in rows]
         draws = [r for r in draws if wanted_names <= r.config.keys()]
-        if found.study.objective.replay:  # a recorded training that is drawn again says nothing new
+        if objective_of(found.study).trainings_repeat_exactly:  # a recorded training that is drawn again says nothing new
             draws = list({key_of(r.config): r for r in draws}.values())
         scored = ranked(draws, found.study.objective)
         if len(scored) >= FEWEST_DRAWS:

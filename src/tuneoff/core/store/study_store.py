@@ -115,9 +115,9 @@ class CellResult:
     delivered: Delivered | None = None  # None where nothing was ever sent
 
     @property
-    def own_models(self) -> bool:
+    def is_system(self) -> bool:
         """Whether the method trains models of its own, as far as the records tell: it is compared by seconds and test alone."""
-        return any(search.own_models for search in self.searches)
+        return any(search.is_system for search in self.searches)
 
     @property
     def backlog(self) -> int:
