@@ -75,11 +75,11 @@ class Stopwatch:
         self._method.tell(trial)
         self._timed(None)
 
-    def goes_on(self, trial: int, epoch: Epoch) -> bool:
-        return bool(self._timed(self._method.goes_on(trial, epoch)))
+    def should_continue(self, trial: int, epoch: Epoch) -> bool:
+        return bool(self._timed(self._method.should_continue(trial, epoch)))
 
-    def continuable(self) -> Any:
-        return self._timed(self._method.continuable())
+    def resumable(self) -> Any:
+        return self._timed(self._method.resumable())
 
     def _timed(self, answer: Any) -> Any:
         self.seconds = self._method.seconds

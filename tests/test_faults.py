@@ -265,10 +265,10 @@ def rungs(folder: Path, worker: Worker, store: FolderStore, between: Any = lambd
         def tell(self, trial: Trial) -> None:
             self.told.append(trial)
 
-        def goes_on(self, *_: object) -> bool:
+        def should_continue(self, *_: object) -> bool:
             return True
 
-        def continuable(self) -> set[int]:
+        def resumable(self) -> set[int]:
             return {len(self.told) - 1}
 
     record = Writer(FileJournal(folder / "log"))
@@ -341,7 +341,7 @@ def test_hyperband_keeps_only_what_it_can_still_continue(tmp_path: Path) -> None
 
         trials.append(trial)
         method.tell(replace(trial, outcome=Outcome(Status.COMPLETED, (epoch,), -epoch.metrics["val_accuracy"], 1.0)))
-        open_ = method.continuable()
+        open_ = method.resumable()
         most = max(most, len(open_))
     assert len(continued) > 5
     assert most < len(trials) / 2

@@ -15,7 +15,7 @@ from tuneoff.analysis.results import compute
 from tuneoff.core.store.open import open_store
 from tuneoff.core.store.study_store import claim, read_study
 from tuneoff.report.report import report
-from tuneoff.search.table_search import Order, replay_searches
+from tuneoff.search.table_search import Order, search_table
 from tuneoff.study_file.check import read_study as read_study_file
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -104,7 +104,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = folder / "replays" / "all-replay-table"
     claim(open_store(str(place)), study)
     for cell in study.cells:
-        replay_searches(Order(study, cell, str(place), "test", 1), folder / "log", lambda: False)
+        search_table(Order(study, cell, str(place), "test", 1), folder / "log", lambda: False)
     report(open_store(str(place)))
     return folder
 

@@ -1,6 +1,7 @@
 """Everything that a search method of your own imports.
 
-A method is a class with the verbs `ask`, `tell` and `goes_on`, as `Method` describes them. docs/add-a-method.md shows one.
+A method is a class with the verbs `ask`, `tell` and `should_continue`, as `Method` describes them. The page
+docs/add-a-method.md shows one.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ from ..core.record.state import SearchRecord
 from ..core.space import key_of
 from ..core.store.study_store import StudyResult
 from ..core.study import ObjectiveSettings, counted_epoch
-from ..core.table import Recorded, Table, read_table, sources
+from ..core.table import RecordedTraining, Table, read_table, sources
 from .stats.winners_curse import Noise, spread_within
 
 TEST = "test_accuracy"
@@ -69,7 +69,7 @@ def _noise(table: Table, goal: ObjectiveSettings) -> Noise:
     return Noise(sd=sd, source=source, freedom=freedom)
 
 
-def _score(training: Recorded, goal: ObjectiveSettings) -> float | None:
+def _score(training: RecordedTraining, goal: ObjectiveSettings) -> float | None:
     epoch = counted_epoch(training.curve, goal)
     return None if epoch is None else epoch.metrics[goal.metric]
 

@@ -48,7 +48,7 @@ class Ax:
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
         self._client = Client(random_seed=problem.seed)
-        self._client.configure_experiment(parameters=[_parameter(axis) for axis in self._axes.list if axis.high > axis.low])
+        self._client.configure_experiment(parameters=[_parameter(axis) for axis in self._axes.axes if axis.high > axis.low])
         self._client.configure_optimization(objective="-loss")
         self._client.configure_generation_strategy(
             **settings.model_dump(),
@@ -68,7 +68,7 @@ class Ax:
             return Done("Ax has no new configuration")
         (index, places), *_ = found.items()
         self._theirs.append(index)
-        return Proposal(self._axes.config({axis.name: places.get(axis.name, 0) for axis in self._axes.list}), self._max_epochs)
+        return Proposal(self._axes.decode({axis.name: places.get(axis.name, 0) for axis in self._axes.axes}), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         assert trial.outcome is not None
@@ -77,7 +77,7 @@ class Ax:
         else:
             self._client.complete_trial(self._theirs[trial.id], {"loss": trial.outcome.loss})
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from ..core.encoding import Axes, Axis
 from ..core.problem import Problem, Proposal
 from ..core.space import Model
-from .inversion import Door, Threaded
+from .inversion import InvertedCall, Threaded
 from .spec import MethodSpec
 
 UNLIMITED = 10**9
@@ -48,10 +48,10 @@ class Confopt(Threaded):
         self._axes = Axes(problem.space)
         super().__init__("confopt's ConformalTuner", self._tune)
 
-    def _tune(self, door: Door) -> str:
+    def _tune(self, door: InvertedCall) -> str:
         tuner = _tuner_class()(
             lambda configuration: self._loss(door, configuration),
-            {axis.name: _range(axis) for axis in self._axes.list if axis.high > axis.low},
+            {axis.name: _range(axis) for axis in self._axes.axes if axis.high > axis.low},
             minimize=True,
             n_candidates=self._settings.n_candidates,
         )
@@ -64,8 +64,8 @@ class Confopt(Threaded):
             )
         return "confopt finds no configuration that it has not tried"
 
-    def _loss(self, door: Door, places: dict[str, Any]) -> float:
-        config = self._axes.config({axis.name: places.get(axis.name, 0) for axis in self._axes.list})
+    def _loss(self, door: InvertedCall, places: dict[str, Any]) -> float:
+        config = self._axes.decode({axis.name: places.get(axis.name, 0) for axis in self._axes.axes})
         outcome = door.train(Proposal(config, self._problem.max_epochs)).outcome
         return math.nan if outcome is None or outcome.loss is None else outcome.loss
 

@@ -102,9 +102,9 @@ class Dehb:
     def _fail(self, job: Any) -> None:
         self._dehb.tell(job, {"fitness": WORST, "cost": 0.0})
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         """Any configuration may come again by crossover, as long as there is a higher rung."""
         return {t.id for t in self._told.values() if t.proposal.target_epoch < self._problem.max_epochs}

@@ -56,8 +56,8 @@ class _Searcher:
         self._searcher = getattr(flaml, searcher)(
             metric="loss",
             mode="min",
-            space={axis.name: _domain(axis) for axis in self._axes.list},
-            low_cost_partial_config={a.name: a.place(start[a.name]) for a in self._axes.list if a.name in start} or None,
+            space={axis.name: _domain(axis) for axis in self._axes.axes},
+            low_cost_partial_config={a.name: a.place(start[a.name]) for a in self._axes.axes if a.name in start} or None,
             seed=problem.seed,
         )
 
@@ -69,7 +69,7 @@ class _Searcher:
             if config is not None:
                 self._asked.append((name, config))
                 self._in_flight += 1
-                return Proposal(self._axes.config(config), self._max_epochs)
+                return Proposal(self._axes.decode(config), self._max_epochs)
             if self._in_flight:
                 return Wait()
         return Done("FLAML's searcher has no new configuration")
@@ -83,7 +83,7 @@ class _Searcher:
         else:
             self._searcher.on_trial_complete(name, result={"loss": trial.outcome.loss, "config": config})
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 

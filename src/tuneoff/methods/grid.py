@@ -82,7 +82,7 @@ class Grid:
     def tell(self, trial: Trial) -> None:
         pass
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
@@ -110,18 +110,18 @@ class Random:
     def __init__(self, problem: Problem, settings: RandomSettings) -> None:
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
-        self._sampler = _sampler({axis.name: _draws(axis) for axis in self._axes.list}, problem.seed)
+        self._sampler = _sampler({axis.name: _draws(axis) for axis in self._axes.axes}, problem.seed)
 
     def ask(self) -> Proposal | Done:
         places = next(self._sampler, None)
         if places is None:
             return Done("all points of the space have been drawn")
-        return Proposal(self._axes.config(places), self._max_epochs)
+        return Proposal(self._axes.decode(places), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         pass
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 

@@ -117,7 +117,7 @@ class Bracket:
         """Epochs of one model that its trials in flight and to come may still train."""
         return sum((rung.size - len(rung.losses)) * rung.new_epochs for rung in self.rungs)
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         return {
             trial
             for below, rung in self._pairs()
@@ -227,9 +227,9 @@ class HyperbandFixed:
         bracket, rung = self._places[trial.id]
         bracket.land(rung, trial.id, trial.outcome.loss)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         """Trials that may still go up."""
-        return {trial for bracket in self._open for trial in bracket.continuable()}
+        return {trial for bracket in self._open for trial in bracket.resumable()}

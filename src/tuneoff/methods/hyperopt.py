@@ -47,7 +47,7 @@ class _Suggest:
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
         self._suggest = suggest
-        self._domain = Domain(float, _tree(problem.space, {axis.name: axis for axis in self._axes.list}))
+        self._domain = Domain(float, _tree(problem.space, {axis.name: axis for axis in self._axes.axes}))
         self._trials = Trials()
         self._seeds = np.random.default_rng(problem.seed)
 
@@ -58,7 +58,7 @@ class _Suggest:
         self._trials.insert_trial_docs(documents)
         self._trials.refresh()
         places = {name: drawn[0] for name, drawn in documents[0]["misc"]["vals"].items() if len(drawn)}
-        return Proposal(self._axes.config(places), self._max_epochs)
+        return Proposal(self._axes.decode(places), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         from hyperopt import JOB_STATE_DONE, STATUS_FAIL, STATUS_OK
@@ -70,7 +70,7 @@ class _Suggest:
         document["result"] = {"status": STATUS_FAIL} if loss is None else {"status": STATUS_OK, "loss": loss}
         self._trials.refresh()
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 

@@ -98,7 +98,7 @@ class _Oracle:
             theirs.status = "COMPLETED"
         self._oracle.end_trial(theirs)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
@@ -226,7 +226,7 @@ class Hyperband(_Oracle):
             self.inherit,
         )
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         """Trials of rungs from which the next one is not filled yet, and that have not gone up themselves."""
         found: set[TrialId] = set()
         for bracket in self._oracle._brackets:

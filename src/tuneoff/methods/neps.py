@@ -101,7 +101,7 @@ class _Neps:
         parent = self._ours.get(trial.metadata.previous_trial_id)
         self._ours[trial.id] = len(self._asked)
         self._asked.append(trial)
-        config = self._axes.config({axis.name: trial.config.get(axis.name, 0) for axis in self._axes.list})
+        config = self._axes.decode({axis.name: trial.config.get(axis.name, 0) for axis in self._axes.axes})
         return Proposal(config, int(trial.config[FIDELITY]), parent)
 
     def tell(self, trial: Trial) -> None:
@@ -120,10 +120,10 @@ class _Neps:
     def _failure(self) -> Any:
         return RuntimeError("the trial failed")
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         """The last trials of all configurations that have not trained in full."""
         return set(self._continuable)
 
@@ -208,7 +208,7 @@ def _encode(problem: Problem, priors: dict[str, Any], confidence: str) -> Any:
     """The space without parameters of one value; NePS knows no conditions, so that it is flat."""
     import neps
 
-    axes = [axis for axis in Axes(problem.space).list if axis.high > axis.low]
+    axes = [axis for axis in Axes(problem.space).axes if axis.high > axis.low]
     places = {axis.name: axis.place(priors[axis.name]) for axis in axes if axis.name in priors}
     fidelity = neps.HPOInteger(1, problem.max_epochs, is_fidelity=True)
     return neps.SearchSpace(

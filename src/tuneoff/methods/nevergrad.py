@@ -46,7 +46,7 @@ class Nevergrad:
         warnings.simplefilter("ignore")
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
-        parametrization = nevergrad.p.Dict(**{axis.name: _parameter(axis) for axis in self._axes.list})
+        parametrization = nevergrad.p.Dict(**{axis.name: _parameter(axis) for axis in self._axes.axes})
         parametrization.random_state.seed(problem.seed)
         optimizer = nevergrad.optimizers.registry[settings.optimizer]
         self._optimizer = optimizer(parametrization, budget=settings.budget, num_workers=problem.in_flight)
@@ -55,13 +55,13 @@ class Nevergrad:
     def ask(self) -> Proposal | Done:
         candidate = self._optimizer.ask()
         self._candidates.append(candidate)
-        return Proposal(self._axes.config(candidate.value), self._max_epochs)
+        return Proposal(self._axes.decode(candidate.value), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         assert trial.outcome is not None
         self._optimizer.tell(self._candidates[trial.id], trial.outcome.loss)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 

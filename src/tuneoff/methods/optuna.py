@@ -112,7 +112,7 @@ class _Study:
         else:
             self._study.tell(theirs, trial.outcome.loss)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         theirs = self._trials[trial]
         theirs.report(self._problem.loss(epoch), epoch.number)
         return not theirs.should_prune()

@@ -16,7 +16,7 @@ from ..core.encoding import Axes, Axis
 from ..core.problem import Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Categorical, Model
 from ..core.study import Study
-from .inversion import Door, Threaded, Visit
+from .inversion import InvertedCall, Request, Threaded
 from .ray_actor import Desk, State, Step
 from .spec import Algorithm, MethodSpec
 
@@ -151,7 +151,7 @@ class _Ray(Threaded):
             _temp_dir=_short(folder),
         )
 
-    def _from(self, door: Door) -> str:
+    def _from(self, door: InvertedCall) -> str:
         import numpy as np
 
         self._door = door
@@ -194,7 +194,7 @@ class _Ray(Threaded):
             raise
 
     def _step(self, member: str, values: dict[str, Any], state: State) -> Step:
-        trial = self._door.train(Proposal(self._axes.config(values), self._target(member, state), state.trial))
+        trial = self._door.train(Proposal(self._axes.decode(values), self._target(member, state), state.trial))
         assert trial.outcome is not None
         return self._given(member, trial, state)
 
@@ -272,11 +272,11 @@ class BayesOpt(_Ray):
             random_state=self._problem.seed,
             random_search_steps=self._settings.random_search_steps,
         )
-        space = {axis.name: tune.uniform(*axis.line) for axis in self._axes.list}
+        space = {axis.name: tune.uniform(*axis.line) for axis in self._axes.axes}
         self._tune(space, search=ConcurrencyLimiter(search, max_concurrent=1))
 
     def _step(self, member: str, values: dict[str, Any], state: State) -> Step:
-        return super()._step(member, {axis.name: axis.on_line(values[axis.name]) for axis in self._axes.list}, state)
+        return super()._step(member, {axis.name: axis.on_line(values[axis.name]) for axis in self._axes.axes}, state)
 
     def _given(self, member: str, trial: Trial, state: State) -> Step:
         """A failed trial counts as the worst so far; Ray leaves out what has no finite loss."""
@@ -319,11 +319,11 @@ class Hyperopt(_Ray):
         from ray.tune.search.hyperopt import HyperOptSearch
 
         search = HyperOptSearch(random_state_seed=self._problem.seed, **self._settings.model_dump())
-        lines = {axis.name: tune.uniform(*axis.line) for axis in self._axes.list if axis.kind == "int"}
+        lines = {axis.name: tune.uniform(*axis.line) for axis in self._axes.axes if axis.kind == "int"}
         self._tune(_domains(self._axes) | lines, search=ConcurrencyLimiter(search, max_concurrent=1))
 
     def _step(self, member: str, values: dict[str, Any], state: State) -> Step:
-        places = {axis.name: axis.on_line(values[axis.name]) for axis in self._axes.list if axis.kind == "int"}
+        places = {axis.name: axis.on_line(values[axis.name]) for axis in self._axes.axes if axis.kind == "int"}
         return super()._step(member, values | places, state)
 
 
@@ -349,7 +349,7 @@ class Asha(_Ray):
 
     def __init__(self, problem: Problem, settings: AshaSettings) -> None:
         self._settings = settings
-        self._visits: dict[str, Visit] = {}
+        self._visits: dict[str, Request] = {}
         super().__init__(problem)
 
     def _tune_all(self) -> None:
@@ -360,7 +360,7 @@ class Asha(_Ray):
 
     def _step(self, member: str, values: dict[str, Any], state: State) -> Step:
         if member not in self._visits:
-            self._visits[member] = self._door.enter(Proposal(self._axes.config(values), self._problem.max_epochs))
+            self._visits[member] = self._door.serve(Proposal(self._axes.decode(values), self._problem.max_epochs))
         visit = self._visits[member]
         visit.answer(True)
         item = visit.next()
@@ -393,7 +393,7 @@ class _Continuing(_Ray):
         self._reached[member] = State(state.trial if loss is None else trial.id, trial.proposal.target_epoch)
         return Step(self._reached[member], WORST if loss is None else loss)
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         """The last trials of the Ray trials that may go on."""
         return {state.trial for state in self._reached.values() if state.trial is not None}
 
@@ -433,10 +433,10 @@ class Hyperband(_Continuing):
     def _target(self, member: str, state: State) -> int:
         return int(self._brackets()[member]._cumul_r)
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         alive = {t.trial_id for b in self._brackets().values() for t in list(b._live_trials)}
         self._reached = {member: state for member, state in self._reached.items() if member in alive}
-        return super().continuable()
+        return super().resumable()
 
 
 class Pbt(_Continuing):
@@ -481,10 +481,10 @@ class Pbt(_Continuing):
         return PopulationBasedTraining(
             time_attr="epoch",
             perturbation_interval=self._interval,
-            hyperparam_mutations={axis.name: _mutation(axis) for axis in self._axes.list if axis.name in names},
+            hyperparam_mutations={axis.name: _mutation(axis) for axis in self._axes.axes if axis.name in names},
             quantile_fraction=self._settings.quantile_fraction,
             resample_probability=self._settings.resample_probability,
-            custom_explore_fn=partial(_inside, self._axes.list),
+            custom_explore_fn=partial(_inside, self._axes.axes),
             log_config=False,
             synch=True,
         )
@@ -497,7 +497,7 @@ class Pbt(_Continuing):
         self._history.append(step.state)
         return step
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         """The trials of the slowest member's pause and later: one that waits may yet go on from any of them."""
         waiting = len(self._reached) < self._settings.population
         slowest = 0 if waiting else min(state.epoch for state in self._reached.values())
@@ -534,7 +534,7 @@ def _whole_brackets(max_epochs: int, reduction_factor: float) -> Any:
 
 def _domains(axes: Axes) -> dict[str, Any]:
     """The space as Ray's own domains; categories and steps by their index, conditions drawn and not used where inactive."""
-    return {axis.name: _domain(axis) for axis in axes.list}
+    return {axis.name: _domain(axis) for axis in axes.axes}
 
 
 def _domain(axis: Axis) -> Any:

@@ -39,7 +39,7 @@ class _Optimizer:
         self._open: dict[TrialId, list[Any]] = {}
         self._asks = 0
         self._optimizer = Optimizer(
-            [_dimension(axis) for axis in self._axes.list],
+            [_dimension(axis) for axis in self._axes.axes],
             base_estimator=base_estimator,
             acq_func=settings.acq_func,
             acq_func_kwargs={"xi": settings.xi, "kappa": settings.kappa},
@@ -50,7 +50,7 @@ class _Optimizer:
 
     def ask(self) -> Proposal | Done:
         point = self._ask()
-        config = self._axes.config(dict(zip((axis.name for axis in self._axes.list), point, strict=True)))
+        config = self._axes.decode(dict(zip((axis.name for axis in self._axes.axes), point, strict=True)))
         self._open[self._asks] = self._told(config)
         self._asks += 1
         return Proposal(config, self._problem.max_epochs)
@@ -76,9 +76,9 @@ class _Optimizer:
         self._optimizer.tell(self._told(trial.proposal.config), trial.outcome.loss)
 
     def _told(self, config: Config) -> list[Any]:
-        return list(self._axes.places(config).values())
+        return list(self._axes.encode(config).values())
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 

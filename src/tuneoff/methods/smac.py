@@ -101,7 +101,7 @@ class _Facade:
 
         self._smac.tell(info, TrialValue(cost=self._worst, status=StatusType.CRASHED), save=False)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
@@ -171,7 +171,7 @@ class MultiFidelity(_Facade):
         )
         super().__init__(facade, problem)
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         """The latest trials of the configurations in SMAC's rungs."""
         rungs = self._smac.intensifier._tracker.values()
         latest = {self._latest[c] for rung in rungs for _, configs in rung for c in configs if c in self._latest}

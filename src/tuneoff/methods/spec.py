@@ -85,7 +85,7 @@ class MethodSpec:
     slow: bool = False  # takes a second or more to propose a configuration
     fidelity: bool = False  # asks for less than the full epochs
     warm_start: bool = False  # resumes trials: their weights are kept
-    fits_anew: bool = False  # warm start is off unless the settings enable it
+    warm_start_optional: bool = False  # warm start is off unless the settings enable it
     mutates: bool = False  # a trial that resumes another may have another configuration
     stop_rule: bool = False  # decides after every epoch whether training continues
     conditional: bool = True  # supports conditional parameters

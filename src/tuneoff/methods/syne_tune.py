@@ -64,7 +64,7 @@ def check_bohb(study: Study, settings: BohbSettings) -> list[str]:
 
 
 class _Scheduler:
-    """One scheduler behind ask, tell and goes_on."""
+    """One scheduler behind ask, tell and should_continue."""
 
     def __init__(self, scheduler: Any, problem: Problem) -> None:
         logging.getLogger("syne_tune").setLevel(logging.ERROR)
@@ -93,7 +93,7 @@ class _Scheduler:
         else:
             self._scheduler.on_trial_remove(theirs)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         result = {"loss": self._problem.loss(epoch), "epoch": epoch.number}
         return bool(self._scheduler.on_trial_result(self._trials[trial], result) == "CONTINUE")
 
@@ -187,7 +187,7 @@ def _asynchronous(problem: Problem) -> dict[str, Any]:
 
 def _encode(problem: Problem) -> dict[str, Any]:
     """Syne Tune's density estimate overlooks log scales and a whole number's lower end, so both are taken off here."""
-    return {axis.name: _domain(axis) for axis in Axes(problem.space).list}
+    return {axis.name: _domain(axis) for axis in Axes(problem.space).axes}
 
 
 def _domain(axis: Axis) -> Any:
@@ -202,7 +202,7 @@ def _domain(axis: Axis) -> Any:
 
 def _decode(problem: Problem, config: dict[str, Any]) -> dict[str, Any]:
     axes = Axes(problem.space)
-    return axes.config({axis.name: _place(axis, config[axis.name]) for axis in axes.list})
+    return axes.decode({axis.name: _place(axis, config[axis.name]) for axis in axes.axes})
 
 
 def _place(axis: Axis, found: Any) -> Any:

@@ -29,9 +29,13 @@ def own_method(name: str, target: str) -> MethodSpec:
     """The spec of the class; StudyError where it cannot be had, or is no method."""
     module, _, class_name = target.partition(":")
     found = _class(name, module, class_name)
-    lacking = [verb for verb in ("ask", "tell", "goes_on") if not callable(getattr(found, verb, None))]
+    lacking = [verb for verb in ("ask", "tell", "should_continue") if not callable(getattr(found, verb, None))]
+    if "should_continue" in lacking and callable(getattr(found, "goes_on", None)):
+        raise StudyError(
+            f"method {name!r} has goes_on, which is called should_continue since release 0.2. Rename it in its class."
+        )
     if lacking:
-        raise StudyError(f"method {name!r} has no {', '.join(lacking)}: a method has ask, tell and goes_on.")
+        raise StudyError(f"method {name!r} has no {', '.join(lacking)}: a method has ask, tell and should_continue.")
     settings = getattr(found, "Settings", NoSettings)
     if not (isinstance(settings, type) and issubclass(settings, BaseModel)):
         raise StudyError(f"method {name!r} has Settings that are no pydantic model: derive them from pydantic.BaseModel.")

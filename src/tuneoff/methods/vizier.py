@@ -60,7 +60,7 @@ class _Designer:
         trial = self._designer.suggest(1)[0].to_trial(len(self._asked) + 1)
         self._asked.append(trial)
         found = {name: value.value for name, value in trial.parameters.items()}
-        return Proposal(self._axes.config({a.name: found.get(a.name, 0) for a in self._axes.list}), self._max_epochs)
+        return Proposal(self._axes.decode({a.name: found.get(a.name, 0) for a in self._axes.axes}), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         from vizier import algorithms as vza
@@ -74,7 +74,7 @@ class _Designer:
             theirs.complete(vz.Measurement(metrics={"loss": trial.outcome.loss}))
         self._designer.update(vza.CompletedTrials([theirs]), vza.ActiveTrials())
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
@@ -145,7 +145,7 @@ def _statement(problem: Problem) -> Any:
     from vizier import pyvizier as vz
 
     statement = vz.ProblemStatement()
-    for axis in Axes(problem.space).list:
+    for axis in Axes(problem.space).axes:
         if axis.high > axis.low:
             _add(statement.search_space.root, axis)
     statement.metric_information.append(vz.MetricInformation(name="loss", goal=vz.ObjectiveMetricGoal.MINIMIZE))

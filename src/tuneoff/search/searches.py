@@ -14,7 +14,7 @@ from pathlib import Path
 from ..core import layout
 from ..core.errors import CellFailed, RecordError, Settled, StudyError
 from ..core.prepared_data import Prepared
-from ..core.record.state import Replay, SearchRecord, ended_under, read_search
+from ..core.record.state import SearchRecord, SearchState, ended_under, read_search
 from ..core.record.writer import Writer
 from ..core.runtime.machine import RUN_PID, cores, say
 from ..core.store.journal import cannot_write
@@ -25,7 +25,7 @@ from ..core.study import Cell, Study
 from ..methods.registry import find
 from ..objectives import objective_of
 from ..objectives.base import TrialProcesses
-from ..objectives.executor import WorkerDied, Workers
+from ..objectives.executor import ProcessExecutor, WorkerDied
 from ..objectives.keras.training_worker import Patience, Worker
 from ..systems.host import HostedSystem
 from ..systems.protocol import Work
@@ -37,7 +37,7 @@ from .loop import STOPPED, Search
 from .progress_log import SearchLog
 from .provenance import header
 from .system_search import SystemSearch
-from .table_search import Order, replay_searches
+from .table_search import Order, search_table
 
 PATIENCE_SECONDS, CLUSTER_PATIENCE_SECONDS = 10.0, 60.0
 """How long a step waits at its end for the tracking server. A local run sends the rest itself, so its steps wait less."""
@@ -139,7 +139,7 @@ def _search_table(
         with tempfile.TemporaryDirectory(prefix="tuneoff-") as scratch:
             folder = Path(os.environ.get("TUNEOFF_LOGS") or scratch)
             words = folder / f"{cell.dataset}.{cell.method.label}.replay.log"
-            replay_searches(Order(study, cell, store.uri, study_id, workers), words, stopping)
+            search_table(Order(study, cell, store.uri, study_id, workers), words, stopping)
         searches = read()
     finally:
         log.close(searches)
@@ -176,7 +176,7 @@ class _Searches:
         self.opened: dict[int, Writer] = {}
         """The records that this process continues, by seed."""
         self._writers: dict[int, Writer] = {}
-        self._courses: dict[int, Replay] = {}  # of those that write
+        self._courses: dict[int, SearchState] = {}  # of those that write
         self._before: dict[int, SearchRecord] = {}  # of those whose turn has not come
         self._looking = threading.Lock()
         self._scratch = Path(tempfile.mkdtemp(prefix="tuneoff-"))
@@ -189,7 +189,7 @@ class _Searches:
         """The search as it stands; tracking asks every few seconds, so that what was read once is not read again."""
         dataset, label = self._cell.dataset, self._cell.method.label
         if seed in self._writers:
-            course = self._courses.setdefault(seed, Replay(dataset, label, seed))
+            course = self._courses.setdefault(seed, SearchState(dataset, label, seed))
             course.follow(self._writers[seed].events[course.followed :])
             return course.search
         if seed not in self._before:
@@ -253,7 +253,7 @@ class _Searches:
             checkpoints = self._checkpoints(seed, folder) if self._spec.warm_start else NoCheckpoints()
             budget = Budget(self._study.budget.limits, self._study.trainings)
             goal = self._study.objective
-            Search(self._spec, method, Workers(workers), record, budget, goal, checkpoints, self._stopping).run()
+            Search(self._spec, method, ProcessExecutor(workers), record, budget, goal, checkpoints, self._stopping).run()
         finally:
             method.close()
             shutil.rmtree(folder, ignore_errors=True)

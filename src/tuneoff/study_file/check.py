@@ -16,6 +16,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 from pydantic_core import ErrorDetails
 
 from ..core.cluster_settings import Volume
+from ..core.credentials import has_credentials, without_credentials
 from ..core.errors import StudyError
 from ..core.runtime.images import MAIN
 from ..core.runtime.machine import cores
@@ -477,10 +478,10 @@ def _check_places(document: Mapping[str, Any]) -> Iterator[Found]:
 
 def _uri_faults(uri: str, pattern: re.Pattern[str], wanted: str, variables: str) -> list[str]:
     """What is wrong with a URI; what may be a secret in it is not repeated."""
-    if "@" in re.split(r"[/?#]", uri.partition("://")[2])[0]:
+    if has_credentials(uri):
         return [f"credentials do not belong into a study: set {variables} in the environment"]
     if not pattern.fullmatch(uri) or not uri.isprintable() or len(uri) > MAX_URI:
-        return [f"{quoted(re.split('[?#]', uri)[0])} is not taken: {wanted}"]
+        return [f"{quoted(re.split('[?#]', without_credentials(uri))[0])} is not taken: {wanted}"]
     return []
 
 

@@ -109,17 +109,17 @@ def limits_of(search: SearchRecord, limits: Limits) -> Limits:
 
 def read_search(store: Store, dataset: str, label: str, seed: int) -> SearchRecord:
     """The search's record, read without holding or changing it; empty where there is none."""
-    return replay(parse(store.journal_lines(layout.events(dataset, label, seed))), dataset, label, seed)
+    return reduce_events(parse(store.journal_lines(layout.events(dataset, label, seed))), dataset, label, seed)
 
 
-def replay(events: Iterable[Event], dataset: str, label: str, seed: int) -> SearchRecord:
+def reduce_events(events: Iterable[Event], dataset: str, label: str, seed: int) -> SearchRecord:
     """The state of a search after these events."""
-    course = Replay(dataset, label, seed)
+    course = SearchState(dataset, label, seed)
     course.follow(events)
     return course.search
 
 
-class Replay:
+class SearchState:
     """A search as its events have led it so far; it follows those to come without going through the others again."""
 
     def __init__(self, dataset: str, label: str, seed: int) -> None:

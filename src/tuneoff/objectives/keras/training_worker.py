@@ -196,18 +196,18 @@ def serve(pipe: Connection) -> None:
         traceback.print_exc()
         pipe.send(("stuck", str(fault), None))
         return
-    bench = _Bench(workplace, PeakMemory(), device.startswith("gpu"))
+    executor = _Bench(workplace, PeakMemory(), device.startswith("gpu"))
     pipe.send(("ready", device, None))
     while True:
         job: Job = pipe.recv()
         try:
-            bench.train(job, pipe)
-            pipe.send(("done", None, bench.memory.read()))
+            executor.train(job, pipe)
+            pipe.send(("done", None, executor.memory.read()))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever Keras or the user's builder raises is the trial's outcome
             traceback.print_exc()
-            pipe.send((*_fault(error), bench.memory.read()))
+            pipe.send((*_fault(error), executor.memory.read()))
 
 
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)

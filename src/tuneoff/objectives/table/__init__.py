@@ -48,7 +48,7 @@ class TableEvaluation:
 
 
 class TableObjective(ObjectiveKind):
-    """Recorded trainings of every configuration of a grid."""
+    """RecordedTraining trainings of every configuration of a grid."""
 
     name = "table"
     metrics = CLASSIFICATION

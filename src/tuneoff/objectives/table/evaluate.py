@@ -10,7 +10,7 @@ from ...core.record.state import SearchRecord, TrialRecord
 from ...core.store.protocol import Store
 from ...core.store.study_store import Evaluation, Retraining
 from ...core.study import Cell, Study, counted_epoch
-from ...core.table import TESTED, Recorded, read_table, sources
+from ...core.table import TESTED, RecordedTraining, read_table, sources
 from ..scoring import counted_metrics
 from . import table_path
 
@@ -42,7 +42,7 @@ def evaluate_recorded(study: Study, cell: Cell, store: Store, search: SearchReco
     return evaluation
 
 
-def _scored(training: Recorded, place: int) -> list[Retraining]:
+def _scored(training: RecordedTraining, place: int) -> list[Retraining]:
     """The training up to this epoch, with its test score there; empty without one."""
     curve = training.curve[:place]
     accuracy, loss = (curve[-1].metrics.get(name, math.nan) for name in TESTED[::-1])
