@@ -30,8 +30,8 @@ from .tables import CellScore
 DRAWS = 200
 """Number of bootstrap draws."""
 BETTER = 0.25
-"""Share of the repeated configurations, the best ones, on which the noise is measured. A search chooses among good configurations,
-and a poor one can vary far more because it may fail with one seed and not with another."""
+"""Share of the repeated configurations, the best ones, on which the noise is measured. A search chooses among good
+configurations, and a poor one can vary far more because it may fail with one seed and not with another."""
 FEWEST_REPEATS = 10
 """Smallest number of degrees of freedom for measuring the noise on repeated configurations."""
 REACH = 6.0
