@@ -305,7 +305,7 @@ def fidelity_rows(name: str, dataset: Dataset, study: Study, prepared: Prepared 
 
 
 def _images(name: str, dataset: Dataset, study: Study, prepared: Prepared | None, part: Part) -> FidelityRow:
-    """Return the number of images in a part. A study that uses a subset counts as different even if the paper states no number."""
+    """Return the number of images in a part; a subset counts as different even if the paper states no number."""
     what = {"train": "Training images", "validation": "Validation images", "test": "Test images"}[part]
     stated = IMAGES.get(name, {}).get(part)
     paper = count(stated) if stated else "not stated"
