@@ -50,7 +50,10 @@ def target_losses(course: Course, random: set[str]) -> dict[str, float]:
 
 
 def reached(course: Course, loss: float) -> Floats:
-    """The share of seeds that have reached the loss at each budget, shape (methods, budgets); what is unknown has not."""
+    """Return the share of seeds that have reached the loss by each budget, shape (methods, budgets).
+
+    A seed with an unknown loss counts as not having reached it.
+    """
     return np.asarray((course.losses <= loss).mean(axis=1))
 
 
