@@ -170,22 +170,22 @@ def _refusal(reason: str) -> tuple[Statistics, Figures]:
     return Statistics(refused=reason), Figures()
 
 
-def _scopes(found: Sequence[Course]) -> dict[str, list[Course]]:
+def _scopes(group: Sequence[Course]) -> dict[str, list[Course]]:
     """Return the courses of each comparison: all data sets together if there are several with the same methods, then each."""
-    names = list(dict.fromkeys(c.dataset for c in found))
-    single = {name: [c for c in found if c.dataset == name] for name in names}
-    can_pool = len(names) > 1 and len({c.methods for c in found}) == 1
-    return {ALL: list(found), **single} if can_pool else single
+    names = list(dict.fromkeys(c.dataset for c in group))
+    single = {name: [c for c in group if c.dataset == name] for name in names}
+    can_pool = len(names) > 1 and len({c.methods for c in group}) == 1
+    return {ALL: list(group), **single} if can_pool else single
 
 
-def _scope(name: str, found: Sequence[Course]) -> Scope:
-    datasets = list(dict.fromkeys(c.dataset for c in found))
-    by_clock: dict[Axis, list[Course]] = {axis: [c for c in found if c.clock == axis] for axis in AXES}
+def _scope(name: str, group: Sequence[Course]) -> Scope:
+    datasets = list(dict.fromkeys(c.dataset for c in group))
+    by_clock: dict[Axis, list[Course]] = {axis: [c for c in group if c.clock == axis] for axis in AXES}
     complete: dict[Axis, list[Course]] = {axis: members for axis, members in by_clock.items() if len(members) == len(datasets)}
     choices = [choose(fields(complete["epochs"], share)) for share in SHARES] if "epochs" in complete else []
     if "seconds" in complete and choices:
         choices.append(choose(fields(complete["seconds"], 1.0)))
-    first = found[0]
+    first = group[0]
     return Scope(
         name=name,
         datasets=datasets,
@@ -202,22 +202,22 @@ def fields(found: Sequence[Course], share: float) -> list[Field]:
     return [Field(c.dataset, c.methods, c.regret[:, :, c.place(share)].T, c.fixed) for c in found]
 
 
-def _clock(axis: Axis, found: Sequence[Course]) -> ClockStatistics:
-    seeds = [len(c.seeds) for c in found]
-    matrix = _matrix(found, 1.0)
+def _clock(axis: Axis, group: Sequence[Course]) -> ClockStatistics:
+    seeds = [len(c.seeds) for c in group]
+    matrix = _matrix(group, 1.0)
     blocks, methods = matrix.shape
     return ClockStatistics(
         clock=axis,
-        limited_by={c.dataset: c.limited_by for c in found},
-        comparisons=[_comparison(found, share, seeds) for share in SHARES],
-        pairs=_pairs(found, matrix),
+        limited_by={c.dataset: c.limited_by for c in group},
+        comparisons=[_comparison(group, share, seeds) for share in SHARES],
+        pairs=_pairs(group, matrix),
         critical_difference=significance.critical_difference(methods, blocks) if blocks > 1 and methods > 2 else None,
     )
 
 
-def _matrix(found: Sequence[Course], share: float) -> Floats:
+def _matrix(group: Sequence[Course], share: float) -> Floats:
     """Return the regrets of shape (blocks, methods); NaN if unknown."""
-    return np.concatenate([f.regret for f in fields(found, share)])
+    return np.concatenate([f.regret for f in fields(group, share)])
 
 
 def _cases(matrix: Floats) -> dict[Case, Floats]:
@@ -225,8 +225,8 @@ def _cases(matrix: Floats) -> dict[Case, Floats]:
     return {case: np.where(np.isnan(matrix), value, matrix) for case, value in _CASES.items()}
 
 
-def _comparison(found: Sequence[Course], share: float, seeds: Sequence[int]) -> Comparison:
-    matrix = _matrix(found, share)
+def _comparison(group: Sequence[Course], share: float, seeds: Sequence[int]) -> Comparison:
+    matrix = _matrix(group, share)
     cases = _cases(matrix)
     rank, best_case = (means(significance.ranks(cases[case]), seeds) for case in ("worst", "best"))
     finite = np.isfinite(matrix).all(axis=0)
@@ -236,10 +236,10 @@ def _comparison(found: Sequence[Course], share: float, seeds: Sequence[int]) -> 
         low[finite], high[finite] = interval(matrix[:, finite], seeds)
     return Comparison(
         share=share,
-        budgets={c.dataset: float(c.budgets[c.place(share)]) for c in found},
+        budgets={c.dataset: float(c.budgets[c.place(share)]) for c in group},
         standings=[
             Standing(
-                method=found[0].methods[i],
+                method=group[0].methods[i],
                 rank=float(rank[i]),
                 rank_best_case=float(best_case[i]),
                 regret=_known(regret[i]),
@@ -254,16 +254,16 @@ def _comparison(found: Sequence[Course], share: float, seeds: Sequence[int]) -> 
     )
 
 
-def _pairs(found: Sequence[Course], matrix: Floats) -> list[Pair]:
+def _pairs(group: Sequence[Course], matrix: Floats) -> list[Pair]:
     """Return every pair of methods at the full budget, the method with the better mean rank first."""
     cases = _cases(matrix)
     worst = significance.pairs(cases["worst"])
     best = significance.pairs(cases["best"]) if np.isnan(matrix).any() else worst
-    by_dataset = [np.where(np.isnan(f.regret), np.inf, f.regret).T for f in fields(found, 1.0)]
-    seeds, datasets = len(found[0].seeds), len(found)
+    by_dataset = [np.where(np.isnan(f.regret), np.inf, f.regret).T for f in fields(group, 1.0)]
+    seeds, datasets = len(group[0].seeds), len(group)
     superiority = effects.superiority(by_dataset)
     low, high = effects.interval(superiority, seeds, datasets)
-    methods = found[0].methods
+    methods = group[0].methods
     order = np.argsort(means(significance.ranks(cases["worst"]), [seeds] * datasets), kind="stable")
     rows = []
     for index, i in enumerate(order):
@@ -301,13 +301,13 @@ def _more(needed: float, blocks: int, significant: bool) -> int | None:
 def _dataset(
     study: Study,
     name: str,
-    found: Sequence[Course],
+    group: Sequence[Course],
     rows: Mapping[str, Sequence[TrialRow]],
     scores: Sequence[CellScore],
     curves: Sequence[Progress],
     facts: TableFacts,
 ) -> DatasetStatistics:
-    by_clock = {c.clock: c for c in found if c.dataset == name}
+    by_clock = {c.clock: c for c in group if c.dataset == name}
     random, sign = random_methods(study), study.objective.sign
     first = next(iter(by_clock.values()))
     goals = target_losses(by_clock.get("epochs", first), random)

@@ -97,7 +97,7 @@ class Answer(Model):
     runner_up: str | None
     lead: float | None  # difference between the means of the leader and the runner-up, positive
     spread: float | None  # the larger of their two standard deviations
-    level: list[str]  # methods whose mean differs from the leader's by at most one standard deviation
+    level: list[str]  # methods whose mean is within a standard deviation (the larger of the two) of the leader's
     verdict: Literal["nothing", "alone", "too few seeds", "within the spread", "beyond the spread"]
 
 
