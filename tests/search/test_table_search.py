@@ -311,4 +311,4 @@ def test_regret_is_to_the_best_of_the_table_whatever_was_found(tmp_path: Path, m
     assert [d.best_known for d in drawn[0].results.statistics.datasets] == [pytest.approx(best)]
     (tmp_path / "table.parquet").unlink()
     (note,) = report(FolderStore(tmp_path / "out")).notes
-    assert note.startswith("regret is to the best that was found, not to the best there is, since the table ")
+    assert note.startswith("regret is measured from the best value that a search found, not from the table's best: the table ")
