@@ -310,9 +310,7 @@ def _settings(trials: _Study) -> Claim:
         needed_names = {*BEST_VALUES, "dropout"}
         draws = [r for f in trials.all("fashion_mnist", "random") for rows in f.seeds.values() for r in rows]
         draws = [r for r in draws if needed_names <= r.config.keys()]
-        if objective_of(
-            trials.study
-        ).trainings_repeat_exactly:  # a repeated look-up is no new evidence
+        if objective_of(trials.study).trainings_repeat_exactly:  # a repeated look-up is no new evidence
             draws = list({key_of(r.config): r for r in draws}.values())
         scored = ranked(draws, trials.study.objective)
         if len(scored) >= FEWEST_DRAWS:
