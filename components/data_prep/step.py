@@ -1,4 +1,4 @@
-"""The data_prep step: from a study in JSON to a prepared data set, noted in the store."""
+"""The data_prep step: read a study in JSON, prepare one data set and note it in the store."""
 
 from __future__ import annotations
 
@@ -22,10 +22,21 @@ from .prepare import markdown, prepare
 
 
 def run(study: str, dataset: str, store: str, out: str, summary: str | None = None, tracking: str = "") -> dict[str, Any]:
-    """Prepare `dataset` into the folder `out`; returns its metadata, and writes a Markdown summary where one is wanted.
+    """Prepare one data set.
 
-    The store gets the metadata and the pictures; why the step failed is noted there too. Where a `tracking` server is named, the
-    study's run is made there before anything else: the steps that come next find it. A local run has made it already.
+    The store receives the metadata and the figures, or the reason if the step fails. If `tracking` names an MLflow server, the
+    step first creates the study's run there, so that later steps find it. A local run has already created it.
+
+    Args:
+        study: The study in JSON.
+        dataset: The name of the data set in the study.
+        store: The store of the study: a folder or an s3:// URI.
+        out: The folder for the prepared data.
+        summary: The file for a Markdown summary; None for no summary.
+        tracking: The URI of the MLflow server; empty for none.
+
+    Returns:
+        The metadata of the prepared data for KFP.
     """
     plan = Study.model_validate_json(study)
     return run_step("data_prep", plan, dataset, partial(_run, plan, study, dataset, store, Path(out), summary, tracking))
@@ -36,7 +47,7 @@ def _run(plan: Study, study: str, dataset: str, store: str, out: Path, summary: 
     failure = layout.failure("data_prep", dataset)
     try:
         study_id = claim(target, plan)
-        target.delete(failure)  # of an earlier attempt: it does not fail now
+        target.delete(failure)  # left by an earlier attempt
         if plan.objective.replay is not None:
             return _described(plan.objective.replay.table, dataset, target, out, study)
         if tracking and RUN_PID not in os.environ:
@@ -55,7 +66,7 @@ def _run(plan: Study, study: str, dataset: str, store: str, out: Path, summary: 
 
 
 def _described(table: str, dataset: str, store: Store, out: Path, study: str) -> dict[str, Any]:
-    """Return what the table says of its data, if it says anything. Searches of a table need no arrays."""
+    """Return the metadata that the table has of its data set, or {}. Searches on a table need no arrays."""
     keep_study(out, study)
     prepared = read_info(table).prepared
     if prepared is None:
@@ -65,7 +76,7 @@ def _described(table: str, dataset: str, store: Store, out: Path, study: str) ->
 
 
 def artifact_metadata(prepared: Prepared) -> dict[str, Any]:
-    """Return what KFP shows of a prepared data set. KFP copies it into every step that reads the data, so that it is short."""
+    """Return the metadata that KFP shows of a prepared data set. It is short because KFP copies it into every reading step."""
     height, width, channels = prepared.input_shape
     return metadata(
         {

@@ -1,4 +1,4 @@
-"""Prepared folders: what is in them, that they are the same wherever they are made, and that they are whole or not there."""
+"""Prepared folders: their content, the same bytes in every process, and atomic replacement."""
 
 from __future__ import annotations
 
@@ -225,7 +225,7 @@ def test_faults_of_an_s3_file_name_its_address(
 ) -> None:
     stored = save(arrays, y_train=arrays["y_train"] * 0)
     monkeypatch.setattr(preparing, "fetch_file", lambda uri, target: stored)
-    with pytest.raises(DataError, match=r"^s3://bucket/mine\.npz: y_train holds one class only"):
+    with pytest.raises(DataError, match=r"^s3://bucket/mine\.npz: y_train holds only one class"):
         prepare(Dataset(name="mine", path="s3://bucket/mine.npz"), Split(), tmp_path / "out")
 
 
