@@ -1,4 +1,4 @@
-"""The evaluator step as a plain function. The only step that opens the test images."""
+"""The evaluator step as a plain function. No other step reads the test images."""
 
 from __future__ import annotations
 
@@ -41,15 +41,27 @@ def evaluate(
     report: Callable[[str], None] = print,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Evaluation:
-    """Retrain the cell's incumbent over all seeds with the full epochs on train + validation, and score the test images.
+    """Retrain the cell's incumbent on train + validation and score the test images.
 
-    `data` is a prepared data set's folder. What is on record already is not done again.
-    CellFailed where there is no incumbent, Stopped where `stopping` says so in time.
+    Each retraining runs for the full number of epochs, with its own seed. A valid recorded evaluation is not repeated.
+
+    Args:
+        study: The study.
+        cell: The data set and method to evaluate.
+        data: The folder of the prepared data set.
+        store: The store of the study.
+        tracking_uri: The URI of the MLflow server; empty for none.
+        report: Called with each progress message.
+        stopping: Returns True if the evaluation must stop.
+
+    Raises:
+        CellFailed: The cell has no incumbent, or its model cannot be used.
+        Stopped: `stopping` returned True before the evaluation was complete.
     """
     failure = layout.failure("evaluator", cell.dataset, cell.method.label)
     try:
         study_id = claim(store, study)
-        store.delete(failure)  # of an earlier attempt: it does not fail now
+        store.delete(failure)  # left by an earlier attempt
         if stopping():
             raise Stopped(f"{cell.name}: stopped before its evaluation")
         search, best = incumbent(store, study, cell)
@@ -74,12 +86,16 @@ def evaluate(
 
 
 def incumbent(store: Store, study: Study, cell: Cell) -> tuple[SearchRecord, TrialRecord]:
-    """The best trial of all the cell's searches, the first of equals, and the search that found it."""
+    """Return the best trial of all searches of the cell (the first one if several are equal), and its search.
+
+    Raises:
+        Settled: No trial reached a finite objective.
+    """
     searches = [read_search(store, cell.dataset, cell.method.label, seed) for seed in study.seeds]
-    found = [(s, s.incumbent) for s in searches]
-    scored = [(s, t, t.trial.outcome.loss) for s, t in found if t is not None and t.trial.outcome is not None]
+    incumbents = [(s, s.incumbent) for s in searches]
+    scored = [(s, t, t.trial.outcome.loss) for s, t in incumbents if t is not None and t.trial.outcome is not None]
     if not scored:
-        raise Settled(f"{cell.name} has no incumbent: none of its trials was trained to a finite objective.")
+        raise Settled(f"{cell.name} has no incumbent: no trial reached a finite objective.")
     search, trial, _ = min(scored, key=lambda entry: entry[2] if entry[2] is not None else np.inf)
     return search, trial
 
@@ -144,9 +160,9 @@ class _Evaluator:
         return evaluation
 
     def _schedule(self, search: SearchRecord, trial: Trial) -> list[Stage]:
-        """Under which configurations the trial was trained; the last one lasts to the end of a full training."""
-        known = stages(trial, {t.trial.id: t for t in search.trials})
-        return [*known[:-1], Stage(known[-1].config, self._study.budget.epochs_per_trial)]
+        """Return the configurations that the trial was trained with. The last one is used until the end of a full training."""
+        recorded = stages(trial, {t.trial.id: t for t in search.trials})
+        return [*recorded[:-1], Stage(recorded[-1].config, self._study.budget.epochs_per_trial)]
 
     def _learner(self, config: Config, seed: int) -> Learner:
         shape, classes = self._train[0].shape[1:], len(self._prepared.classes)
@@ -154,7 +170,10 @@ class _Evaluator:
         return Learner(self._study.model, config, self._study.training, shape, classes, seed)
 
     def _retrain(self, schedule: list[Stage], seed: int, model: Path | None) -> tuple[Retraining, Array]:
-        """One training from new weights, and its confusion matrix on the test images; saves the model where it is wanted."""
+        """Train once from new weights. Return the retraining and its confusion matrix on the test images.
+
+        `model` is the file for the trained model; None saves no model.
+        """
         began = time.monotonic()
         x, y = self._train
         x_test, y_test = self._test
@@ -166,7 +185,7 @@ class _Evaluator:
                 learner = self._changed(learner, stage.config, seed)
             while len(epochs) < stage.last_epoch:
                 if self._stopping():
-                    raise Stopped(f"{self._cell.name}: stopped in its evaluation, which begins anew")
+                    raise Stopped(f"{self._cell.name}: stopped during its evaluation, which must start again from the beginning")
                 epochs.append(learner.train(len(epochs) + 1, x, y))
         loss, predicted = learner.score(x_test, y_test)
         confusion = confusion_of(np.asarray(y_test), predicted, classes)
@@ -183,7 +202,7 @@ class _Evaluator:
         return retraining, confusion
 
     def _changed(self, learner: Learner, config: Config, seed: int) -> Learner:
-        """A learner of another configuration with this one's weights and optimizer state."""
+        """Return a learner for another configuration that takes over this learner's weights and optimizer state."""
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch, "weights.npz")
             save_checkpoint(file, [{"last": learner.weights(), "optimizer": learner.state()}])

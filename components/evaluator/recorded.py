@@ -1,4 +1,4 @@
-"""The evaluation of a search on a table: the recorded test score of its incumbent, at the epoch that counted."""
+"""Evaluate a search of a table study: read the recorded test score of its incumbent at the counted epoch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .scoring import counted_metrics
 
 
 def evaluate_recorded(study: Study, cell: Cell, store: Store, search: SearchRecord, best: TrialRecord) -> Evaluation:
-    """Read the incumbent's test score, where the table has one."""
+    """Write and return the evaluation of a table study's cell. It has no score if the table has no test scores."""
     assert study.objective.replay is not None
     table = read_table(study.objective.replay.table)
     source = sources(table, search.seed, (t.trial for t in search.trials))[best.trial.id]
@@ -43,7 +43,7 @@ def evaluate_recorded(study: Study, cell: Cell, store: Store, search: SearchReco
 
 
 def _scored(training: Recorded, place: int) -> list[Retraining]:
-    """The training up to this epoch, with its test score there; empty without one."""
+    """Return the training up to epoch number `place` with its test score, or [] if the table has no test score."""
     curve = training.curve[:place]
     accuracy, loss = (curve[-1].metrics.get(name, math.nan) for name in TESTED[::-1])
     if not math.isfinite(accuracy) or not math.isfinite(loss):
