@@ -35,8 +35,8 @@ def evaluate_system(study: Study, cell: Cell, data: Path, store: Store, search: 
     note = read_system_model(store, cell.dataset, cell.method.label, search.seed)
     if note is None or note.trial != best.trial.id:
         raise CellFailed(
-            f"{cell.name}: the model of trial {best.trial.id} of seed {search.seed} is missing from {store.uri}. Restore its file,"
-            " or run the search again in another store."
+            f"{cell.name}: the model of trial {best.trial.id} of seed {search.seed} is missing from {store.uri}. Restore its"
+            " file, or run the search again in another store."
         )
     began = time.monotonic()
     x, y = load_part(data, "test")

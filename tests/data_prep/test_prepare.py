@@ -205,7 +205,7 @@ def test_an_array_that_is_gone_or_torn_is_refused(arrays: Arrays, save: Save, tm
     (out / "y_train.npy").unlink()
     (out / "x_test.npy").write_bytes((out / "x_test.npy").read_bytes()[:-1])
     for part in ("train", "test"):
-        with pytest.raises(DataError, match="prepare the data again"):
+        with pytest.raises(DataError, match="Prepare the data again"):
             load_part(out, part)  # type: ignore[arg-type]
 
 

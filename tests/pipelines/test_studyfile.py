@@ -196,7 +196,7 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("path: mine.npz", "path: 5", "6: datasets[2].path: 5 is not taken: text is wanted (put it in quotation marks)"),
         ("path: mine.npz", "path: text.npz", "6: datasets[2].path: text.npz cannot be read as an .npz file (File is not a zip"),
         ("path: mine.npz", "path: unlabelled.npz", "6: datasets[2].path: unlabelled.npz: y_train is missing. Give x_train and"),
-        ("path: mine.npz", "path: objects.npz", "6: datasets[2].path: objects.npz: x_train holds Python objects, and integers"),
+        ("path: mine.npz", "path: objects.npz", "6: datasets[2].path: objects.npz: x_train holds Python objects. Give integers"),
         ("path: mine.npz", 'path: "\\0.npz"', "6: datasets[2].path: '\\x00.npz' does not exist: give the path of an .npz file"),
         ("path: mine.npz", f"path: {'x' * 999}.npz", "6: datasets[2].path:"),
         ("path: mine.npz", "path: https://host/x.npz", "6: datasets[2].path: 'https://host/x.npz' is not taken: give a path or"),
