@@ -23,25 +23,25 @@ class Change:
 def changes(old: Study, new: Study) -> list[Change]:
     """Return the differences that affect results. More budget, seeds, methods, data sets or retrainings extend a study."""
     before, after = old.science(), new.science()
-    found: list[Change] = []
+    differences: list[Change] = []
     for section in before:
         if before[section] == after[section]:
             continue
         match section:
             case "datasets":
-                found += _listed(section, _by("name", before[section]), _by("name", after[section]))
+                differences += _listed(section, _by("name", before[section]), _by("name", after[section]))
             case "methods":
-                found += _listed(section, _by("label", before[section]), _by("label", after[section]))
+                differences += _listed(section, _by("label", before[section]), _by("label", after[section]))
             case "seeds":
-                found += _listed(section, dict.fromkeys(map(str, old.seeds), 0), dict.fromkeys(map(str, new.seeds), 0))
+                differences += _listed(section, dict.fromkeys(map(str, old.seeds), 0), dict.fromkeys(map(str, new.seeds), 0))
             case "budget":
-                found += _budget(before[section], after[section])
+                differences += _budget(before[section], after[section])
             case "evaluation":
                 more = new.evaluation.seeds > old.evaluation.seeds
-                found.append(Change(_said("evaluation.seeds", old.evaluation.seeds, new.evaluation.seeds), more))
+                differences.append(Change(_said("evaluation.seeds", old.evaluation.seeds, new.evaluation.seeds), more))
             case _:
-                found += _fields(section, before[section], after[section])
-    return found
+                differences += _fields(section, before[section], after[section])
+    return differences
 
 
 def _listed(section: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:

@@ -45,8 +45,8 @@ class Prepared(Model):
             ) from error
         except ValidationError as error:
             fault = error.errors()[0]
-            place = ".".join(str(p) for p in fault["loc"]) or "the file"
-            raise DataError(f"{folder}/{DESCRIPTION} is damaged at {place}. Prepare the data again.") from error
+            location = ".".join(str(p) for p in fault["loc"]) or "the file"
+            raise DataError(f"{folder}/{DESCRIPTION} is damaged at {location}. Prepare the data again.") from error
 
 
 def load_part(folder: Path, part: Part) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int32]]:

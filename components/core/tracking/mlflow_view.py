@@ -71,7 +71,7 @@ class MlflowView:
 
     def prepare(self) -> str:
         """Create or find the experiment and the study run. Return the id of the experiment. Restore a deleted experiment."""
-        with self._asking_anew_after_errors():
+        with self._query_again_after_errors():
             runs = self._open()
             self._study_run(runs)
             return runs.experiment_id
@@ -94,7 +94,7 @@ class MlflowView:
         Returns:
             The number of trials sent.
         """
-        with self._asking_anew_after_errors():
+        with self._query_again_after_errors():
             runs = self._open()
             parent = self._study_run(runs)
             self._learn(runs, cell)
@@ -104,7 +104,7 @@ class MlflowView:
         """Send the scores, figures and model of an evaluation. Return whether the server lacked anything."""
         from . import mlflow_evaluation
 
-        with self._asking_anew_after_errors():
+        with self._query_again_after_errors():
             runs = self._open()
             parent = self._study_run(runs)
             self._learn(runs, cell)
@@ -114,7 +114,7 @@ class MlflowView:
 
     def finish(self, result: StudyResult) -> None:
         """Update the note, figures and status of the study's run to the content of the store."""
-        with self._asking_anew_after_errors():
+        with self._query_again_after_errors():
             runs = self._open()
             run = self._study_run(runs)
             note = study_note(result)
@@ -129,7 +129,7 @@ class MlflowView:
 
     def missing(self, result: StudyResult) -> int:
         """Return the number of recorded trials that are not complete on the server. Write only what `prepare` creates."""
-        with self._asking_anew_after_errors():
+        with self._query_again_after_errors():
             runs = self._open()
             self._study_run(runs)
             for cell in result.cells:
@@ -138,7 +138,7 @@ class MlflowView:
             return sum((run := runs.get(key)) is None or not run.ended for key in keys)
 
     @contextmanager
-    def _asking_anew_after_errors(self) -> Iterator[None]:
+    def _query_again_after_errors(self) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
@@ -181,11 +181,11 @@ class MlflowView:
         return self.client.get_experiment_by_name(self._study.experiment)
 
     def _study_run(self, runs: Runs) -> Run:
-        known = runs.get(self._study_id)
-        if known is not None and STATE in known.tags:
-            return known
+        existing = runs.get(self._study_id)
+        if existing is not None and STATE in existing.tags:
+            return existing
         created = json.loads(self._store.read(layout.STUDY))["created_at"]
-        tags = self._tags("study") | {PARENT: None if known else self._kfp_run()}
+        tags = self._tags("study") | {PARENT: None if existing else self._kfp_run()}
         run = runs.make(self._study_id, self._study.name, created, tags)
         runs.log(run, params=study_params(self._study), tags={STATE: "begun"})
         return run
@@ -221,12 +221,12 @@ class MlflowView:
         new = 0
         for record in search.told:
             key = trial_key(self._study_id, search, record.trial.id)
-            known = runs.get(key)
-            if known is None or not known.ended:
+            existing = runs.get(key)
+            if existing is None or not existing.ended:
                 self._deliver_trial(runs, run, search, record, key)
                 new += 1
-            elif known.tags.get(PARENT) != run.id:
-                runs.log(known, tags={PARENT: run.id})
+            elif existing.tags.get(PARENT) != run.id:
+                runs.log(existing, tags={PARENT: run.id})
             self.delivered.add(key)
         key = search_key(self._study_id, search)
         self.settled.discard(key)
@@ -237,9 +237,9 @@ class MlflowView:
 
     def _search_run(self, runs: Runs, parent: Run, search: SearchRecord) -> Run:
         key = search_key(self._study_id, search)
-        known = runs.get(key)
-        if known is not None and STATE in known.tags:
-            return known
+        existing = runs.get(key)
+        if existing is not None and STATE in existing.tags:
+            return existing
         tags = self._tags("search") | place(search) | {PARENT: parent.id, "tuneoff.host": search.header.get("host")}
         tags |= {f"tuneoff.version.{name}": version for name, version in search.header.get("versions", {}).items()}
         run = runs.make(key, f"{search.method} seed {search.seed} {search.dataset}", search.trials[0].asked_at, tags)
