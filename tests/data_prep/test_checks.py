@@ -73,7 +73,7 @@ def test_pixels_may_be_of_any_real_type(arrays: Arrays, save: Save, dtype: str) 
     assert read_npz(save(scaled)).white == 255
 
 
-def test_pixels_from_0_to_1_are_taken_as_they_are(arrays: Arrays, save: Save) -> None:
+def test_pixels_from_0_to_1_are_not_scaled(arrays: Arrays, save: Save) -> None:
     raw = read_npz(save(arrays, x_train=arrays["x_train"] / 255, x_test=arrays["x_test"] / 255))
     assert raw.white == 1
 

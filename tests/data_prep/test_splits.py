@@ -98,7 +98,7 @@ def test_a_subset_keeps_rare_classes() -> None:
         (Subset(test=51), r"subset\.test = 51 .* has 50 images"),
     ],
 )
-def test_a_subset_larger_than_its_part_is_refused_with_the_number_there_is(subset: Subset, sentence: str) -> None:
+def test_a_subset_larger_than_its_part_is_refused_with_the_size_of_the_part(subset: Subset, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         parts_of(labels(100), labels(50), Split(), subset)
 
