@@ -25,7 +25,7 @@ def on_grid(space: Space) -> Space:
     for name, parameter in parameters.items():
         when = {other: [v for v in values if parameters[other].contains(v)] for other, values in (parameter.when or {}).items()}
         if empty := next((other for other, values in when.items() if not values), None):
-            raise ValueError(f"{name}.when names values of {empty} that its grid does not take")
+            raise ValueError(f"{name}.when names only values of {empty} that are not on its grid")
         conditioned[name] = parameter.model_copy(update={"when": when or None})
     return Space(conditioned)
 
@@ -35,8 +35,8 @@ def _on_grid(parameter: Categorical | Int | Float) -> Categorical | Int | Float:
         return parameter
     values = parameter.levels()
     assert values is not None
-    found = as_parameter(values, ordered=not parameter.log)
-    return found.model_copy(update={"when": parameter.when})
+    gridded = as_parameter(values, ordered=not parameter.log)
+    return gridded.model_copy(update={"when": parameter.when})
 
 
 def as_parameter(values: Sequence[Value], ordered: bool = True) -> Categorical | Int | Float:
@@ -62,7 +62,7 @@ def configurations(space: Space) -> list[dict[str, Value]]:
     """
     size = space.grid_size()
     if size > MAX_CONFIGURATIONS:
-        raise ValueError(f"the grid has {size:,} points, and at most {MAX_CONFIGURATIONS:,} are taken")
+        raise ValueError(f"the grid has {size:,} points, but at most {MAX_CONFIGURATIONS:,} are allowed")
     levels = space.grid_levels()
     points = itertools.product(*levels.values())
     if not space.conditional:

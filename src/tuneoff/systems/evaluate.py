@@ -50,7 +50,10 @@ def evaluate_system(study: Study, cell: Cell, data: Path, store: Store, search: 
     """Score the kept model of a system's best search. Raise CellFailed if the model is missing."""
     note = read_system_model(store, cell.dataset, cell.method.label, search.seed)
     if note is None or note.trial != best.trial.id:
-        raise CellFailed(f"{cell.name}: the model of trial {best.trial.id} of seed {search.seed} is not in {store.uri}.")
+        raise CellFailed(
+            f"{cell.name}: the model of trial {best.trial.id} of seed {search.seed} is missing from {store.uri}. Restore its"
+            " file, or run the search again in another store."
+        )
     began = time.monotonic()
     x, y = load_part(data, "test")
     names = Prepared.read(data).classes
@@ -98,7 +101,10 @@ def _probabilities(store: Store, cell: Cell, seed: int, note: SystemModel, x: Ar
         probabilities: Array = np.load(out)
     if probabilities.shape != (len(x), classes) or not math.isfinite(float(probabilities.sum())):
         shape = probabilities.shape
-        raise CellFailed(f"{cell.name}: its kept model gives {shape} for {len(x)} images of {classes} classes.")
+        raise CellFailed(
+            f"{cell.name}: its saved model returned an array of shape {shape}. It must return finite probabilities of shape"
+            f" {(len(x), classes)}."
+        )
     return probabilities
 
 

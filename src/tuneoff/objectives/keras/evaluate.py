@@ -84,9 +84,9 @@ class Retrainer:
         return evaluation
 
     def _schedule(self, search: SearchRecord, trial: Trial) -> list[Stage]:
-        """Return the configurations under which the trial was trained. The last one lasts to the end of a full training."""
-        known = stages(trial, {t.trial.id: t for t in search.trials})
-        return [*known[:-1], Stage(known[-1].config, self._study.budget.epochs_per_trial)]
+        """Return the configurations that the trial was trained with. The last one is used until the end of a full training."""
+        recorded = stages(trial, {t.trial.id: t for t in search.trials})
+        return [*recorded[:-1], Stage(recorded[-1].config, self._study.budget.epochs_per_trial)]
 
     def _learner(self, config: Config, seed: int) -> Learner:
         shape, classes = self._train[0].shape[1:], len(self._prepared.classes)
@@ -109,7 +109,7 @@ class Retrainer:
                 learner = self._changed(learner, stage.config, seed)
             while len(epochs) < stage.last_epoch:
                 if self._stopping():
-                    raise Stopped(f"{self._cell.name}: stopped in its evaluation, which starts again the next time")
+                    raise Stopped(f"{self._cell.name}: stopped during its evaluation, which must start again from the beginning")
                 epochs.append(learner.train(len(epochs) + 1, x, y))
         loss, predicted = learner.score(x_test, y_test)
         confusion = confusion_of(np.asarray(y_test), predicted, classes)
