@@ -57,8 +57,8 @@ def tracking_uri(study: Study, place: str) -> str:
         return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"
     if urlsplit(study.tracking.uri).scheme not in ("http", "https", "sqlite"):
         raise StudyError(
-            f"tracking.uri is {without_credentials(study.tracking.uri)!r}, which is not a supported URI. Give the http(s) URI of an"
-            " MLflow server, or sqlite:///FILE."
+            f"tracking.uri is {without_credentials(study.tracking.uri)!r}, which is not a supported URI. Give the http(s) URI"
+            " of an MLflow server, or sqlite:///FILE."
         )
     return study.tracking.uri
 
