@@ -1,4 +1,4 @@
-"""Every figure of the report as a file of its own, with its legend, for a paper: PDF, PNG or SVG."""
+"""Write each figure of the report with its legend into its own PDF, PNG or SVG file, for use in a paper."""
 
 from __future__ import annotations
 
@@ -22,11 +22,20 @@ FORMS = ("pdf", "png", "svg")
 _DPI = 300
 _UNDATED: dict[str, dict[str, str | None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 _LEGEND_ROW = 20
-"""CSS pixels of a row of the legend."""
+"""The height of a row of the legend in CSS pixels."""
 
 
 def write_figures(result: StudyResult, folder: Path, form: str | None = None) -> None:
-    """A folder with a file a figure, named after what it shows."""
+    """Make a folder with one file per figure.
+
+    Args:
+        result: The study with its record.
+        folder: The folder to make. It must not exist.
+        form: "pdf", "png" or "svg"; by default "pdf".
+
+    Raises:
+        FileExistsError: The folder exists.
+    """
     folder.mkdir()
     kind = form or FORMS[0]
     facts, _ = table_facts(result)
@@ -37,7 +46,7 @@ def write_figures(result: StudyResult, folder: Path, form: str | None = None) ->
 
 
 def figures(computed: Computed) -> Iterator[tuple[str, Figure]]:
-    """All figures of the report by name."""
+    """Yield each figure of the report with its name."""
     colours = {m["label"]: i for i, m in enumerate(computed.results.study.study["methods"])}
     for dataset in computed.results.datasets:
         yield from _of_dataset(computed, dataset, colours)
@@ -90,7 +99,7 @@ def _of_statistics(computed: Computed, colours: Mapping[str, int]) -> Iterator[t
 
 
 def _with_legend(figure: Figure, methods: Sequence[str] | set[str], colours: Mapping[str, int]) -> Figure:
-    """The figure, higher by a legend below it: on the page the legend is apart."""
+    """Make the figure higher and add a legend below it. On the page, one legend serves all figures."""
     named = sorted(methods, key=lambda m: colours[m])
     widest = max(125, 42 + 6.2 * max(map(len, named)))  # line, name and gap, in points
     columns = max(1, min(len(named), int(figure.get_figwidth() * 72 / widest)))

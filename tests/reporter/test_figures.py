@@ -105,7 +105,7 @@ class TestCurves:
         labels = [
             axes_of(figure_curves(shown(search(made(0.5, seconds=s))), "seconds", COLOURS)).get_xlabel() for s in (9, 900, 90_000)
         ]
-        assert [label.partition(",")[0] for label in labels] == ["seconds", "minutes", "hours"]
+        assert [label.partition(" of ")[0] for label in labels] == ["seconds", "minutes", "hours"]
 
 
 class TestColours:
