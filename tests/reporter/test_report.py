@@ -160,7 +160,7 @@ class TestPage:
         assert colours == {"c2"}
 
     def test_it_is_the_same_twice_but_for_the_time(self, store):
-        pages = [re.sub(r"Made .*? UTC", "", page(compute(read_study(store), {}), {})) for _ in range(2)]
+        pages = [re.sub(r"Written .*? UTC", "", page(compute(read_study(store), {}), {})) for _ in range(2)]
         assert pages[0] == pages[1]
 
     def test_every_section_is_there(self, html):
@@ -204,7 +204,7 @@ class TestPictures:
 
     def test_one_that_is_too_large_is_named_and_left_out(self, tmp_path):
         html = self.picture(tmp_path, 500_000)
-        assert "samples.png is left out" in html
+        assert "samples.png is left out because it is too large" in html
         assert "data:image/png" not in html
 
 
@@ -230,7 +230,7 @@ class TestAnyMoment:
         summary, html = self.check(store)
         assert summary.missing == {c.name: "not begun" for c in study.cells}
         assert summary.metrics == {}
-        assert "Nothing has been searched on this data set yet." in html
+        assert "No search has started on this data set yet." in html
 
     def test_half_done(self, tmp_path):
         store, study = self.made(tmp_path)
@@ -272,8 +272,8 @@ class TestAnyMoment:
         for label in ("random", "bayes"):
             write(store, "mnist", label, 0, made(0.75, config=paper_config(random.Random(0))))
         summary, _ = self.check(store)
-        said = "random and bayes found the same best validation accuracy, 75.00 %. What follows is about random."
-        assert said in summary.markdown.replace("\u202f", " ")
+        words = "random and bayes found the same best validation accuracy, 75.00 %. The next sentences are about random."
+        assert words in summary.markdown.replace("\u202f", " ")
 
     def test_a_search_in_which_everything_diverged(self, tmp_path):
         store, _ = self.made(tmp_path, datasets=["mnist"], methods=["random"], seeds=[0])
@@ -313,7 +313,7 @@ class TestAnyMoment:
         name = layout.evaluation("mnist", "random") + "evaluation.json"
         store.write(name, found.model_copy(update={"classes": classes, "confusion": matrix}).model_dump_json().encode())
         _, html = self.check(store)
-        assert "its ten most frequent confusions" in html
+        assert "The table has the ten most frequent confusions of the first retraining" in html
         assert 'class="matrix' not in html
 
     def test_more_methods_than_colours(self, tmp_path):
@@ -361,12 +361,12 @@ class TestSize:
         monkeypatch.setattr("tuneoff.components.reporter.page.MOST_BYTES", len(whole.encode()) - 1)
         small = page(computed, {})
         assert len(small) < len(whole) < MOST_BYTES
-        assert "The numbers of the curves are left out, to keep the page small" in small
+        assert "The numbers of the curves are left out to keep the page small" in small
         assert "Parallel coordinates of the trials" in small, "one part is enough"
         monkeypatch.setattr("tuneoff.components.reporter.page.MOST_BYTES", 1)
         smallest = page(computed, {})
         assert "Parallel coordinates of the trials" not in smallest
-        assert "Left out, to keep the page small" in smallest
+        assert "Left out to keep the page small" in smallest
 
 
 class Balance(HTMLParser):

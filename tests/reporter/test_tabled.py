@@ -67,7 +67,7 @@ def curve(*scores: float) -> tuple[Epoch, ...]:
 
 
 def test_the_page_says_that_nothing_was_trained(html):
-    assert "Nothing was trained: a table of recorded trainings answered." in html
+    assert "Nothing was trained: the scores come from a table of recorded trainings." in html
     assert "retrain" not in html.replace("docs/statistics.md", "").lower().split("<pre>")[0]
 
 
