@@ -20,8 +20,6 @@ from ..components.core.study import Budget
 
 PLAIN_EVERY_SECONDS = 10.0
 """The pause between two lines about the progress of a cell when the output is not a terminal."""
-MOST_STATE = 60
-"""The largest width of the state column. Longer states, such as the reason of a failure, are written below the table."""
 
 
 @dataclass(frozen=True)
@@ -163,17 +161,17 @@ class _Layout:
     bar: int  # the width of the progress bar; 0 for none
     gap: int = 1  # the space between two columns
     empty: bool = False  # whether a column without any value is shown
-    stacked: bool = True  # whether a remaining budget with several limits takes a line for each
-    split: bool = False  # whether the data set and the method of a cell take a line each
+    stacked: bool = True  # whether titles of two words and budgets with several limits take several lines
     untracked: bool = True  # whether there is a column for the trials that tracking lacks
+    split: bool = False  # whether the data set and the method of a cell take a line each
 
 
 _LAYOUTS = (
     _Layout(bar=24, gap=2, empty=True, stacked=False),
     _Layout(bar=8),
     _Layout(bar=0),
-    _Layout(bar=0, split=True),
-    _Layout(bar=0, split=True, untracked=False),
+    _Layout(bar=0, untracked=False),
+    _Layout(bar=0, untracked=False, split=True),
 )
 """The layouts, the widest first. A terminal gets the first one that fits, so that no number is cut."""
 
@@ -187,19 +185,21 @@ class CellTable:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         for layout in _LAYOUTS:
             if (room := options.max_width - self._width(layout)) >= self._least_state():
-                yield from self._laid_out(layout, min(room, MOST_STATE))
+                yield from self._laid_out(layout, room)
                 return
-        yield from (Text(line(cell)) for cell in self._cells)
+        for cell in self._cells:
+            left = budget_left(cell)
+            yield Text(f"{line(cell)} · budget left: {left}" if left else line(cell))
 
     def _columns(self, layout: _Layout) -> dict[str, list[str]]:
         """Return the texts of each column between the bar and the state, by title."""
-        gap = "\n" if layout.split else " "
+        gap, space = "\n" if layout.split else " ", "\n" if layout.stacked else " "
         columns = {
             "trials": [f"{c.trials}" + (f"{gap}({c.failed} failed)" if c.failed else "") for c in self._cells],
             "epochs": ["" if c.own_models else str(c.epochs) for c in self._cells],
             "best": ["" if c.own_models else _number(c.best) for c in self._cells],
-            "budget left": [budget_left(c, "\n" if layout.stacked else ", ") for c in self._cells],
-            "time left": [_clock(c.seconds_left) for c in self._cells],
+            f"budget{space}left": [budget_left(c, "\n" if layout.stacked else ", ") for c in self._cells],
+            f"time{space}left": [_clock(c.seconds_left) for c in self._cells],
             "untracked": [str(c.backlog) if c.backlog else "" for c in self._cells],
         }
         if not layout.untracked:

@@ -181,9 +181,7 @@ def _unknown_said(main: ClockStatistics, last: Comparison) -> list[str]:
     if otherwise != leader:
         return [f"{head} If they counted as the best, {otherwise} would lead, so the conclusion depends on them."]
     others = named([p.second if p.first == leader else p.first for p in flipped])
-    return [
-        f"{head} If they counted as the best, {leader} would still lead, but its difference from {others} depends on them."
-    ]
+    return [f"{head} If they counted as the best, {leader} would still lead, but its difference from {others} depends on them."]
 
 
 def _fixed_said(scope: Scope) -> list[str]:

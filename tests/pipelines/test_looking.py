@@ -93,7 +93,7 @@ def test_top_counts_for_each_method_and_data_set(place: Path, command: str) -> N
 
 
 def test_a_cell_that_the_study_does_not_have_is_named(place: Path) -> None:
-    with pytest.raises(StudyError, match=r"--method 'tpe' is not in the study: choose grid, random, bayes, hyperband\."):
+    with pytest.raises(StudyError, match=r"--method 'tpe' is not in the study\. Choose from: grid, random, bayes, hyperband\."):
         chosen(read_study(_store(place)), None, "tpe")
 
 

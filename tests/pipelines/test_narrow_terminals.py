@@ -30,7 +30,12 @@ CUT_NUMBER = re.compile(r"\d[\d.,:]*…")
 LONG = "a-method-with-the-longest-label-1234567x"
 WIDE_SPACE = {
     f"hyperparameter_{i:02d}": {"type": "float", "low": 1e-5, "high": 1e-1, "log": True, "grid_points": 2} for i in range(20)
-} | {"optimizer": {"type": "categorical", "values": ["an optimizer whose name takes much more than a line of 80 columns " * 2, "Adam"]}}
+} | {
+    "optimizer": {
+        "type": "categorical",
+        "values": ["an optimizer whose name takes much more than a line of 80 columns " * 2, "Adam"],
+    }
+}
 LIMITS = {"trials": 12_345, "epochs": 1_234_567, "seconds": 7_654_321, "epochs_per_trial": 9}
 
 
@@ -48,7 +53,8 @@ def words(lines: list[str]) -> set[str]:
 def scores(result: StudyResult) -> set[str]:
     """Return every score of every trial as the table writes it."""
     rows = chosen(result, None, None)
-    values = [v for r in rows for v in (r.objective, r.accuracy, r.val_accuracy, r.loss, r.val_loss, *r.config.values())]
+    values = [v for r in rows for v in (r.objective, r.accuracy, r.val_accuracy, r.loss, r.val_loss)]
+    values += [v for r in rows if not r.own_models for v in r.config.values()]
     return {f"{v:.4g}" for v in values if isinstance(v, float)}
 
 
@@ -57,7 +63,7 @@ def result(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     changes: dict[str, dict[str, object]] = {
         "plain": {},
         "wide space": {"space": WIDE_SPACE, "methods": ["random", "bayes"], "seeds": [0]},
-        "long names": {"methods": [{"name": "random", "label": LONG}, "flaml"], "seeds": [0, 123_456]},
+        "long names": {"methods": [{"name": "random", "label": LONG}, "flaml"], "seeds": [0, 123_456], "budget": LIMITS},
         "all limits": {"budget": LIMITS, "seeds": [0]},
     }
     return read_study(made_store(tmp_path_factory.mktemp("study"), made_study(**changes[request.param])))
@@ -77,7 +83,7 @@ def test_the_table_of_cells_has_every_number_whole(result: StudyResult, width: i
     lines = shown(overview(progress), width)
     numbers = [n for c in progress if not c.own_models for n in (str(c.trials), str(c.epochs), f"{c.best or 0:.4f}")]
     tests = [c.state.removeprefix("test ") for c in progress if c.state.startswith("test ")]
-    limits = [f"{left:,.0f}" for c in progress for left in c.budget_left.values() if left is not None] if width > 30 else []
+    limits = [f"{left:,.0f}" for c in progress for left in c.budget_left.values() if left is not None]
     assert {*numbers, *tests, *" ".join(limits).replace(",", " ").split()} <= words(lines)
     assert max(map(cell_len, lines)) <= width
     assert "…" not in "".join(lines)

@@ -74,7 +74,7 @@ def test_best_is_the_best_of_each_cell_or_of_those_that_are_named(found: Results
     of_cell = found.trials[(found.trials["dataset"] == "mnist") & (found.trials["method"] == "random")]
     assert some["objective"].tolist() == of_cell["objective"].nlargest(3).tolist()
     assert list(some.columns) == list(found.trials.columns)
-    with pytest.raises(StudyError, match=r"'minst' is not in the study: choose mnist, fashion_mnist\.$"):
+    with pytest.raises(StudyError, match=r"'minst' is not in the study\. Choose from: mnist, fashion_mnist\.$"):
         found.best(dataset="minst")
 
 

@@ -184,7 +184,9 @@ class TestSentences:
 
     def test_missing_searches_that_can_change_it(self, tmp_path):
         found = computed(written(tmp_path, datasets=["mnist"], skip=[("mnist", GOOD, s) for s in range(9)]))
-        assert "bayes (9). If they counted as the best, bayes would lead, so the conclusion depends on them." in said(found, "mnist")
+        assert "bayes (9). If they counted as the best, bayes would lead, so the conclusion depends on them." in said(
+            found, "mnist"
+        )
         assert "good results of the unfinished searches (bayes would lead)" in recommended(found, "mnist")
 
 
@@ -208,7 +210,7 @@ class TestPage:
 
     def test_a_study_without_random_search_has_no_map(self, tmp_path):
         found = computed(written(tmp_path, seeds=2, datasets=["mnist"], methods=[GOOD, POOR]))
-        assert "There is no random search in the study." in page(found, {})
+        assert "The study has no random search." in page(found, {})
         assert "the median first trial" in page(found, {})
 
 
