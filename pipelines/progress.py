@@ -112,7 +112,7 @@ def _state(cell: CellResult, share: float, stopping: bool) -> str:
 
 
 class Display:
-    """Show a run while it is going on: a table that is redrawn on a terminal, or one line per change in a log."""
+    """Show the progress of a run: a table that is redrawn on a terminal, or one line per change in a log."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -20,10 +20,12 @@ from rich.console import Console, RenderableType
 from made import made_store, made_study
 from tabled import study_file
 from tuneoff.cli import cli
+from tuneoff.commands.tables import _Bar
 from tuneoff.components.core.storage import FolderStore
 from tuneoff.components.core.stored import StudyResult, claim, read_study
 from tuneoff.pipelines.looking import best, cells, chosen, overview, trials_table
 from tuneoff.pipelines.progress import CellProgress, table
+from tuneoff.pipelines.tablebuild import Progress
 
 COLUMNS = 80
 CUT_NUMBER = re.compile(r"\d[\d.,:]*…")
@@ -119,6 +121,15 @@ def test_a_study_that_has_not_begun_is_shown_too(tmp_path: Path) -> None:
     empty = read_study(store)
     assert len(shown(overview(cells(empty)))) >= 9
     assert shown(trials_table(empty, []))[0].startswith("dataset")
+
+
+def test_the_progress_of_a_table_build_has_every_number_whole() -> None:
+    bar = _Bar()
+    bar.show(Progress(done=12_345, trainings=1_234_567, seconds_left=360_000.0, failed=1_234))
+    lines = shown(bar._bar.get_renderable())
+    assert {"12345/1234567", "100", "00"} <= words(lines)
+    assert {"1,222,222", "1,234"} <= set(" ".join(lines).split())
+    assert "…" not in "".join(lines)
 
 
 # The commands themselves, in a real terminal

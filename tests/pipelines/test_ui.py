@@ -42,5 +42,5 @@ def test_a_taken_port_is_replaced() -> None:
 
 def test_a_folder_without_mlflow_says_what_to_do(tmp_path: Path) -> None:
     claim(FolderStore(tmp_path), made_study())
-    with pytest.raises(StudyError, match=r"holds no mlflow.db: run `tuneoff sync"):
+    with pytest.raises(StudyError, match=r"has no mlflow.db\. Run `tuneoff sync"):
         serve(tmp_path, 5000, 6006, print)
