@@ -76,24 +76,24 @@ def _of_dataset(computed: Computed, dataset: DatasetResults, colours: Mapping[st
 
 
 def _of_statistics(computed: Computed, colours: Mapping[str, int]) -> Iterator[tuple[str, Figure]]:
-    found = computed.results.statistics
+    statistics = computed.results.statistics
     for numbers in computed.figures.anytime:
         methods = [t.method for t in numbers.rank]
         measures: tuple[Measure, ...] = ("regret", "rank")
         for measure in measures:
             figure = figure_anytime(numbers, measure, colours)
             yield f"{_file(numbers.scope)}-{measure}-{numbers.clock}", _with_legend(figure, methods, colours)
-    for scope in found.scopes:
+    for scope in statistics.scopes:
         for clock in (c for c in scope.clocks if c.critical_difference is not None):
             figure = figure_critical_difference(clock.comparisons[-1].standings, clock.critical_difference or 0.0, colours)
             yield f"{_file(scope.name)}-critical-difference-{clock.clock}", figure
     courses = {(c.dataset, c.clock): c for c in computed.figures.courses}
-    for alone in found.datasets:
+    for alone in statistics.datasets:
         for axis in AXES:
-            for place, goal in enumerate(t for t in alone.targets if t.clock == axis):
+            for index, goal in enumerate(t for t in alone.targets if t.clock == axis):
                 course = courses[alone.dataset, axis]
                 figure = figure_reached(course, computed.study.objective.sign * goal.value, colours)
-                yield f"{alone.dataset}-target-{place + 1}-{axis}", _with_legend(figure, course.methods, colours)
+                yield f"{alone.dataset}-target-{index + 1}-{axis}", _with_legend(figure, course.methods, colours)
         if any(not r.is_random for r in alone.break_even):
             yield f"{alone.dataset}-break-even", figure_break_even(alone.break_even, colours)
 

@@ -97,9 +97,9 @@ def figure_curves(numbers: CurveSet, axis: Axis, colours: Mapping[str, int]) -> 
     per, label = axis_unit(axis, numbers.ends[axis])
     unit = _unit(numbers.metric)
     shown = [b for b in numbers.bands if b.axis == axis]
-    for found in shown:
-        strong = numbers.foremost is None or found.method in numbers.foremost
-        _band(axes, found, per, unit, numbers.reach, colours[found.method], strong)
+    for band in shown:
+        strong = numbers.foremost is None or band.method in numbers.foremost
+        _band(axes, band, per, unit, numbers.reach, colours[band.method], strong)
     for search in numbers.unfinished:
         _unfinished(axes, search, axis, per, unit, colours[search.method])
     axes.set(xlim=(0, numbers.ends[axis] / per), ylim=[v * unit for v in numbers.reach], xlabel=label)
@@ -260,7 +260,7 @@ def _in_page(element: ElementTree.Element) -> None:
     if element.tag == "g" and "id" in element.attrib:
         _unmark(element, element.attrib.pop("id"))
     if path := element.get("d"):
-        element.set("d", _LONG.sub(lambda found: f"{float(found[0]):.2f}", path))  # a hundredth of a pixel is enough
+        element.set("d", _LONG.sub(lambda match: f"{float(match[0]):.2f}", path))  # a hundredth of a pixel is enough
     if looks := element.get("style"):
         element.set("style", re.sub("#[0-9a-f]{6}", _variable, looks))
 
@@ -353,24 +353,24 @@ def _bounds(crowd: Sequence[float], gap: float) -> tuple[float, float]:
     return middle - reach, middle + reach
 
 
-def _band(axes: Axes, found: Band, per: float, unit: float, reach: tuple[float, float], index: int, strong: bool) -> None:
+def _band(axes: Axes, band: Band, per: float, unit: float, reach: tuple[float, float], index: int, strong: bool) -> None:
     """Draw the median and the quartiles up to the end of the axis; a quartile worse than every value is clipped."""
-    at = np.append(found.x, found.end) / per
-    lower, median, upper = (np.append(v, v[-1]) for v in (found.lower, found.median, found.upper))
-    known = np.isfinite(median)
+    at = np.append(band.x, band.end) / per
+    lower, median, upper = (np.append(v, v[-1]) for v in (band.lower, band.median, band.upper))
+    finite = np.isfinite(median)
     if strong:
-        low, high = (unit * np.clip(v[known], *reach) for v in (lower, upper))
-        area = axes.fill_between(at[known], low, high, step="post", color=colour_of(index), alpha=0.14, linewidth=0)
-        mark(area, f"m{index}", f"{found.method}, quartiles over {found.seeds} seeds")
+        low, high = (unit * np.clip(v[finite], *reach) for v in (lower, upper))
+        area = axes.fill_between(at[finite], low, high, step="post", color=colour_of(index), alpha=0.14, linewidth=0)
+        mark(area, f"m{index}", f"{band.method}, quartiles over {band.seeds} seeds")
     looks = {"linestyle": dashes_of(index), "linewidth": 2, "zorder": 4} if strong else THIN_LINE
-    (line,) = axes.step(at[known], unit * median[known], where="post", color=colour_of(index), **looks)
-    mark(line, f"m{index}", f"{found.method}, median")
+    (line,) = axes.step(at[finite], unit * median[finite], where="post", color=colour_of(index), **looks)
+    mark(line, f"m{index}", f"{band.method}, median")
 
 
 def _unfinished(axes: Axes, search: Progress, axis: Axis, per: float, unit: float, index: int) -> None:
-    at, known = search.spent(axis) / per, np.isfinite(search.best)
+    at, finite = search.spent(axis) / per, np.isfinite(search.best)
     (line,) = axes.step(
-        at[known], unit * search.best[known], where="post", color=colour_of(index), linestyle=DOTTED, linewidth=1.4
+        at[finite], unit * search.best[finite], where="post", color=colour_of(index), linestyle=DOTTED, linewidth=1.4
     )
     line.set_zorder(3)
     mark(line, f"m{index}", f"{search.method}, seed {search.seed}, unfinished")
@@ -383,10 +383,10 @@ def _epochs(
     metric: str,
     colours: Mapping[str, int],
     epochs: Sequence[int],
-    found: Sequence[float | None],
+    recorded: Sequence[float | None],
 ) -> None:
     """Draw one learning curve, with a gap at each missing value."""
-    values: Floats = _unit(metric) * np.array([np.nan if v is None else v for v in found], dtype=float)
+    values: Floats = _unit(metric) * np.array([np.nan if v is None else v for v in recorded], dtype=float)
     if not np.isfinite(values).any():
         return
     index = colours[curve.method]

@@ -169,9 +169,9 @@ def figure_reached(course: Course, loss: float, colours: Mapping[str, int]) -> F
     """Draw the share of each method's seeds that had reached a loss, against the budget."""
     figure, axes = empty_axes(380, 240)
     per, label = axis_unit(course.clock, course.full)
-    found = reached(course, loss)
-    seen = foremost(course.methods, list(-found.mean(axis=1)))
-    for method, shares in zip(course.methods, found, strict=True):
+    shares_by_method = reached(course, loss)
+    seen = foremost(course.methods, list(-shares_by_method.mean(axis=1)))
+    for method, shares in zip(course.methods, shares_by_method, strict=True):
         index, keep = colours[method], _changed(shares)
         at, height = np.append(course.budgets[keep], course.full), np.append(shares[keep], shares[-1])
         strong = seen is None or method in seen
@@ -182,7 +182,7 @@ def figure_reached(course: Course, loss: float, colours: Mapping[str, int]) -> F
     if course.clock != "seconds":
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
     if seen is not None:
-        ends = {m: 100 * float(v[-1]) for m, v in zip(course.methods, found, strict=True) if m in seen}
+        ends = {m: 100 * float(v[-1]) for m, v in zip(course.methods, shares_by_method, strict=True) if m in seen}
         name_ends(axes, ends, colours)
     return figure
 
@@ -195,15 +195,15 @@ def figure_break_even(rows: Sequence[BreakEven], colours: Mapping[str, int]) -> 
     height = 58 + 22 * max(len(methods), 1)
     figure = Figure(figsize=(1120 / 72, height / 72), dpi=72, layout="constrained")
     figure.patch.set_visible(False)
-    for place, clock in enumerate(clocks):
-        axes = figure.add_subplot(1, len(clocks), place + 1)
+    for column, clock in enumerate(clocks):
+        axes = figure.add_subplot(1, len(clocks), column + 1)
         axes.patch.set_visible(False)
         by_method = {r.method: r for r in rows if r.clock == clock}
         full = next(iter(by_method.values())).full
         per, label = axis_unit(clock, full)
         for row, method in enumerate(methods):
             _break_even(axes, row, by_method[method], per, colours[method])
-        labels = [shortened(m, _LABEL) for m in methods] if place == 0 else [""] * len(methods)
+        labels = [shortened(m, _LABEL) for m in methods] if column == 0 else [""] * len(methods)
         axes.set_yticks(range(len(methods)), labels, color=INK, parse_math=False)
         axes.set(xlim=(0, full / per), ylim=(len(methods) - 0.5, -0.5), xlabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=clock != "seconds"))
@@ -212,28 +212,28 @@ def figure_break_even(rows: Sequence[BreakEven], colours: Mapping[str, int]) -> 
     return figure
 
 
-def _break_even(axes: Axes, row: int, found: BreakEven, per: float, index: int) -> None:
-    full = found.full / per
-    if found.budget is None:
-        label = f"never (wins {found.at_full:.0%} of the pairs at the end)"
+def _break_even(axes: Axes, row: int, result: BreakEven, per: float, index: int) -> None:
+    full = result.full / per
+    if result.budget is None:
+        label = f"never (wins {result.at_full:.0%} of the pairs at the end)"
         text = axes.text(full / 2, row, label, ha="center", va="center", color=SOFT, size=10)
-        mark(text, f"m{index}", f"{found.method}: does not beat random search within this budget")
+        mark(text, f"m{index}", f"{result.method}: does not beat random search within this budget")
         return
-    at = found.budget / per
+    at = result.budget / per
     (bar,) = axes.plot([at, full], [row, row], color=colour_of(index), linewidth=9, alpha=0.35, solid_capstyle="butt")
     (dot,) = axes.plot([at], [row], color=colour_of(index), marker="o", markersize=7)
     for artist in (bar, dot):
-        mark(artist, f"m{index}", f"{found.method}: beats random search from {at:.3g} on")
+        mark(artist, f"m{index}", f"{result.method}: beats random search from {at:.3g} on")
 
 
 def _trace(axes: Axes, trace: Trace, at: Floats, measure: Measure, index: int, strong: bool) -> None:
     least = LEAST_REGRET if measure == "regret" else 0.0
-    known = np.isfinite(trace.mean)
-    if not known.any():
+    finite = np.isfinite(trace.mean)
+    if not finite.any():
         return
-    mean, x = np.maximum(trace.mean[known], least), at[known]
+    mean, x = np.maximum(trace.mean[finite], least), at[finite]
     if trace.low is not None and trace.high is not None:
-        low, high = (np.maximum(v[known], least) for v in (trace.low, trace.high))
+        low, high = (np.maximum(v[finite], least) for v in (trace.low, trace.high))
         keep = _changed(low, high)
         area = axes.fill_between(x[keep], low[keep], high[keep], step="post", color=colour_of(index), alpha=0.14, linewidth=0)
         mark(area, f"m{index}", f"{trace.method}, 95 % interval of the mean")

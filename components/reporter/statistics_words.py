@@ -56,7 +56,7 @@ def scope_sentences(results: Results, scope: Scope) -> list[str]:
 def recommendation_sentences(results: Results, scope: Scope) -> list[str]:
     """Return which method to use, how certain that is, which methods are equally good, and what would change the choice.
 
-    The first item is the recommendation itself. The report shows it on its first screen.
+    The last item, if there are several, is about possible changes. The report shows the others on its first screen.
     """
     if not scope.choices:
         return ["No method can be recommended, because the methods share no budget of epochs that all of them reached."]
@@ -148,7 +148,7 @@ def _pairs_said(scope: Scope, main: ClockStatistics, leader: str) -> list[str]:
     if different:
         sentences.append(f"{leader} is significantly better than {named([p.second for p in different])} ({rule}).")
     if similar:
-        head = f"There is no significant difference between {leader} and {named([p.second for p in similar])}"
+        head = f"{leader} does not differ significantly from {named([p.second for p in similar])}"
         head += "." if different else f" ({rule})."
         sentences.append(f"{head} {_more_said(similar[0], scope)}")
     return sentences
