@@ -101,8 +101,10 @@ class _Bar:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
 
-        columns = (TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+        words = TextColumn("{task.description}", table_column=Column(overflow="fold"))  # wraps, so that no number is cut
+        columns = (TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), words)
         self._console = Console(stderr=True, highlight=False)
         self._bar = RichProgress(*columns, console=self._console)
         self._task = self._bar.add_task("", total=None)
