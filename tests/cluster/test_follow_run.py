@@ -1,4 +1,4 @@
-"""Following a run: steps by the names of a real API server, pods that never start, runs that are gone, doubled or interrupted."""
+"""Test following a run: step names of a real API server, pods that never start, deleted, duplicate and interrupted runs."""
 
 from __future__ import annotations
 
@@ -184,9 +184,9 @@ def test_a_run_that_fails_without_a_reason_gets_argos(kfp: FakeKfp) -> None:
     done, said = submitted(kfp, wait=True, again=3, view=View(workflow=Workflow("Error", message, ())))
     assert any(line.endswith(f"has ended: FAILED ({message})") for line in said)
     assert len(kfp.runs) == 1, "a workflow that is too large is so every time"
-    assert done.ended == f"{message}: give the data sets to studies of their own"
+    assert done.ended == f"{message}. Split the study into several studies with fewer data sets each"
     _, said = submitted(kfp, wait=True, again=0)
-    assert any(line.startswith("KFP gives no reason. Argo's may: kubectl --namespace kubeflow get workflow") for line in said)
+    assert any(line.startswith("KFP gives no reason. Ask Argo: kubectl --namespace kubeflow get workflow") for line in said)
 
 
 def test_a_run_of_which_no_step_began_is_not_started_again(kfp: FakeKfp) -> None:
@@ -194,14 +194,16 @@ def test_a_run_of_which_no_step_began_is_not_started_again(kfp: FakeKfp) -> None
     kfp.script = lambda number: [("FAILED", {"root-driver": "FAILED", "report-driver": "FAILED"})]
     done, _ = submitted(kfp, wait=True, again=3)
     assert len(kfp.runs) == 1
-    assert done.ended == "none of its steps has begun: its pods or KFP's own failed before; see `tuneoff submit --check`"
+    assert done.ended == (
+        "no step of the run has started: its pods, or KFP's own pods, failed earlier. Run `tuneoff submit --check`"
+    )
 
 
 def test_what_a_pod_died_of_is_said(kfp: FakeKfp) -> None:
     nodes = ({"id": "a", "type": "Pod", "phase": "Failed", "message": "OOMKilled (exit code 137)"},)
     kfp.script = lambda number: FAILS
     _, said = submitted(kfp, wait=True, again=0, view=View(workflow=Workflow("Failed", "child failed", nodes)))
-    assert "A pod of it failed: OOMKilled (exit code 137): give the step more resources.memory" in said
+    assert "A pod of the run failed: OOMKilled (exit code 137). Give the step more resources.memory." in said
 
 
 # Runs that are gone, doubled, interrupted or deleted
@@ -212,8 +214,8 @@ def test_a_run_whose_workflow_is_gone_is_replaced_by_new(kfp: FakeKfp) -> None:
     kfp.script = lambda number: [("RUNNING", {})] if number == 0 else SUCCEEDS
     kfp.workflows_gone = True
     _, said = submitted(kfp, view=View(workflow=False))
-    assert said[-1].startswith("Note: Kubernetes, as this kubeconfig reaches it, has no workflow of tuneoff-made-")
-    assert "give --new to start another. Otherwise name KFP's cluster with --kube-context." in said[-1]
+    assert said[-1].startswith("Note: The cluster of this kubeconfig has no workflow of tuneoff-made-")
+    assert "give --new to start another run. Otherwise select KFP's cluster with --kube-context." in said[-1]
     done, said = submitted(kfp, wait=True, new=True)
     assert (done.run.id, done.run.state) == ("run-1", "SUCCEEDED")
     assert kfp.deleted == ["run-0"], "KFP refuses to terminate it, so that it is taken out of its list"
@@ -230,7 +232,7 @@ def test_a_workflow_that_goes_while_it_is_followed_ends_the_wait(kfp: FakeKfp, m
     done, _ = submitted(kfp, wait=True, again=3, view=view)
     assert len(kfp.runs) == 1
     assert done.ended == (
-        "the run: its workflow is gone from the cluster, though KFP takes it for running: give --new to start another"
+        "the run: its workflow has disappeared from the cluster, but KFP shows it as running. Give --new to start another run"
     )
 
 
@@ -241,7 +243,7 @@ def test_a_kubeconfig_of_another_cluster_ends_no_run(kfp: FakeKfp, monkeypatch: 
     kfp.script = lambda number: [*[("RUNNING", argo(tune="RUNNING"))] * 100, *SUCCEEDS]
     done, said = submitted(kfp, a_study(cluster={**VOLUME, "pending_seconds": 1}), wait=True, view=View(workflow=False))
     assert (done.run.state, done.ended, kfp.ended) == ("SUCCEEDED", None, [])
-    assert any("No news for" in line and "name KFP's cluster with --kube-context" in line for line in said)
+    assert any("No news for" in line and "select KFP's cluster with --kube-context" in line for line in said)
 
 
 def test_a_run_that_goes_on_says_how_to_get_another(kfp: FakeKfp) -> None:
