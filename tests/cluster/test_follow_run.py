@@ -401,7 +401,7 @@ def test_a_damaged_copy_is_refused(tmp_path: Path) -> None:
 def test_a_study_larger_than_one_workflow_is_refused_with_what_to_do() -> None:
     methods = [{"name": "random", "label": f"r{number}"} for number in range(45)]
     refuse_too_large(made_study(datasets=["mnist", "cifar10"], methods=methods, seeds=list(range(100))))
-    with pytest.raises(StudyError, match=r"= 135 cells, whose workflow would grow to about 1\.3 MiB.* to several studies"):
+    with pytest.raises(StudyError, match=r"= 135 cells\. Its workflow would grow to about 1\.3 MiB.* into several studies"):
         refuse_too_large(made_study(datasets=["mnist", "cifar10", "fashion_mnist"], methods=methods))
 
 

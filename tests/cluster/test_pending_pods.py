@@ -1,4 +1,4 @@
-"""Why pods wait, in words, from recorded answers: pods without an image, a secret, a claim, a GPU or memory."""
+"""Test the reasons why pods wait, with recorded API answers: a missing image, secret, claim, GPU or memory."""
 
 from __future__ import annotations
 
@@ -47,13 +47,13 @@ def labelled(name: str, **labels: str) -> dict[str, Any]:
     [
         ("wait-image", "ErrImagePull registry.example.org/none/tuner:1 (", "no such host)"),
         ("wait-secret", 'CreateContainerConfigError: secret "not-there" not found', "found"),
-        ("wait-claim", 'no node takes it: persistentvolumeclaim "not-there" not found', "found"),
+        ("wait-claim", 'no node can run it: persistentvolumeclaim "not-there" not found', "found"),
         (
             "wait-gpu",
-            "no node takes it: 1 Insufficient nvidia.com/gpu; it asks for 1 nvidia.com/gpu, more than any node",
+            "no node can run it: 1 Insufficient nvidia.com/gpu; it requests 1 nvidia.com/gpu, more than any node",
             "empty",
         ),
-        ("wait-memory", "no node takes it: 1 Insufficient memory; it asks for 500Gi memory, more than any node has", "empty"),
+        ("wait-memory", "no node can run it: 1 Insufficient memory; it requests 500Gi memory, more than any node has", "empty"),
     ],
 )
 def test_what_a_pod_waits_for_is_said_and_that_it_never_comes(pod: str, begins: str, ends: str) -> None:
@@ -73,7 +73,7 @@ def test_a_pod_that_would_fit_on_an_empty_node_waits_for_others_to_end() -> None
     pod["spec"]["containers"][0]["resources"]["requests"]["memory"] = "20Gi"
     (found,) = waiting_pods([pod], NODES)
     assert not found.hopeless
-    assert found.reason == "no node takes it: 1 Insufficient memory; it asks for 20Gi memory"
+    assert found.reason == "no node can run it: 1 Insufficient memory; it requests 20Gi memory"
 
 
 def test_where_nodes_cannot_be_listed_no_pod_is_given_up_for_want_of_room() -> None:

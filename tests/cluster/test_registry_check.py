@@ -1,4 +1,4 @@
-"""Images in registries: what a registry says of one without a login, and what of it is known."""
+"""Test looking up images in registries without a login."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_docker_hubs_api_has_another_host(registry: FakeRegistry, monkeypatch: p
 
 def test_what_needs_a_login_is_unknown(registry: FakeRegistry) -> None:
     registry.wants_token = registry.private = True
-    unknown = Presence.UNKNOWN, f"{registry.host} wants a login for it, or does not have it (answer 401)"
+    unknown = Presence.UNKNOWN, f"{registry.host} requires a login for it, or does not have it (HTTP status 401)"
     assert look(registry, "team/tuner:1") == unknown
     registry.realm = ""
     assert look(registry, "team/tuner:1") == unknown
@@ -86,7 +86,7 @@ def test_a_token_is_asked_for_over_https_alone_and_without_credentials(challenge
 @pytest.mark.parametrize("status", [429, 500, 503])
 def test_another_answer_is_unknown(registry: FakeRegistry, status: int) -> None:
     registry.broken = status
-    assert look(registry, "team/tuner:1") == (Presence.UNKNOWN, f"{registry.host} gives answer {status}")
+    assert look(registry, "team/tuner:1") == (Presence.UNKNOWN, f"{registry.host} answered with HTTP status {status}")
 
 
 def test_a_registry_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -269,9 +269,12 @@ def test_the_record_lies_where_all_pods_find_it(changes: dict[str, Any], place: 
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({}, "The study says no place that all pods share: give artifacts: s3://bucket/prefix, or cluster.volume with a claim."),
-        ({"artifacts": "/here/runs"}, "artifacts: '/here/runs' is a folder of this machine: give an s3:// URI, or a path on"),
-        ({"artifacts": "/here/runs", "cluster": VOLUME}, "artifacts: '/here/runs' is a folder of this machine"),
+        (
+            {},
+            "The study names no storage that all pods share. Set artifacts: s3://bucket/prefix, or cluster.volume with a claim.",
+        ),
+        ({"artifacts": "/here/runs"}, "artifacts: '/here/runs' is a folder on this machine. Give an s3:// URI, or a path on"),
+        ({"artifacts": "/here/runs", "cluster": VOLUME}, "artifacts: '/here/runs' is a folder on this machine"),
     ],
 )
 def test_a_place_that_pods_do_not_share_is_refused(changes: dict[str, Any], sentence: str) -> None:
