@@ -54,7 +54,7 @@ def kfp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKfp]:
 
 
 class View:
-    """What Kubernetes says of every run; `pods` and `workflow` may be changed."""
+    """A fake of Kubernetes' view of the runs. `pods` and `workflow` may be changed."""
 
     namespace = "kubeflow"
 
@@ -82,7 +82,7 @@ class View:
 
 
 def recorded(name: str) -> Run:
-    """A recorded answer, read as KFP's own client reads it."""
+    """Return a recorded answer, parsed by KFP's own client."""
 
     class Answer:
         data = (RECORDED / f"{name}.json").read_text()
@@ -190,7 +190,7 @@ def test_a_run_that_fails_without_a_reason_gets_argos(kfp: FakeKfp) -> None:
 
 
 def test_a_run_of_which_no_step_began_is_not_started_again(kfp: FakeKfp) -> None:
-    """As with an account without a token: all of KFP's own pods die, every time."""
+    """This happens with an account without a token: all of KFP's own pods fail, in every run."""
     kfp.script = lambda number: [("FAILED", {"root-driver": "FAILED", "report-driver": "FAILED"})]
     done, _ = submitted(kfp, wait=True, again=3)
     assert len(kfp.runs) == 1
@@ -237,7 +237,7 @@ def test_a_workflow_that_goes_while_it_is_followed_ends_the_wait(kfp: FakeKfp, m
 
 
 def test_a_kubeconfig_of_another_cluster_ends_no_run(kfp: FakeKfp, monkeypatch: pytest.MonkeyPatch) -> None:
-    """There the run has no workflow and no pods, which says nothing."""
+    """There the run has no workflow and no pods, which proves nothing about the run."""
     monkeypatch.setattr(follow_run, "GONE_SECONDS", 0.1)
     monkeypatch.setattr(follow_run, "SILENCE_SECONDS", 0.3)
     kfp.script = lambda number: [*[("RUNNING", argo(tune="RUNNING"))] * 100, *SUCCEEDS]
@@ -250,7 +250,7 @@ def test_a_run_that_goes_on_says_how_to_get_another(kfp: FakeKfp) -> None:
     kfp.script = lambda number: [("RUNNING", {})]
     submitted(kfp)
     _, said = submitted(kfp)
-    assert any("To start another, end or delete it in KFP, or give --new." in line for line in said)
+    assert any("To start another run, give --new, or end this run in KFP." in line for line in said)
 
 
 def test_two_submissions_in_the_same_second_are_one_run(kfp: FakeKfp) -> None:
@@ -267,14 +267,14 @@ def test_two_submissions_in_the_same_second_are_one_run(kfp: FakeKfp) -> None:
     second = submitting._start_one(a_study(), server, experiment, pipeline, "/results/runs/made", said.append)
     assert second.id == "run-0"
     assert kfp.deleted == ["run-2"]
-    assert said[-1].startswith("Another submission started this study in the same moment, as tuneoff-made-")
+    assert said[-1].startswith("Another submission started this study at the same moment, as tuneoff-made-")
 
 
 def test_a_run_that_was_deleted_in_kfp_is_said_to_be_gone(kfp: FakeKfp) -> None:
     server = KfpServer(Login(kfp.uri))
     submitted(kfp)
     kfp.deleted.append("run-0")
-    with pytest.raises(RunGone, match=r"^The run run-0 is not in KFP any more: somebody has deleted it\."):
+    with pytest.raises(RunGone, match=r"^The run run-0 no longer exists in KFP: it was deleted\."):
         server.run("run-0")
 
 
@@ -323,7 +323,7 @@ def test_a_run_deleted_while_it_is_followed_is_exit_code_1(
     kfp.began = lambda number: kfp.deleted.append(f"run-{number}")
     code, _, err = tuneoff(monkeypatch, capsys, "submit", file, "--host", kfp.uri, "--wait")
     assert code == 1
-    assert err.startswith("tuneoff: The run run-0 is not in KFP any more: somebody has deleted it. What it trained is on record")
+    assert err.startswith("tuneoff: The run run-0 no longer exists in KFP: it was deleted. The record still has its results.")
 
 
 # What the store is given, and what of it counts

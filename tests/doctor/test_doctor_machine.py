@@ -1,4 +1,4 @@
-"""`tuneoff doctor`: each thing is ok, a warning or failing, and says what to do."""
+"""Test `tuneoff doctor`: each finding is ok, a warning or failing, and has a remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tuneoff.study_file.required_packages import require_for
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No TensorFlow is started, and the environment names no server."""
+    """Do not start TensorFlow, and remove servers from the environment."""
     monkeypatch.setattr(machine, "_gpu", lambda: Finding("GPU", State.OK, "none"))
     monkeypatch.setenv("TUNEOFF_CACHE", str(tmp_path / "cache"))
     for name in ("MLFLOW_TRACKING_URI", *machine._AWS):
@@ -31,7 +31,7 @@ def found(folder: Path, tracking: str | None = None, kfp: str | None = None) -> 
 
 
 class Answer(BaseHTTPRequestHandler):
-    """Healthy as MLflow, forbidden as KFP."""
+    """Answer as a healthy MLflow server, and refuse KFP's health check with 403."""
 
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/health" else 403)

@@ -1,4 +1,4 @@
-"""What Katib found, brought back from kubectl's files and from an API server, into the record, the report and MLflow."""
+"""Test collecting Katib's results, from kubectl's files and from an API server, into the record, the report and MLflow."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def search(store: FolderStore, label: str = "katib-tpe", seed: int = 0) -> Searc
 
 
 def written(folder: Path, *objects: Mapping[str, Any], file: str = "objects.json") -> Path:
-    """A folder with these objects as `kubectl get … -o json` writes them."""
+    """Write these objects to a folder in the format of `kubectl get … -o json`, and return the folder."""
     folder.mkdir(exist_ok=True)
     (folder / file).write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     return folder
@@ -125,7 +125,7 @@ def test_a_trial_with_its_log_has_its_curve(study: Study, store: FolderStore) ->
 
 
 def test_without_a_log_the_epochs_are_counted_and_what_nobody_kept_is_left_out(study: Study, store: FolderStore) -> None:
-    """Katib keeps the smallest, largest and latest value: the best epoch's number and its other metrics are lost."""
+    """Katib stores the smallest, largest and latest value, so the best epoch's number and its other metrics are unknown."""
     collected(study, store)
     known = search(store).trials[1]
     assert known.trial.outcome is not None
@@ -162,7 +162,7 @@ def test_why_a_trial_failed_is_what_katib_says_and_divergence_what_its_log_says(
         )
     ]
     folder = written(tmp_path / "k", experiment(one), *bad)
-    (folder / f"{one.name}-b.log").write_text("diverged: loss is no finite number after epoch 1\n")
+    (folder / f"{one.name}-b.log").write_text("diverged: loss is not a finite number after epoch 1\n")
     collected(study, store, folder)
     found = [t.trial.outcome for t in search(store).trials]
     assert [o and o.status for o in found] == [Status.FAILED, Status.DIVERGED, Status.FAILED]
@@ -239,7 +239,7 @@ def test_an_experiment_that_still_runs_is_left_for_later(study: Study, store: Fo
     texts = {"dropout": "0.1", "activation": "relu", "layers": "1"}
     trials = [trial(one, "a", texts, 1, 9, metrics(("0.5", "0.6", "0.6"))), trial(one, "b", texts, 10, None)]
     (sentence,) = collected(study, store, written(tmp_path / "k", experiment(one, None), *trials))
-    assert sentence == "bars-mnist-tpe-0: still runs, 1 of 4 trials have ended; collect it again later"
+    assert sentence == "bars-mnist-tpe-0: still running, 1 of 4 trials have ended; collect it again later"
     assert not store.names("")
 
 
@@ -260,12 +260,12 @@ def test_what_is_on_record_is_not_recorded_again_and_what_a_kill_cut_off_is_gone
     collected(study, store)
     name = layout.events("mnist", "katib-tpe", 0)
     whole = store.read(name)
-    assert collected(study, store) == ["bars-mnist-tpe-0: on record already"]
+    assert collected(study, store) == ["bars-mnist-tpe-0: already in the record"]
     store.write(name, b"".join(line + b"\n" for line in whole.splitlines()[:7]))
     collected(study, store)
     assert store.read(name) == whole
     store.write(name, whole.splitlines()[0].replace(b"hyperopt", b"another") + b"\n")
-    with pytest.raises(RecordError, match="move its log away"):
+    with pytest.raises(RecordError, match="Move its log away"):
         collected(study, store)
 
 
@@ -274,15 +274,15 @@ def test_what_is_on_record_is_not_recorded_again_and_what_a_kill_cut_off_is_gone
     [
         (
             lambda t: t["spec"]["parameterAssignments"].append({"name": "depth", "value": "3"}),
-            "is not of this study: .*depth is no",
+            "does not belong to this study: .*depth is not a",
         ),
-        (lambda t: t["spec"]["parameterAssignments"].pop(), "is not of this study: .*layers has no value"),
+        (lambda t: t["spec"]["parameterAssignments"].pop(), "does not belong to this study: .*layers has no value"),
         (
             lambda t: t["spec"]["parameterAssignments"].append({"name": "dropout", "value": "0.9"}),
-            "is not of this study: dropout",
+            "does not belong to this study: dropout",
         ),
-        (lambda t: t["spec"].update(retainRun="maybe"), "this Trial is not as Katib has them: retainRun"),
-        (lambda t: t.update(metadata={}), "this Trial is not as Katib has them: metadata: it has no name"),
+        (lambda t: t["spec"].update(retainRun="maybe"), "this Trial is not valid in Katib: retainRun"),
+        (lambda t: t.update(metadata={}), "this Trial is not valid in Katib: metadata: it has no name"),
     ],
 )
 def test_a_trial_of_another_study_or_shape_is_refused_and_nothing_recorded(
@@ -302,8 +302,8 @@ def test_a_trial_of_another_study_or_shape_is_refused_and_nothing_recorded(
     [
         ("a.yaml", "a: [1", "cannot be read"),
         ("a.json", "{", "cannot be read"),
-        ("a.yaml", "a: &x [1]\nb: *x\n", "aliases are not taken"),
-        ("a.yaml", "kind: Trial\nmetadata: 3\n", "this Trial is not as Katib has them"),
+        ("a.yaml", "a: &x [1]\nb: *x\n", "aliases are not allowed"),
+        ("a.yaml", "kind: Trial\nmetadata: 3\n", "this Trial is not valid in Katib"),
         ("a.yaml", "just text\n", "has none of the study's 1 experiments"),
     ],
 )
@@ -316,7 +316,7 @@ def test_a_file_that_kubectl_did_not_write_is_refused_in_a_sentence(
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="is no folder"):
+    with pytest.raises(StudyError, match="is not a folder"):
         exported(tmp_path / "nowhere")
 
 
@@ -325,7 +325,7 @@ def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
 
 @pytest.fixture
 def beside(store: FolderStore, tmp_path: Path) -> tuple[Study, FolderStore]:
-    """A study that was run here with its own methods, and katib-random brought back on one of its data sets."""
+    """Return a study that was run here with its own methods, with katib-random collected on one of its data sets."""
     plan = made_study(datasets=["mnist"], methods=["random"], seeds=[0])
     made_store(tmp_path / "store", plan)
     (one,) = planned(plan)
@@ -372,7 +372,7 @@ def test_nothing_here_waits_for_it_or_runs_it(beside: tuple[Study, FolderStore])
 
 
 class Cluster:
-    """An API server that knows Katib's two resources, pods and their logs; it answers as the real one does."""
+    """A fake API server with Katib's two resources, pods and their logs. Its answers have the form of the real ones."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
@@ -465,7 +465,7 @@ def test_what_katibs_webhook_refuses_is_said_and_nothing_is_created(study: Study
     both = planned(study.model_copy(update={"seeds": [0, 1]}))
     said = 'admission webhook "validator.experiment.katib.kubeflow.org" denied the request: spec.algorithm: unable'
     cluster.refuse = {"name": both[1].name, "code": 400, "message": said}
-    with pytest.raises(StudyError, match=r"namespace team: the cluster refuses .400: admission webhook"):
+    with pytest.raises(StudyError, match=r"namespace team: the cluster refused the request .400: admission webhook"):
         submit(both, "team")
     assert all(dry for _, dry in cluster.created)
 
@@ -476,7 +476,7 @@ def test_a_cluster_that_is_away_or_unknown_is_a_sentence(study: Study, cluster: 
     with pytest.raises(StudyError, match="cannot be reached"):
         submit(planned(study), "team")
     monkeypatch.setenv("KUBECONFIG", "/nowhere/kubeconfig")
-    with pytest.raises(StudyError, match="there is no cluster to talk to"):
+    with pytest.raises(StudyError, match="no cluster is configured"):
         submit(planned(study), "team")
 
 
@@ -498,7 +498,7 @@ def test_a_cluster_without_the_experiments_is_a_sentence(study: Study, store: Fo
 
 
 def test_moments_are_those_of_the_fixtures(study: Study) -> None:
-    """The fixtures are what these builders make, so that both stay in the shape that Katib has."""
+    """The builders produce the same objects as the fixtures, so both keep Katib's format."""
     listed = yaml.safe_load((FIXTURES / "experiment-and-trials.yaml").read_text())["items"]
     (one,) = planned(study)
     assert listed[0]["spec"] == one.manifest["spec"]

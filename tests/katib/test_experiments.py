@@ -1,6 +1,6 @@
-"""A study as Katib Experiments: golden files, the matrix of what each algorithm can do, and a trial's way through Katib.
+"""Test writing a study as Katib Experiments: golden files, which algorithm accepts which parameters, and a trial's arguments.
 
-`TUNEOFF_REWRITE_GOLDEN=1 pytest tests/katib/test_experiments.py` writes the golden files anew.
+`TUNEOFF_REWRITE_GOLDEN=1 pytest tests/katib/test_experiments.py` rewrites the golden files.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ NUMBER = {"type": "float", "low": 0.0, "high": 1.0, "step": 0.25}
 
 
 def study(**changes: Any) -> Study:
-    """A small study of a model of the user's own; `changes` replace its sections."""
+    """Return a small study of a user's model. `changes` replace its sections."""
     sections: dict[str, Any] = {
         "name": "small",
         "datasets": ["mnist"],
@@ -102,7 +102,7 @@ CAN: dict[str, str] = {
     "hyperband": "++--+--",
     "pbt": "+-----+",
 }
-"""What Katib's services search as the study means it, tried with those of 0.19; a minus is refused there, or something else."""
+"""Kinds of parameters that Katib's services search correctly, tried with version 0.19. Minus: refused or misinterpreted."""
 
 
 def test_the_matrix_knows_every_algorithm_and_every_kind_of_parameter() -> None:
@@ -131,21 +131,21 @@ def test_each_algorithm_takes_the_parameters_that_its_service_searches_as_meant(
     ("name", "changes", "sentence"),
     [
         ("tpe", {"space": {"a": NUMBER, "b": {**NUMBER, "when": {"a": [0.5]}}}}, "no conditional parameters"),
-        ("grid", {"space": {"a": {"type": "float", "low": 0.0, "high": 1.0}}}, "a would need a step or grid_points"),
+        ("grid", {"space": {"a": {"type": "float", "low": 0.0, "high": 1.0}}}, "Give a step or grid_points for a."),
         ("grid", {"space": {"a": CHOICE}}, "40 trials are more than the 3 combinations"),
         ("cmaes", {"space": {"a": CHOICE, "b": NUMBER}}, "two numeric parameters"),
         ("tpe", {"space": {"a": {"type": "float", "low": 0.05, "high": 0.4, "step": 0.1}}}, "counts steps from 0"),
         ("random", {"space": {"a": {"type": "int", "low": 1, "high": 9, "step": 4}}}, "counts steps from 0"),
-        ("random", {"space": {"a": {"type": "categorical", "values": ["a b", "c"]}}}, "'a b' would not pass the shell"),
-        ("random", {"space": {"a": {"type": "categorical", "values": ["", "c"]}}}, "'' would not pass the shell"),
-        ("random", {"space": {"a": {"type": "categorical", "values": ["$(HOME)", "c"]}}}, "would not pass the shell"),
-        ("random", {"space": {"a": {"type": "categorical", "values": ["1", 1]}}}, "the same as text"),
+        ("random", {"space": {"a": {"type": "categorical", "values": ["a b", "c"]}}}, "would change the value 'a b'"),
+        ("random", {"space": {"a": {"type": "categorical", "values": ["", "c"]}}}, "would change the value ''"),
+        ("random", {"space": {"a": {"type": "categorical", "values": ["$(HOME)", "c"]}}}, "would change the value '$(HOME)'"),
+        ("random", {"space": {"a": {"type": "categorical", "values": ["1", 1]}}}, "have the same text"),
         ("random", {"budget": {"seconds": 60}}, "budget.seconds has no counterpart"),
         ("random", {"budget": {"trials": 5, "seconds": 60}}, "budget.seconds has no counterpart"),
-        ("hyperband", {"space": {"a": CHOICE}, "budget": {"trials": 40, "epochs_per_trial": 2}}, "leaves no rung below it"),
+        ("hyperband", {"space": {"a": CHOICE}, "budget": {"trials": 40, "epochs_per_trial": 2}}, "leaves no lower rung"),
         ("hyperband", {"space": {"a": CHOICE}, "budget": {"trials": 8, "epochs_per_trial": 9}}, "its first rung has 9 trials"),
-        ("hyperband", {"space": {"a": CHOICE}, "budget": {"epochs": 11, "epochs_per_trial": 9}}, "want 12 epochs"),
-        ("pbt", {"budget": {"trials": 1, "epochs_per_trial": 9}}, "a population of 5 at least"),
+        ("hyperband", {"space": {"a": CHOICE}, "budget": {"epochs": 11, "epochs_per_trial": 9}}, "need 12 epochs"),
+        ("pbt", {"budget": {"trials": 1, "epochs_per_trial": 9}}, "a population of at least 5"),
         ("pbt", {"model": "paper-cnn", "space": {"filters1": CHOICE, "b": NUMBER}}, "filters1"),
     ],
 )
@@ -159,13 +159,13 @@ def test_what_katib_cannot_express_is_refused_in_one_sentence(name: str, changes
 @pytest.mark.parametrize(
     ("changes", "name", "sentence"),
     [
-        ({"name": "a-study-with-a-name-that-is-long"}, "random", "Katib takes 40"),
-        ({"name": "twenty-characters-it"}, "pbt", "Katib takes 26 for pbt"),
-        ({"name": "1st"}, "random", "begin with a letter"),
+        ({"name": "a-study-with-a-name-that-is-long"}, "random", "Katib allows 40"),
+        ({"name": "twenty-characters-it"}, "pbt", "Katib allows 26 for pbt"),
+        ({"name": "1st"}, "random", "begins with a letter"),
         (
             {"datasets": [{"name": "a.b", "path": "s3://b/x.npz"}, {"name": "a_b", "path": "s3://b/y.npz"}]},
             "random",
-            "two experiments",
+            "Two experiments",
         ),
     ],
 )
@@ -230,7 +230,7 @@ def test_the_budget_becomes_trials_one_after_the_other() -> None:
 
 
 def test_hyperband_runs_a_first_rung_side_by_side_and_its_one_survivor() -> None:
-    """More than one survivor makes Katib 0.19 wait for ever: its controller wants as many suggestions as it asked for."""
+    """With more than one promoted trial, Katib 0.19 waits forever: its controller expects as many suggestions as requested."""
     plan = plan_of(study(), ALGORITHMS["hyperband"])
     assert (plan.trials, plan.parallel) == (10, 9)
     assert plan.settings == {"r_l": "9", "eta": "3", "resource_name": RESOURCE}
@@ -284,7 +284,7 @@ def test_the_objective_is_the_studys(goal: dict[str, Any], kind: str, strategy: 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_it_keeps_the_webhooks_rules(name: str) -> None:
-    """Those of pkg/webhook/v1beta1/experiment/validator/validator.go that depend on the manifest alone."""
+    """Check the rules of pkg/webhook/v1beta1/experiment/validator/validator.go that depend only on the manifest."""
     space = {"a": PARAMETERS["categorical"], "b": CHOICE} | ({"a": NUMBER, "b": NUMBER} if name == "cmaes" else {})
     (one,) = planned(study(space=space, budget={"trials": 12, "epochs_per_trial": 9}), name)
     spec = one.manifest["spec"]
@@ -309,7 +309,7 @@ def test_it_keeps_the_webhooks_rules(name: str) -> None:
 
 @pytest.mark.parametrize("name", ALGORITHMS)
 def test_the_models_of_katibs_api_read_it_back_whole(name: str) -> None:
-    """The custom resource's own schema says nothing (x-kubernetes-preserve-unknown-fields): these models know the fields."""
+    """The custom resource's schema accepts any field (x-kubernetes-preserve-unknown-fields). These models check the fields."""
     space = {"a": PARAMETERS["categorical"], "b": CHOICE} | ({"a": NUMBER, "b": NUMBER} if name == "cmaes" else {})
     (one,) = planned(study(space=space, budget={"trials": 12, "epochs_per_trial": 9}), name)
     read = models.V1beta1Experiment.from_dict(yaml.safe_load(one.yaml()))
@@ -344,7 +344,7 @@ CLUSTER: dict[str, Any] = {
         "pull_secrets": ["registry"],
     },
 }
-"""A cluster section with all that a trial can have of it."""
+"""A cluster section with every setting that a trial uses."""
 ON_CLUSTER: dict[str, Any] = {"cluster": CLUSTER, "resources": {"gpu": 1}}
 
 
@@ -411,7 +411,7 @@ def test_options_of_the_command_go_before_the_cluster_section() -> None:
 @pytest.mark.parametrize("mount", ["/tmp", "/var/lib/tuneoff/checkpoints", "/data"])
 def test_a_volume_in_a_place_of_the_trials_own_is_refused(mount: str) -> None:
     plan = study(cluster={"volume": {"claim": "results", "mount": mount}})
-    with pytest.raises(StudyError, match=f"cluster.volume.mount '{mount}' is a place of the trials' own"):
+    with pytest.raises(StudyError, match=f"cluster.volume.mount '{mount}' is a folder that trials use themselves"):
         planned(plan, "random", place=Place("n", "i", "pvc://elsewhere/x"))
 
 
@@ -425,7 +425,7 @@ def test_a_trial_runs_as_pods_must_where_security_is_restricted() -> None:
 
 
 def as_katib_starts_it(one: Planned, texts: Mapping[str, str]) -> list[str]:
-    """The arguments of a trial's process: through the template, a pod's command, and the shell that Katib wraps it in."""
+    """Return the arguments of a trial's process, after the template, the pod's command and Katib's shell are applied."""
     text = json.dumps(job(one))
     for name, value in {**texts, "trial-name": f"{one.name}-abcd1234"}.items():
         text = text.replace(f"${{trialParameters.{name}}}", value)
@@ -532,9 +532,9 @@ def test_the_experiment_is_the_golden_one(name: str) -> None:
 
 
 def misplaced_types(manifest: Mapping[str, Any]) -> list[str]:
-    """Return the fields whose type is not that of Katib's Go structs (a Job's are those of Kubernetes' schema).
+    """Return the fields whose type differs from Katib's Go structs (for the Job: from Kubernetes' schema).
 
-    The models of kubeflow-katib-api are generated from these structs, and take no number for a string, nor the reverse.
+    The models of kubeflow-katib-api are generated from these structs. They accept no number as a string, nor the reverse.
     """
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
     problems = []
@@ -553,7 +553,7 @@ def misplaced_types(manifest: Mapping[str, Any]) -> list[str]:
 
 
 ODD_TEXTS = ["1e-05", "0o17", "-1", "yes", "1_000", ".5", "on", "2024-01-01", "0x1F"]
-"""Texts that a YAML reader may take for numbers, truth values or dates, and that pass the shell before a trial."""
+"""Texts that a YAML reader may parse as numbers, booleans or dates, and that the shell before a trial does not change."""
 ODD_SECTIONS: dict[str, Any] = {
     "space": {
         "rate": {"type": "float", "low": 1e-05, "high": 0.1, "log": True},
@@ -602,7 +602,7 @@ def test_kubectl_finds_katibs_types_in_a_golden_file(name: str) -> None:
 
 
 def scalars_of_spaces(node: yaml.Node, inside: bool = False) -> Iterator[yaml.ScalarNode]:
-    """Yield the scalars of all feasible spaces below a node, as they are written."""
+    """Yield the scalar nodes of all feasible spaces below a node."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield from scalars_of_spaces(value, inside or key.value == "feasibleSpace")
@@ -629,7 +629,7 @@ def test_texts_that_look_like_numbers_are_strings_wherever_the_study_puts_them(r
 
 
 def test_kubectl_reads_a_bound_of_1e_05_as_a_string() -> None:
-    """Katib refuses a number there: cannot unmarshal number into Go struct field FeasibleSpace.min of type string."""
+    """Katib refuses a number: cannot unmarshal number into Go struct field FeasibleSpace.min of type string."""
     (one,) = planned(study(**ODD_SECTIONS), "random", place=as_the_study_says(study(**ODD_SECTIONS)))
     manifest = go(one.yaml())
     assert manifest["spec"]["parameters"][0]["feasibleSpace"]["min"] == "1e-05"
@@ -660,7 +660,7 @@ def test_any_float_bound_is_read_as_a_string_that_says_the_same_number(bounds: l
 
 
 def table(page: str, head: str) -> list[list[str]]:
-    """The rows of the page's table that begins with this head."""
+    """Return the rows of the page's table with this header."""
     lines = page[page.index(head) :].splitlines()
     rows = [line for line in lines[: lines.index("")] if line.startswith("| `")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
@@ -692,7 +692,7 @@ def test_the_page_shows_the_matrix() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a study in it."""
+    """Make a folder with a study the current folder."""
     monkeypatch.chdir(tmp_path)
     sections = {"name": "small", "datasets": ["mnist"], "methods": ["random", "hyperband"], "budget": {"epochs": 120}}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(sections))
@@ -738,7 +738,7 @@ def test_what_was_found_is_not_recorded_beside_the_record_that_lies_on_the_clust
         (("--algorithm", "darts"), "--algorithm 'darts' is none of Katib's: choose random, grid"),
         (("--algorithm", "pbt"), "pbt: dropout"),
         (("--from", "x"), "--from belongs to --collect"),
-        (("--collect", "--from", "nowhere"), "--from 'nowhere' is no folder"),
+        (("--collect", "--from", "nowhere"), "--from 'nowhere' is not a folder"),
     ],
 )
 def test_a_mistake_is_a_sentence_and_leaves_nothing_behind(folder: Path, arguments: tuple[str, ...], sentence: str) -> None:

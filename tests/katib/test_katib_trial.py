@@ -1,4 +1,4 @@
-"""A Katib trial's entry: values as texts, epochs as lines that Katib's collector reads, weights that are gone on with."""
+"""Test a Katib trial: parsing values, printing epochs for Katib's collector, and continuing from a parent's weights."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ def test_a_text_that_the_space_does_not_know_is_refused_with_what_it_knows(name:
 def test_a_configuration_must_have_each_parameter_and_no_other() -> None:
     with pytest.raises(StudyError, match="width has no value"):
         config_of(SPACE, {name: text for name, text in TEXTS.items() if name != "width"})
-    with pytest.raises(StudyError, match="depth is no parameter"):
+    with pytest.raises(StudyError, match="depth is not a parameter"):
         config_of(SPACE, {**TEXTS, "depth": "3"})
 
 
@@ -104,7 +104,7 @@ def test_data_on_s3_is_copied_without_its_test_part(tmp_path: Path, monkeypatch:
     store = FolderStore(tmp_path / "bucket")
     monkeypatch.setattr(trial, "open_store", lambda uri: store)
     (tmp_path / "scratch").mkdir()
-    with pytest.raises(StudyError, match=r"s3://bucket/mnist holds no prepared data: dataset.json is missing"):
+    with pytest.raises(StudyError, match=r"s3://bucket/mnist contains no prepared data: dataset.json is missing"):
         fetched("s3://bucket/mnist", tmp_path / "scratch")
     for name in ("dataset.json", "x_train.npy", "y_validation.npy", "x_test.npy", "y_test.npy", "other/x_train.npy"):
         store.write(name, b"{}")
@@ -124,7 +124,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(data: Path, study: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The entry as a trial's pod starts it."""
+    """Run the trial as its pod starts it."""
     command = [sys.executable, "-m", "tuneoff.katib.trial", "--data", str(data), *arguments]
     path = os.pathsep.join([str(Path(__file__).parents[1] / "support"), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, STUDY: study, "PYTHONPATH": path}
@@ -161,7 +161,7 @@ def test_a_trial_goes_on_from_the_weights_that_its_parent_left_and_prints_what_t
 def test_a_training_that_diverges_fails_without_printing_what_is_no_number(data: Path) -> None:
     done = run(data, told(model="small:moody", space=MOODS), "--epochs", "2", "mood=diverging")
     assert done.returncode == 1
-    assert "diverged: loss is no finite number after epoch 1" in done.stderr
+    assert "diverged: loss is not a finite number after epoch 1" in done.stderr
     assert "nan" not in done.stdout
     assert "Traceback" not in done.stderr
 
@@ -169,10 +169,10 @@ def test_a_training_that_diverges_fails_without_printing_what_is_no_number(data:
 @pytest.mark.parametrize(
     ("study", "arguments", "sentence"),
     [
-        ("{}", ("--epochs", "1", "a=1"), "holds no study in JSON: name"),
-        ("", ("--epochs", "1", "a=1"), "holds no study in JSON"),
+        ("{}", ("--epochs", "1", "a=1"), "does not contain a valid study in JSON: name"),
+        ("", ("--epochs", "1", "a=1"), "does not contain a valid study in JSON"),
         (told(), ("--epochs", "1", "dropout=0.1"), "learning_rate has no value"),
-        (told(), ("--epochs", "1", "dropout"), "'dropout' is not NAME=VALUE"),
+        (told(), ("--epochs", "1", "dropout"), "'dropout' does not have the form NAME=VALUE"),
     ],
 )
 def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path, study: str, arguments: tuple[str, ...], sentence: str) -> None:

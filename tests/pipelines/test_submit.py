@@ -1,4 +1,4 @@
-"""`tuneoff submit` against a KFP server that speaks its API over a real connection: KFP's own client talks to it."""
+"""Test `tuneoff submit` with KFP's own client and a fake KFP server, over a real connection."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from tuneoff.study_file.check import study_of
 
 @pytest.fixture
 def kfp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKfp]:
-    """A server, and a client that does not wait long."""
+    """Run a fake server, with short pauses in the client."""
     monkeypatch.setattr(follow_run, "LOOK_EVERY_SECONDS", 0.01)
     monkeypatch.setattr(submitting, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(kfp_server, "FIRST_PAUSE_SECONDS", 0.01)
@@ -61,7 +61,7 @@ def test_what_is_uploaded_is_what_is_compiled(kfp: FakeKfp, tmp_path: Path) -> N
 def test_the_same_study_is_uploaded_once_and_a_changed_one_is_a_new_version(kfp: FakeKfp) -> None:
     submitted(kfp, wait=True)
     _, said = submitted(kfp, wait=True)
-    assert any(line.endswith("(there already)") for line in said)
+    assert any(line.endswith("(already uploaded)") for line in said)
     assert (len(kfp.pipelines), len(kfp.versions), len(kfp.experiments), len(kfp.runs)) == (1, 1, 1, 2)
     submitted(kfp, a_study(resources={"memory": "8Gi"}), wait=True)
     assert (len(kfp.pipelines), len(kfp.versions), len(kfp.runs)) == (1, 2, 3)
@@ -78,7 +78,7 @@ def test_a_run_that_goes_on_is_found_and_not_doubled(kfp: FakeKfp) -> None:
     done, said = submitted(kfp)
     assert len(kfp.runs) == 1
     assert done.run.id == "run-0"
-    assert any(line.startswith("It runs already as tuneoff-made-") for line in said)
+    assert any(line.startswith("The study is running already as tuneoff-made-") for line in said)
     submitted(kfp, a_study(artifacts="s3://nobucket/elsewhere", cluster={}))
     assert len(kfp.runs) == 2, "another store is another run"
 
@@ -114,7 +114,7 @@ def test_a_record_that_can_be_read_is_shown(kfp: FakeKfp, tmp_path: Path) -> Non
 
 
 def test_cells_that_lost_their_pods_are_started_again(kfp: FakeKfp, tmp_path: Path) -> None:
-    """The second run finds one cell at its end in the record and brings the other there."""
+    """The second run finds one finished cell in the record, and finishes the other."""
     study = a_study(cluster={"volume": {"claim": "results", "mount": str(tmp_path)}})
     root = tmp_path / "runs" / "made"
     whole = FolderStore(tmp_path / "whole")
@@ -133,7 +133,7 @@ def test_cells_that_lost_their_pods_are_started_again(kfp: FakeKfp, tmp_path: Pa
     kfp.script = lambda number: FAILS if number == 0 else SUCCEEDS
     done, said = submitted(kfp, study, wait=True, again=3)
     assert (done.run.state, done.runs, done.missing) == ("SUCCEEDED", 2, ())
-    assert any("1 cells lost their pods or their store: started again (1 of 3)." in line for line in said)
+    assert any("1 cells lost their pods or their store. Restarting it (1 of 3)." in line for line in said)
     assert kfp.runs[0]["pipeline_version_reference"] == kfp.runs[1]["pipeline_version_reference"]
     assert kfp.runs[0]["runtime_config"] == kfp.runs[1]["runtime_config"]
 
@@ -153,7 +153,9 @@ def test_where_the_record_cannot_be_read_a_failed_run_is_started_again_so_often_
     kfp.script = lambda number: FAILS
     done, said = submitted(kfp, wait=True, again=2)
     assert (done.run.state, done.runs, done.missing, len(kfp.runs)) == ("FAILED", 3, None, 3)
-    assert said[0] == "The record at /results/runs/made is on the cluster's volume: from here only KFP's own states are seen."
+    assert said[0] == (
+        "The record at /results/runs/made is on the cluster's volume. This machine can show only the states that KFP reports."
+    )
 
 
 def test_a_canceled_run_is_left_alone(kfp: FakeKfp) -> None:
@@ -191,7 +193,7 @@ def test_a_run_that_cannot_be_started_is_one_sentence(kfp: FakeKfp) -> None:
         server = KfpServer(Login(proxy.uri))
         proxy.spoil = lambda method, path: "500" if method == "POST" and path.endswith("/runs") else None
         with pytest.raises(
-            StudyError, match=r"^KFP at http://127\.0\.0\.1:\d+ answered 500 \(.*\): look at the log of ml-pipeline\.$"
+            StudyError, match=r"^KFP at http://127\.0\.0\.1:\d+ answered 500 \(.*\)\. Look at the log of ml-pipeline\.$"
         ):
             submit(a_study(), server)
 
@@ -199,10 +201,10 @@ def test_a_run_that_cannot_be_started_is_one_sentence(kfp: FakeKfp) -> None:
 def test_an_address_where_nobody_answers_is_one_sentence_soon(kfp: FakeKfp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kfp_server, "FIRST_PATIENCE_SECONDS", 0.1)
     with pytest.raises(
-        StudyError, match=r"^KFP at http://127\.0\.0\.1:9 cannot be reached \(.*\): check --host and the network\.$"
+        StudyError, match=r"^KFP at http://127\.0\.0\.1:9 cannot be reached \(.*\)\. Check --host and the network\.$"
     ):
         KfpServer(Login("http://127.0.0.1:9"))
-    with pytest.raises(StudyError, match=r"^--host 'kfp' is not taken: give KFP's address, such as"):
+    with pytest.raises(StudyError, match=r"^--host 'kfp' is not an http\(s\) address\. Give KFP's address, such as"):
         KfpServer(Login("kfp"))
 
 
@@ -236,10 +238,10 @@ def test_a_token_file_is_read_anew_for_each_call(kfp: FakeKfp, tmp_path: Path) -
 
 def test_a_refused_login_says_what_to_give(kfp: FakeKfp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kfp.token = "open sesame"
-    with pytest.raises(StudyError, match=r"^KFP at http.* refused the login \(401\): give --token-file, --existing-token"):
+    with pytest.raises(StudyError, match=r"^KFP at http.* refused the login \(401\)\. Give --token-file, --existing-token"):
         KfpServer(Login(kfp.uri, token="guess"))
     monkeypatch.setenv("KF_PIPELINES_SA_TOKEN_PATH", str(tmp_path / "none"))
-    with pytest.raises(StudyError, match="this is no pod with a token for KFP"):
+    with pytest.raises(StudyError, match="Use it only in a pod with a token for KFP"):
         KfpServer(Login(kfp.uri, service_account=True))
 
 
