@@ -1,4 +1,4 @@
-"""The Kubernetes manifests, rendered by kustomize as it comes with kubectl: valid, least privileged, and of one piece."""
+"""Test the Kubernetes manifests, rendered by kubectl's kustomize: they are valid, consistent, and grant few rights."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ PROGRAMS = Path(sys.executable).parent
 OVERLAYS = ("overlays/kind", "overlays/minikube", "overlays/gpu-cluster")
 PODMAN = "podman"
 RELEASES = ("1.33", "1.34", "1.36")
-"""KFP 2.17 was tested by its makers on 1.33 and 1.36; the kind overlay starts 1.34."""
+"""KFP's developers tested KFP 2.17 on Kubernetes 1.33 and 1.36. The kind overlay starts 1.34."""
 
 Resource = dict[str, Any]
 
 
 @functools.cache
 def rendered(folder: str) -> list[Resource]:
-    """What `kubectl apply --kustomize` would send."""
+    """Return the resources that `kubectl apply --kustomize` would send."""
     command = [PROGRAMS / "kubectl", "kustomize", MANIFESTS / folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -59,7 +59,7 @@ def one(folder: str, kind: str, called: str) -> Resource:
 
 
 def pods(folder: str) -> dict[str, Resource]:
-    """The pods' templates by the name of their Deployment."""
+    """Return the pod templates by the name of their Deployment."""
     return {r["metadata"]["name"]: r["spec"]["template"] for r in of_kind(folder, "Deployment")}
 
 
@@ -72,7 +72,7 @@ def containers(folder: str) -> dict[str, Resource]:
 
 
 def amount(quantity: str | int) -> Decimal:
-    """A quantity of Kubernetes (500m, 2Gi) as a number."""
+    """Return a quantity of Kubernetes (500m, 2Gi) as a number."""
     number, unit = re.fullmatch(r"([0-9.]+)(m|Ki|Mi|Gi|Ti|)", str(quantity)).groups()  # type: ignore[union-attr]
     return Decimal(number) * {"m": Decimal("0.001"), "": Decimal(1)}.get(unit, Decimal(1024) ** ("KMGT".find(unit[:1]) + 1))
 
@@ -90,7 +90,7 @@ def test_every_resource_follows_kubernetes_schemas(folder: str) -> None:
 
 @pytest.mark.parametrize("folder", [*OVERLAYS, PODMAN, "base", "postgres", "s3", "runs"])
 def test_every_reader_of_yaml_finds_the_same_in_a_manifest(folder: str) -> None:
-    """kubectl reads a number or a truth value in some texts that PyYAML takes for strings: 1e-05, 0o17, y."""
+    """kubectl parses some texts as numbers or booleans that PyYAML parses as strings: 1e-05, 0o17, y."""
     for file in (MANIFESTS / folder).glob("*.yaml"):
         read = [reader(file.read_text()) for reader in READERS.values()]
         assert all(documents == read[0] for documents in read), file
@@ -236,7 +236,7 @@ def pod_of(folder: str, called: str) -> tuple[str, dict[str, str]]:
 
 
 def may_talk(folder: str, source: tuple[str, dict[str, str]], target: tuple[str, dict[str, str]], port: int) -> bool:
-    """By the rules of NetworkPolicies: both ends must allow it, and an end that no policy selects allows all."""
+    """Apply the rules of NetworkPolicies: both ends must allow a connection. An end that no policy selects allows all."""
     return _lets(folder, source, target, port, "egress", "to") and _lets(folder, target, source, port, "ingress", "from")
 
 
@@ -389,7 +389,7 @@ def test_podman_gets_what_it_can_play_in_the_order_of_need() -> None:
 
 
 def test_no_two_pods_of_podman_share_a_volume() -> None:
-    """podman 4.3 takes the name of an emptyDir for that of a volume, whichever pod it belongs to."""
+    """podman 4.3 uses the name of an emptyDir as the name of a volume that all pods share."""
     volumes = [volume["name"] for pod in pods(PODMAN).values() for volume in pod["spec"]["volumes"] if "emptyDir" in volume]
     assert len(volumes) == len(set(volumes))
     mounted = [mount["mountPath"] for container in containers(PODMAN).values() for mount in container["volumeMounts"]]
@@ -426,7 +426,7 @@ def test_shellcheck_finds_nothing_in_any_script() -> None:
 
 
 def secrets(**environment: str) -> list[Resource]:
-    """What secrets.sh prints where these variables are set."""
+    """Return the Secrets that secrets.sh prints with these variables set."""
     variables = {"PATH": os.environ["PATH"], **environment}
     done = subprocess.run([MANIFESTS / "secrets.sh"], env=variables, capture_output=True, text=True, check=True)
     return list(yaml.safe_load_all(done.stdout))
@@ -482,7 +482,7 @@ esac
 
 
 def called(verb: str, folder: Path, absent: bool = True, docker: bool = True, **environment: str) -> tuple[int, list[str], str]:
-    """Runs cluster.sh with programs that only write down how they are called; exit code, the calls, and what was said."""
+    """Run cluster.sh with programs that only record their calls. Return the exit code, the calls, and the messages."""
     programs = folder / "programs"
     programs.mkdir()
     for program in ("kind", "kubectl", "docker", "podman", "git", "python"):
@@ -528,7 +528,7 @@ def test_a_cluster_is_made_in_order(tmp_path: Path) -> None:
 
 
 def test_images_of_podman_get_the_names_that_pods_ask_for(tmp_path: Path) -> None:
-    """podman calls an image without a registry localhost/…, and a pod means docker.io/…"""
+    """podman names an image without a registry localhost/…, but a pod takes it from docker.io/…"""
     code, calls, said = called("up", tmp_path, docker=False)
     assert code == 0, said
     names = [f"tuneoff/{image}:{__version__}" for image in ("data_prep", "tuner", "evaluator", "reporter")]
@@ -567,7 +567,7 @@ def test_a_program_that_is_missing_is_named(tmp_path: Path) -> None:
     done = subprocess.run(
         [MANIFESTS / "cluster.sh", "down"], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (2, "kind not found: install it and try again.\n")
+    assert (done.returncode, done.stderr) == (2, "kind is not installed. Install it and try again.\n")
 
 
 def test_the_kind_cluster_is_of_a_release_that_was_validated() -> None:

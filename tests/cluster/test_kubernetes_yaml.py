@@ -1,4 +1,4 @@
-"""YAML for kubectl and KFP: readers of YAML 1.1, of YAML 1.2 and in Go all find the strings that were written."""
+"""Test YAML for kubectl and KFP: readers for YAML 1.1, for YAML 1.2 and in Go all parse the strings that were written."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ PLAIN = ["relu", "8Gi", "500m", "mnist", "2 images", "nvidia.com/gpu", "v1beta1"
 
 
 def manifest(values: list[str]) -> dict[str, Any]:
-    """A manifest with the texts as values, as list entries and as keys."""
+    """Return a manifest with the texts as values, as list entries and as keys."""
     spec = {"values": {f"v{n}": text for n, text in enumerate(values)}, "list": values, "keys": dict.fromkeys(values, "text")}
     return {"apiVersion": "example.org/v1", "kind": "Odd", "metadata": {"name": "odd"}, "spec": spec}
 

@@ -1,4 +1,4 @@
-"""The images as they are written down: targets for all that runs, locks that agree, and none of what an image should not have."""
+"""Test the definitions of the images: a target for every step, consistent locks, and nothing that images should not contain."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ LISTS = sorted(p.stem for p in (DOCKER / "packages").glob("*.txt"))
 
 @cache
 def definition(script: str) -> dict[str, Any]:
-    """What a script of docker/ defines."""
+    """Return the names that a script of docker/ defines."""
     return runpy.run_path(str(DOCKER / script))
 
 
 def stages() -> dict[str, list[str]]:
-    """Each stage of the Containerfile: its instructions, continued lines joined, the FROM line first."""
+    """Return the instructions of each stage of the Containerfile, FROM first, with continued lines joined."""
     text = re.sub(r"^#.*\n", "", (DOCKER / "Containerfile").read_text(), flags=re.MULTILINE)
     found: dict[str, list[str]] = {}
     for line in re.sub(r"\\\n\s*", "", text).splitlines():
@@ -45,7 +45,7 @@ def stages() -> dict[str, list[str]]:
 
 
 def history(stage: str) -> list[str]:
-    """All instructions that made a stage, its base's first."""
+    """Return all instructions of a stage, starting with those of its base."""
     instructions = stages()[stage]
     base = instructions[0].split()[1]
     return [*(history(base) if base in stages() else []), *instructions[1:]]
@@ -98,7 +98,7 @@ def test_the_build_says_target_name_and_device_of_each_image() -> None:
     assert tuner[:4] == ["env", "DOCKER_BUILDKIT=1", "docker", "build"]
 
 
-@pytest.mark.parametrize(("arguments", "said"), [(["tunre"], "tunre is no image"), (["--tag", "latest"], "the tag latest")])
+@pytest.mark.parametrize(("arguments", "said"), [(["tunre"], "there is no image tunre"), (["--tag", "latest"], "the tag latest")])
 def test_the_build_refuses_an_unknown_image_and_a_tag_that_says_nothing(arguments: list[str], said: str) -> None:
     done = subprocess.run([sys.executable, str(DOCKER / "build.py"), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
@@ -151,7 +151,7 @@ def test_what_installs_is_mounted_and_not_copied(target: str) -> None:
 
 @pytest.mark.parametrize("target", sorted(targets()))
 def test_a_layer_is_made_anew_where_locks_or_code_are_others(target: str) -> None:
-    """What stands for their content is part of each command: buildah looks at nothing else before it reuses a layer."""
+    """Each command contains a digest of the files it uses, because buildah compares only commands before it reuses a layer."""
     for line in (line for line in history(target) if "install.sh" in line):
         assert ("SOURCE=${SOURCE}" if line.endswith(" tuneoff") else "LOCKS=${LOCKS}") in line
 
@@ -178,7 +178,7 @@ def test_every_package_of_an_image_is_in_the_lock_that_it_is_taken_from(name: st
 
 @pytest.mark.parametrize("name", LISTS)
 def test_an_image_holds_all_that_its_packages_need(name: str) -> None:
-    """As far as the same release is installed here; KFP needs nothing in a step, and the left out has its reason."""
+    """Check packages installed here in the same release. KFP needs no dependency in a step; LEFT_OUT is left out on purpose."""
     locked, looked_at = releases(lock_of(name)), 0
     for package in packages(name) - {"kfp"}:
         if installed(package) != locked[package]:
@@ -190,7 +190,7 @@ def test_an_image_holds_all_that_its_packages_need(name: str) -> None:
 
 @cache
 def needed(package: str) -> set[str]:
-    """What the installed release of a package depends on here."""
+    """Return the dependencies of a package's installed release on this platform."""
     requirements = [Requirement(line) for line in metadata.requires(package) or []]
     here = [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
     return {canonicalize_name(r.name) for r in here}

@@ -1,4 +1,4 @@
-"""Each step in a container of its own image: as the image's user, with a root that cannot be written, on real images."""
+"""Test each step in a container of its image, as the image's user, with a read-only root, on real pictures."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ ENVIRONMENTS = sorted({spec.environment for spec in REGISTRY.values()})
 TUNERS = [image_name("tuner", e) for e in ENVIRONMENTS]
 IMAGES = ["data_prep", "reporter", "evaluator", *TUNERS]
 SEARCHED = {"main": "random", "torch": "optuna-gp", "vizier": "vizier-eagle", "neps": "priorband", "autokeras": "autokeras"}
-"""A method of each environment, with which it is tried."""
+"""For each environment, the method that the tests use."""
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.skipif(not ASKED, reason="takes minutes: make image-test")]
 
@@ -80,7 +80,7 @@ def test_every_method_of_an_environment_is_installed_in_its_image(environment: s
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """The folder that the containers share, with some of Fashion-MNIST's images."""
+    """Return a folder that the containers share, with some pictures of Fashion-MNIST."""
     image("data_prep")
     folder = workplace(tmp_path / "place")
     real_images(folder / "fashion.npz")
@@ -113,7 +113,7 @@ def test_the_pipelines_steps_follow_one_another_in_containers(place: Path, envir
 
 
 def test_a_trial_of_katib_trains_in_the_tuners_container(place: Path) -> None:
-    """The command, arguments and variables of the experiment's trial template, with values as Katib puts them in."""
+    """Use the command, arguments and variables of the experiment's trial template, with values inserted as Katib does."""
     study = {
         "name": "trial",
         "datasets": [{"name": "fashion", "path": "fashion.npz", "image_size": 14}],
