@@ -30,7 +30,7 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 lock=$scratch/lock
 
-# Print the lines of the lock $2 for the packages in the list $1. A package that the lock lacks is an error.
+# The lines of the lock $2 for the packages that the list $1 names; a name that the lock does not have is an error.
 taken() {
     awk -v skip="${TORCH:+$CUDA}" '
         NR == FNR { wanted[$1]; next }

@@ -44,7 +44,7 @@ KFP = "kfp"
 
 
 def compiled(lock: str, source: str, *options: str, lines: str = "") -> str:
-    """Return the packages that uv resolves for pyproject.toml, or for `lines` if the source is -, in the lock's releases."""
+    """What uv resolves for pyproject.toml, or for `lines` where the source is -, with no releases but the lock's."""
     uv = str(Path(sys.executable).with_name("uv"))
     command = [uv, "pip", "compile", source, "--python-version", "3.11", "--constraint", lock, "--no-annotate", "--no-header"]
     done = subprocess.run([*command, "--quiet", *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, input=lines)
@@ -56,7 +56,7 @@ def of_extras(lock: str, extras: str, *options: str) -> str:
 
 
 def entries(lock: str) -> Iterator[tuple[str, str]]:
-    """Yield the name and the lines of each package of a lock."""
+    """Each package of a lock: its name, and its lines."""
     for lines in re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE):
         if lines.strip():
             yield lines.partition("==")[0], lines

@@ -112,7 +112,7 @@ def _line(finding: Finding) -> str:
     return f"{finding.state} {finding.what}: {finding.said}{f' [{finding.remedy}]' if finding.remedy else ''}"
 
 
-def test_a_cluster_that_has_everything_is_well(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_a_complete_cluster_has_only_ok_findings(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     found = list(examine(a_study(), Login(kfp.uri)))
     assert {f.state for f in found} == {State.OK}
     said = {f.what: f.said for f in found}
@@ -125,7 +125,7 @@ def test_a_cluster_that_has_everything_is_well(kfp: FakeKfp, kubernetes: FakeKub
     ]  # fmt: skip
 
 
-def test_nothing_is_started_or_made(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_the_check_starts_and_creates_nothing(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     faults(kfp)
     assert {call.partition(" ")[0] for call in kfp.calls} == {"GET"}
     assert kfp.experiments == kfp.pipelines == []
@@ -134,13 +134,13 @@ def test_nothing_is_started_or_made(kfp: FakeKfp, kubernetes: FakeKubernetes) ->
 # KFP
 
 
-def test_a_kfp_that_does_not_answer_is_said_and_the_rest_still_looked_at(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_the_rest_is_checked_if_kfp_does_not_answer(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     found = [_line(f) for f in examine(a_study(), Login("http://127.0.0.1:9")) if f.state is not State.OK]
     (said,) = found
     assert said.startswith("failing KFP: KFP at http://127.0.0.1:9 cannot be reached (")
 
 
-def test_an_old_kfp_and_one_that_does_not_say_are_noted(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_an_old_or_unknown_version_of_kfp_is_a_warning(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     kfp.version = "2.5.0"
     (said,) = faults(kfp)
     assert said.startswith(
@@ -150,7 +150,7 @@ def test_an_old_kfp_and_one_that_does_not_say_are_noted(kfp: FakeKfp, kubernetes
     assert faults(kfp) == ["warning KFP version: the server does not report its version [make sure that it is 2.17 or newer]"]
 
 
-def test_many_users_need_a_namespace_and_rights_in_it(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_a_multi_user_kfp_needs_a_namespace_and_rights_in_it(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     kfp.many_users = True
     (said, *_) = faults(kfp)
     assert said == (
@@ -163,7 +163,7 @@ def test_many_users_need_a_namespace_and_rights_in_it(kfp: FakeKfp, kubernetes: 
     assert "does not allow this in namespace team (403: User is not authorized to list runs in team)" in said
 
 
-def test_a_study_without_a_tracking_server_is_noted(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_a_study_without_a_tracking_server_is_a_warning(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     (said,) = faults(kfp, a_study(tracking={}))
     assert said.startswith("warning MLflow: the study names no MLflow server, so trials are only in the record")
 
@@ -171,7 +171,7 @@ def test_a_study_without_a_tracking_server_is_noted(kfp: FakeKfp, kubernetes: Fa
 # Kubernetes
 
 
-def test_without_a_kubeconfig_it_says_what_was_not_looked_at(
+def test_without_a_kubeconfig_the_unchecked_things_are_listed(
     kfp: FakeKfp, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr("kubernetes.config.kube_config.KUBE_CONFIG_DEFAULT_LOCATION", str(tmp_path / "none"))
@@ -192,7 +192,7 @@ def test_without_a_kubeconfig_it_says_what_was_not_looked_at(
         (f"{SPACE}/persistentvolumeclaims/results", "failing volume: there is no claim 'results' in namespace team [create it"),
     ],
 )  # fmt: skip
-def test_what_is_not_there_is_named(kfp: FakeKfp, kubernetes: FakeKubernetes, gone: str, sentence: str) -> None:
+def test_a_missing_object_is_named(kfp: FakeKfp, kubernetes: FakeKubernetes, gone: str, sentence: str) -> None:
     del kubernetes.objects[gone]
     (said,) = faults(kfp)
     assert said.startswith(sentence)
@@ -203,7 +203,7 @@ def test_a_secret_without_the_key_is_named(kfp: FakeKfp, kubernetes: FakeKuberne
     assert faults(kfp) == ["failing secret: 's3-keys' has no key secret [add it, or name another key]"]
 
 
-def test_what_may_not_be_looked_at_is_said(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_objects_that_the_account_may_not_read_are_reported(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     kubernetes.forbidden = {"secrets", "nodes", "limitranges"}
     not_checked = "not checked: this account has no right to read it [ask a user who has the right, or check with kubectl]"
     assert faults(kfp) == [
@@ -216,16 +216,14 @@ def test_what_may_not_be_looked_at_is_said(kfp: FakeKfp, kubernetes: FakeKuberne
 @pytest.mark.parametrize(
     "kind", ["serviceaccounts", "secrets", "persistentvolumeclaims", "resourcequotas", "limitranges", "nodes"]
 )
-def test_an_api_that_stops_answering_half_way_is_said_and_the_rest_looked_at(
-    kfp: FakeKfp, kubernetes: FakeKubernetes, kind: str
-) -> None:
+def test_the_rest_is_checked_if_the_api_stops_answering(kfp: FakeKfp, kubernetes: FakeKubernetes, kind: str) -> None:
     kubernetes.silent = {kind}
     found = faults(kfp)
     assert found
     assert all(re.fullmatch(r"warning [a-z ]+: not checked: no answer \(.+\) \[try again\]", said) for said in found), found
 
 
-def test_a_volume_for_one_node_or_unbound_is_noted(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_a_volume_for_one_node_or_unbound_is_a_warning(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     claim = kubernetes.objects[f"{SPACE}/persistentvolumeclaims/results"]
     claim["status"]["phase"] = "Pending"
     assert faults(kfp)[0].startswith("warning volume: results is Pending, not Bound")
@@ -247,7 +245,7 @@ def test_a_volume_for_one_node_or_unbound_is_noted(kfp: FakeKfp, kubernetes: Fak
         ({"requests.nvidia.com/gpu": "0"}, {}, "failing quota: tuner requests 1 nvidia.com/gpu, but quota allows 0 requests."),
     ],
 )  # fmt: skip
-def test_a_quota_that_is_in_the_way_is_said(
+def test_a_quota_that_is_too_small_is_reported(
     kfp: FakeKfp, kubernetes: FakeKubernetes, hard: dict[str, str], used: dict[str, str], sentence: str
 ) -> None:
     kubernetes.objects[f"{SPACE}/resourcequotas"] = {"items": [quota(hard, used or {"pods": "1"})]}
@@ -255,7 +253,7 @@ def test_a_quota_that_is_in_the_way_is_said(
     assert said.startswith(sentence)
 
 
-def test_a_quota_wants_every_pod_to_say_its_own(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_a_quota_requires_every_pod_to_set_its_request(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     kubernetes.objects[f"{SPACE}/resourcequotas"] = {"items": [quota({"limits.memory": "99Gi"})]}
     (said,) = faults(kfp, a_study(resources={"cpu": "2"}))
     assert said == (
@@ -264,7 +262,7 @@ def test_a_quota_wants_every_pod_to_say_its_own(kfp: FakeKfp, kubernetes: FakeKu
     )
 
 
-def test_a_gpu_that_no_node_has_is_said_with_what_there_is(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_a_missing_gpu_type_is_reported_with_the_available_ones(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     found = faults(kfp, a_study(resources={**RESOURCES, "gpu_type": "nvidia.com/mig-1g.10gb"}))
     assert found[0] == (
         "failing GPU: no node has nvidia.com/mig-1g.10gb; the nodes have nvidia.com/gpu"
@@ -282,7 +280,7 @@ def test_a_gpu_that_no_node_has_is_said_with_what_there_is(kfp: FakeKfp, kuberne
         ({"node_selector": {}, "tolerations": []}, "failing nodes: no node for tuner has 2 cpu, 8Gi memory, 1 nvidia.com/gpu,"),
     ],
 )  # fmt: skip
-def test_a_step_that_fits_on_no_node_is_said(
+def test_a_step_that_fits_on_no_node_is_reported(
     kfp: FakeKfp, kubernetes: FakeKubernetes, place: dict[str, Any], sentence: str
 ) -> None:
     (said,) = faults(kfp, a_study(cluster={**CLUSTER, "steps": {"tuner": place}}))
@@ -298,7 +296,7 @@ SUBMITTER = (
 )
 
 
-def test_an_account_is_asked_for_as_kubernetes_knows_it(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_the_rights_are_reviewed_for_the_accounts_full_name(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     assert faults(kfp) == []
     assert [r["resourceAttributes"]["verb"] for r in kubernetes.reviews] == ["create", "patch"]
     review = kubernetes.reviews[0]
@@ -309,7 +307,7 @@ def test_an_account_is_asked_for_as_kubernetes_knows_it(kfp: FakeKfp, kubernetes
     }  # fmt: skip
 
 
-def test_an_account_that_cannot_run_a_step_is_said(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_an_account_that_cannot_run_a_step_is_reported(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     kubernetes.objects[f"{SPACE}/serviceaccounts/trainer"]["automountServiceAccountToken"] = False
     token = "failing service account: KFP's pods cannot run under 'trainer': its token is not mounted"
     assert faults(kfp) == [f"{token} (automountServiceAccountToken: false){SUBMITTER}"]
@@ -323,9 +321,7 @@ def test_an_account_that_cannot_run_a_step_is_said(kfp: FakeKfp, kubernetes: Fak
 
 
 @pytest.mark.parametrize(("many_users", "account"), [(False, "pipeline-runner"), (True, "default-editor")])
-def test_the_account_is_kfps_own_where_the_study_names_none(
-    kfp: FakeKfp, kubernetes: FakeKubernetes, many_users: bool, account: str
-) -> None:
+def test_the_default_account_is_that_of_kfp(kfp: FakeKfp, kubernetes: FakeKubernetes, many_users: bool, account: str) -> None:
     kfp.many_users = many_users
     study = a_study(cluster={**CLUSTER, "service_account": None})
     assert faults(kfp, study, namespace="team") == [
@@ -339,7 +335,7 @@ def test_the_account_is_kfps_own_where_the_study_names_none(
     assert said.startswith(f"failing service account: KFP's pods cannot run under {account!r}: it may not create {RESULTS} [give")
 
 
-def test_who_may_not_ask_for_an_accounts_rights_hears_what_was_not_looked_at(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_a_review_of_rights_that_is_forbidden_is_reported(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     kubernetes.forbidden = {"localsubjectaccessreviews"}
     asked = f"not checked: whether 'trainer' may create and patch {RESULTS}, which KFP's pods need"
     command = f"kubectl -n team auth can-i create {RESULTS} --as system:serviceaccount:team:trainer"
@@ -348,7 +344,7 @@ def test_who_may_not_ask_for_an_accounts_rights_hears_what_was_not_looked_at(kfp
     assert [said.partition(":")[0] for said in faults(kfp)] == ["warning service account", "failing service account"]
 
 
-def test_an_account_that_kfp_did_not_say_is_not_looked_at(kubernetes: FakeKubernetes, kfp: FakeKfp) -> None:
+def test_an_unknown_account_is_not_checked(kubernetes: FakeKubernetes, kfp: FakeKfp) -> None:
     study = a_study(cluster={**CLUSTER, "service_account": None})
     found = [_line(f) for f in examine(study, Login("http://127.0.0.1:9")) if f.state is not State.OK]
     assert found[1:] == [
@@ -372,7 +368,7 @@ def test_an_account_that_kfp_did_not_say_is_not_looked_at(kubernetes: FakeKubern
          "failing limit range: tuner requests 1 nvidia.com/gpu, but bounds allows a container at most 0 ["),
     ],
 )  # fmt: skip
-def test_a_limit_range_that_is_in_the_way_is_said(
+def test_a_limit_range_that_forbids_a_step_is_reported(
     kfp: FakeKfp, kubernetes: FakeKubernetes, limit: dict[str, Any], sentence: str
 ) -> None:
     limits = {"items": [{"metadata": {"name": "bounds"}, "spec": {"limits": [limit]}}]}
@@ -395,9 +391,7 @@ def with_images(**images: Any) -> Study:
     return a_study(cluster={**CLUSTER, "images": {"pull_secrets": ["registry"], **images}})
 
 
-def test_images_on_the_nodes_are_well_and_no_registry_is_asked(
-    kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry
-) -> None:
+def test_no_registry_is_asked_for_images_on_the_nodes(kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry) -> None:
     found = [f.said for f in examine(a_study(), Login(kfp.uri)) if f.what == "image"]
     assert found == [f"{image.removeprefix('docker.io/')} is on the nodes" for image in IMAGES]
     without(kubernetes, "tuner-gpu", slice(1))
@@ -405,7 +399,7 @@ def test_images_on_the_nodes_are_well_and_no_registry_is_asked(
     assert registry.calls == [], "the tuner's pods do not fit on the node that lacks its image"
 
 
-def test_an_image_that_is_in_no_place_is_said(kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry) -> None:
+def test_an_image_that_exists_nowhere_is_reported(kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry) -> None:
     image = f"tuneoff/evaluator:{__version__}"
     without(kubernetes, "evaluator")
     assert faults(kfp) == []
@@ -416,7 +410,7 @@ def test_an_image_that_is_in_no_place_is_said(kfp: FakeKfp, kubernetes: FakeKube
     assert f"failing image: the registry has no image {image} (the nodes were not checked) [{remedy}]" in faults(kfp)
 
 
-def test_an_image_that_was_not_looked_at_is_said_with_the_reason(
+def test_an_image_that_cannot_be_checked_is_reported_with_the_reason(
     kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry
 ) -> None:
     registry.wants_token = registry.private = True
@@ -428,7 +422,7 @@ def test_an_image_that_was_not_looked_at_is_said_with_the_reason(
     ]
 
 
-def test_an_image_of_a_name_of_its_own_is_looked_for_there(
+def test_an_image_with_a_custom_name_is_looked_up_by_that_name(
     kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry
 ) -> None:
     image = f"{registry.host}/mine/search:7"
@@ -485,13 +479,15 @@ def test_a_model_of_the_user_is_not_in_the_stock_images(kfp: FakeKfp, kubernetes
     assert own_code_notes(a_study()) == []
 
 
-def test_a_method_of_the_user_is_wanted_in_the_tuner_alone(kubernetes: FakeKubernetes, kfp: FakeKfp) -> None:
+def test_a_users_method_is_needed_only_in_the_tuners_image(kubernetes: FakeKubernetes, kfp: FakeKfp) -> None:
     study = a_study(methods=["random", {"name": "own_method:Mine", "label": "mine"}])
     (note,) = own_code_notes(study)
     assert note.startswith("The module of method own_method:Mine 'own_method' is not in the image tuneoff/tuner-gpu:")
 
 
-def test_images_of_the_user_cannot_be_looked_into(kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry) -> None:
+def test_the_content_of_a_users_images_cannot_be_checked(
+    kfp: FakeKfp, kubernetes: FakeKubernetes, registry: FakeRegistry
+) -> None:
     space = {"x": {"type": "float", "low": 0, "high": 1}}
     mine = f"{registry.host}/mine"
     images = {"prefix": mine, "names": {"tuner-gpu": f"{mine}/search:7"}}
@@ -510,7 +506,7 @@ def test_images_of_the_user_cannot_be_looked_into(kfp: FakeKfp, kubernetes: Fake
 # Data sets, size
 
 
-def test_each_data_set_is_looked_for_where_the_pods_will_find_it(
+def test_each_data_set_is_checked_at_the_place_where_pods_read_it(
     kfp: FakeKfp, kubernetes: FakeKubernetes, tmp_path: Path, bucket: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("TUNEOFF_CACHE", str(tmp_path / "cache"))
@@ -535,7 +531,7 @@ def test_each_data_set_is_looked_for_where_the_pods_will_find_it(
     assert "ok data: mnist is in the store" in [_line(f) for f in examine(a_study(**here), Login(kfp.uri))]
 
 
-def test_on_a_volume_without_data_the_pods_must_fetch_it_and_a_file_of_this_machine_is_out_of_reach(
+def test_with_a_volume_pods_download_data_and_cannot_reach_local_files(
     kfp: FakeKfp, kubernetes: FakeKubernetes, tmp_path: Path
 ) -> None:
     small_npz(tmp_path / "mine.npz")
@@ -547,7 +543,7 @@ def test_on_a_volume_without_data_the_pods_must_fetch_it_and_a_file_of_this_mach
     assert mine.startswith(f"failing data: mine: '{tmp_path}/mine.npz' is on this machine, which cannot write to the store")
 
 
-def test_a_study_too_large_for_a_workflow_and_a_setting_without_effect_are_said(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
+def test_a_too_large_study_and_a_setting_without_effect_are_reported(kfp: FakeKfp, kubernetes: FakeKubernetes) -> None:
     methods = [{"name": "random", "label": f"random-{number}"} for number in range(100)]
     large, no_effect = faults(
         kfp, a_study(methods=methods, datasets=["mnist", "cifar10"], cluster={**CLUSTER, "ttl_seconds": 60})
@@ -574,7 +570,7 @@ def check(
     return int(ended.value.code or 0), said.out, said.err
 
 
-def test_the_command_prints_a_line_a_finding_and_fails_where_something_is_lacking(
+def test_the_command_prints_one_line_per_finding_and_fails_if_one_is_failing(
     kfp: FakeKfp, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     code, out, err = check(monkeypatch, capsys, tmp_path, kfp)
@@ -590,7 +586,7 @@ def test_the_command_prints_a_line_a_finding_and_fails_where_something_is_lackin
     assert kfp.runs == kfp.pipelines == []
 
 
-def test_what_is_only_worth_a_warning_is_exit_code_0_and_all_can_be_had_as_json(
+def test_warnings_have_exit_code_0_and_all_findings_are_available_as_json(
     kfp: FakeKfp, kubernetes: FakeKubernetes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     kfp.version = "2.5.0"

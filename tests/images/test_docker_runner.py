@@ -29,7 +29,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
         config.LocalExecutionConfig.instance = None
 
 
-def test_a_step_runs_in_a_container_and_leaves_its_artifact_and_its_notes(place: Path) -> None:
+def test_a_step_runs_in_a_container_and_leaves_its_artifact_and_its_record(place: Path) -> None:
     small_npz(place / "bars.npz")
     study = made_study(datasets=[{"name": "bars", "path": str(place / "bars.npz")}])
     given = {"study": study.model_dump_json(), "dataset": "bars", "store": str(place / "store")}

@@ -108,7 +108,7 @@ def result(s3: None, tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     return read_study(open_store(store))
 
 
-def test_all_cells_are_evaluated_and_all_trials_and_the_report_have_arrived(result: StudyResult) -> None:
+def test_all_cells_are_evaluated_and_all_trials_and_the_report_are_stored(result: StudyResult) -> None:
     """Check the same results that `make cluster-test` checks on a cluster."""
     assert missing(open_store(f"s3://tuneoff/{result.study.name}"), MLFLOW) == []
 
@@ -152,7 +152,7 @@ def search_on_s3(study: str) -> SearchRecord:
 
 
 @pytest.mark.parametrize(("signal", "exit_code"), [("KILL", 137), ("TERM", 3)])
-def test_a_tuner_whose_container_is_taken_away_goes_on_from_its_record_on_s3(
+def test_a_tuner_whose_container_was_removed_continues_from_its_record_on_s3(
     s3: None, tmp_path: Path, signal: str, exit_code: int
 ) -> None:
     """After SIGTERM, which the container's first process receives, the running epoch finishes."""
@@ -200,7 +200,7 @@ def test_a_tuner_whose_container_is_taken_away_goes_on_from_its_record_on_s3(
     assert trials_in_mlflow(f"tuneoff/{name}") == TRIALS
 
 
-def test_the_database_is_backed_up_and_restored_as_the_page_says(result: StudyResult) -> None:
+def test_the_database_is_backed_up_and_restored_as_in_the_docs(result: StudyResult) -> None:
     (dump,) = re.findall(r"exec deployment/postgres -- sh -c '([^']+)'", (ROOT / "docs" / "cluster.md").read_text())
     backup = in_postgresql("sh", "-c", dump)
     in_postgresql("createdb", "--username", SECRETS["PGUSER"], "restored")
@@ -208,7 +208,7 @@ def test_the_database_is_backed_up_and_restored_as_the_page_says(result: StudyRe
     assert runs_in_postgresql("restored") == runs_in_postgresql() > 0
 
 
-def test_what_mlflow_has_is_there_after_a_restart(servers: Path, result: StudyResult) -> None:
+def test_mlflows_data_survives_a_restart(servers: Path, result: StudyResult) -> None:
     before = trials_in_mlflow(result.study.experiment)
     podman("kube", "down", str(servers))
     play(servers)

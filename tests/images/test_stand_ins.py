@@ -122,14 +122,14 @@ def test_the_script_adds_the_rule_of_the_official_image_once() -> None:
     assert made < added < started < lines.index("fi"), "an existing database keeps its rules, and a new one starts with them"
 
 
-def test_the_last_rule_takes_every_client_with_a_password(server: Server) -> None:
+def test_the_last_rule_accepts_every_client_with_a_password(server: Server) -> None:
     assert server.hba.splitlines()[-1] == RULE
     rows = server.query("127.0.0.1", "SELECT type, database, user_name, address, auth_method, error FROM pg_hba_file_rules")
     assert rows[-1] == ("host", ["all"], ["all"], "all", "scram-sha-256", None), "`all` is every IPv4 and IPv6 address"
     assert [row for row in rows if row[-1] is not None] == []
 
 
-def test_a_client_that_is_not_on_loopback_is_let_in_only_with_its_password(server: Server) -> None:
+def test_a_client_outside_loopback_needs_its_password(server: Server) -> None:
     """MLflow's pod is such a client. It was once refused with `no pg_hba.conf entry for host`."""
     if len(server.addresses) == 1:
         pytest.skip("this machine has no address but loopback")

@@ -52,13 +52,13 @@ def test_a_study_becomes_a_pipeline_with_a_version_an_experiment_and_a_run(kfp: 
     assert f"Started {run['display_name']}: {done.link}" in said
 
 
-def test_what_is_uploaded_is_what_is_compiled(kfp: FakeKfp, tmp_path: Path) -> None:
+def test_the_uploaded_pipeline_is_the_compiled_one(kfp: FakeKfp, tmp_path: Path) -> None:
     submitted(kfp)
     submitting.compile_study(a_study(), tmp_path / "compiled.yaml")
     assert list(kfp.uploaded.values()) == [(tmp_path / "compiled.yaml").read_text()]
 
 
-def test_the_same_study_is_uploaded_once_and_a_changed_one_is_a_new_version(kfp: FakeKfp) -> None:
+def test_a_study_is_uploaded_once_and_a_changed_study_is_a_new_version(kfp: FakeKfp) -> None:
     submitted(kfp, wait=True)
     _, said = submitted(kfp, wait=True)
     assert any(line.endswith("(already uploaded)") for line in said)
@@ -67,12 +67,12 @@ def test_the_same_study_is_uploaded_once_and_a_changed_one_is_a_new_version(kfp:
     assert (len(kfp.pipelines), len(kfp.versions), len(kfp.runs)) == (1, 2, 3)
 
 
-def test_the_runs_account_is_the_studys(kfp: FakeKfp) -> None:
+def test_the_run_uses_the_studys_service_account(kfp: FakeKfp) -> None:
     submitted(kfp, a_study(cluster={**VOLUME, "service_account": "tuneoff"}))
     assert kfp.runs[0]["service_account"] == "tuneoff"
 
 
-def test_a_run_that_goes_on_is_found_and_not_doubled(kfp: FakeKfp) -> None:
+def test_an_active_run_is_found_and_not_started_twice(kfp: FakeKfp) -> None:
     submitted(kfp)
     kfp.script = lambda number: [("RUNNING", {})]
     done, said = submitted(kfp)
@@ -86,7 +86,7 @@ def test_a_run_that_goes_on_is_found_and_not_doubled(kfp: FakeKfp) -> None:
 # Following
 
 
-def test_each_change_of_a_step_is_said_once(kfp: FakeKfp) -> None:
+def test_each_change_of_a_step_is_reported_once(kfp: FakeKfp) -> None:
     done, said = submitted(kfp, wait=True)
     assert (done.run.state, done.runs) == ("SUCCEEDED", 1)
     assert [line for line in said if (": " in line and " on " in line) or line.startswith(("prepare", "report"))][-5:] == [
@@ -99,7 +99,7 @@ def test_each_change_of_a_step_is_said_once(kfp: FakeKfp) -> None:
     assert said[-1].endswith("has ended: SUCCEEDED")
 
 
-def test_a_record_that_can_be_read_is_shown(kfp: FakeKfp, tmp_path: Path) -> None:
+def test_a_readable_record_is_shown(kfp: FakeKfp, tmp_path: Path) -> None:
     place = tmp_path / "volume"
     study = a_study(cluster={"volume": {"claim": "results", "mount": str(place)}})
     made_store(place / "runs" / "made", study)
@@ -113,7 +113,7 @@ def test_a_record_that_can_be_read_is_shown(kfp: FakeKfp, tmp_path: Path) -> Non
 # What a cluster took away
 
 
-def test_cells_that_lost_their_pods_are_started_again(kfp: FakeKfp, tmp_path: Path) -> None:
+def test_cells_that_lost_their_pods_are_restarted(kfp: FakeKfp, tmp_path: Path) -> None:
     """The second run finds one finished cell in the record, and finishes the other."""
     study = a_study(cluster={"volume": {"claim": "results", "mount": str(tmp_path)}})
     root = tmp_path / "runs" / "made"
@@ -138,7 +138,7 @@ def test_cells_that_lost_their_pods_are_started_again(kfp: FakeKfp, tmp_path: Pa
     assert kfp.runs[0]["runtime_config"] == kfp.runs[1]["runtime_config"]
 
 
-def test_cells_whose_failure_is_on_record_are_not_started_again(kfp: FakeKfp, tmp_path: Path) -> None:
+def test_cells_with_a_recorded_failure_are_not_restarted(kfp: FakeKfp, tmp_path: Path) -> None:
     study = a_study(cluster={"volume": {"claim": "results", "mount": str(tmp_path)}})
     (tmp_path / "runs" / "made").mkdir(parents=True)
     kfp.began = lambda number: made_store(tmp_path / "runs" / "made", study) and None
@@ -149,7 +149,7 @@ def test_cells_whose_failure_is_on_record_are_not_started_again(kfp: FakeKfp, tm
     assert missing_cells(FolderStore(tmp_path / "runs" / "made")) == ()
 
 
-def test_where_the_record_cannot_be_read_a_failed_run_is_started_again_so_often_and_no_oftener(kfp: FakeKfp) -> None:
+def test_without_a_readable_record_a_failed_run_is_restarted_up_to_the_limit(kfp: FakeKfp) -> None:
     kfp.script = lambda number: FAILS
     done, said = submitted(kfp, wait=True, again=2)
     assert (done.run.state, done.runs, done.missing, len(kfp.runs)) == ("FAILED", 3, None, 3)
@@ -168,7 +168,7 @@ def test_a_canceled_run_is_left_alone(kfp: FakeKfp) -> None:
 
 
 @pytest.mark.parametrize("fault", ["500", "503", "lost", "drop"])
-def test_whatever_fails_once_nothing_is_made_twice(kfp: FakeKfp, fault: Fault) -> None:
+def test_nothing_is_created_twice_if_a_call_fails_once(kfp: FakeKfp, fault: Fault) -> None:
     spoilt: set[str] = set()
 
     def each_once(method: str, path: str) -> Fault | None:
@@ -188,7 +188,7 @@ def test_whatever_fails_once_nothing_is_made_twice(kfp: FakeKfp, fault: Fault) -
     assert (len(kfp.pipelines), len(kfp.versions), len(kfp.experiments), len(kfp.runs)) == (1, 1, 1, 1)
 
 
-def test_a_run_that_cannot_be_started_is_one_sentence(kfp: FakeKfp) -> None:
+def test_a_run_that_cannot_be_started_raises_one_sentence(kfp: FakeKfp) -> None:
     with Proxy(kfp.uri, calm).running() as proxy:
         server = KfpServer(Login(proxy.uri))
         proxy.spoil = lambda method, path: "500" if method == "POST" and path.endswith("/runs") else None
@@ -198,7 +198,7 @@ def test_a_run_that_cannot_be_started_is_one_sentence(kfp: FakeKfp) -> None:
             submit(a_study(), server)
 
 
-def test_an_address_where_nobody_answers_is_one_sentence_soon(kfp: FakeKfp, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_address_without_a_server_raises_one_sentence_soon(kfp: FakeKfp, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kfp_server, "FIRST_PATIENCE_SECONDS", 0.1)
     with pytest.raises(
         StudyError, match=r"^KFP at http://127\.0\.0\.1:9 cannot be reached \(.*\)\. Check --host and the network\.$"
@@ -211,7 +211,7 @@ def test_an_address_where_nobody_answers_is_one_sentence_soon(kfp: FakeKfp, monk
 # Logging in
 
 
-def test_each_way_of_logging_in_is_taken(kfp: FakeKfp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_each_way_of_logging_in_works(kfp: FakeKfp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kfp.token = "open sesame"
     file = tmp_path / "token"
     file.write_text("open sesame\n")
@@ -225,7 +225,7 @@ def test_each_way_of_logging_in_is_taken(kfp: FakeKfp, tmp_path: Path, monkeypat
     assert len(kfp.experiments) == 1
 
 
-def test_a_token_file_is_read_anew_for_each_call(kfp: FakeKfp, tmp_path: Path) -> None:
+def test_a_token_file_is_read_again_for_each_call(kfp: FakeKfp, tmp_path: Path) -> None:
     file = tmp_path / "token"
     file.write_text("first")
     kfp.token = "first"
@@ -236,7 +236,7 @@ def test_a_token_file_is_read_anew_for_each_call(kfp: FakeKfp, tmp_path: Path) -
     assert len(kfp.experiments) == 1
 
 
-def test_a_refused_login_says_what_to_give(kfp: FakeKfp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_refused_login_names_the_login_options(kfp: FakeKfp, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     kfp.token = "open sesame"
     with pytest.raises(StudyError, match=r"^KFP at http.* refused the login \(401\)\. Give --token-file, --existing-token"):
         KfpServer(Login(kfp.uri, token="guess"))
@@ -245,7 +245,7 @@ def test_a_refused_login_says_what_to_give(kfp: FakeKfp, tmp_path: Path, monkeyp
         KfpServer(Login(kfp.uri, service_account=True))
 
 
-def test_the_namespace_is_named_where_kfp_has_many_users_and_only_there(kfp: FakeKfp) -> None:
+def test_the_namespace_is_sent_only_to_a_multi_user_kfp(kfp: FakeKfp) -> None:
     assert KfpServer(Login(kfp.uri, namespace="team")).namespace is None
     kfp.many_users = True
     submit(a_study(), KfpServer(Login(kfp.uri, namespace="team")))
@@ -264,7 +264,7 @@ def test_the_namespace_is_named_where_kfp_has_many_users_and_only_there(kfp: Fak
         ({"cluster": VOLUME, "artifacts": "s3://bucket/runs"}, "s3://bucket/runs"),
     ],
 )
-def test_the_record_lies_where_all_pods_find_it(changes: dict[str, Any], place: str) -> None:
+def test_the_record_is_in_storage_that_all_pods_share(changes: dict[str, Any], place: str) -> None:
     assert store_on_cluster(made_study(**changes)) == place
 
 
@@ -279,13 +279,13 @@ def test_the_record_lies_where_all_pods_find_it(changes: dict[str, Any], place: 
         ({"artifacts": "/here/runs", "cluster": VOLUME}, "artifacts: '/here/runs' is a folder on this machine"),
     ],
 )
-def test_a_place_that_pods_do_not_share_is_refused(changes: dict[str, Any], sentence: str) -> None:
+def test_storage_that_pods_do_not_share_is_refused(changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(StudyError) as caught:
         store_on_cluster(made_study(**changes))
     assert str(caught.value).startswith(sentence)
 
 
-def test_the_pages_examples_are_studies_that_a_cluster_takes() -> None:
+def test_the_examples_in_the_docs_are_valid_on_a_cluster() -> None:
     page = Path(__file__).parents[2] / "docs" / "submit.md"
     examples = re.findall(r"^```yaml\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
     assert len(examples) == 2
@@ -304,7 +304,7 @@ def file(tmp_path: Path) -> Path:
     return tmp_path / "made.yaml"
 
 
-def test_the_exit_code_is_that_of_the_run(
+def test_the_exit_code_depends_on_the_runs_state(
     kfp: FakeKfp, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     submit_it = ("submit", file, "--host", kfp.uri, "--wait", "--again", "0")
@@ -317,7 +317,7 @@ def test_the_exit_code_is_that_of_the_run(
     assert err == "tuneoff: The run was canceled; the same command goes on with the study.\n"
 
 
-def test_without_wait_it_returns_once_the_run_is_started(
+def test_without_wait_the_command_returns_once_the_run_has_started(
     kfp: FakeKfp, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kfp.script = lambda number: [("RUNNING", {})]
@@ -328,7 +328,7 @@ def test_without_wait_it_returns_once_the_run_is_started(
     }  # fmt: skip
 
 
-def test_many_users_need_a_namespace(
+def test_a_multi_user_kfp_needs_a_namespace(
     kfp: FakeKfp, file: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     kfp.many_users = True
