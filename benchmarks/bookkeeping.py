@@ -17,7 +17,7 @@ from typing import Any
 
 from tuneoff.core import layout
 from tuneoff.core.record.events import parse
-from tuneoff.core.record.state import Replay
+from tuneoff.core.record.state import SearchState
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import claim
 from tuneoff.core.study import Dataset, Split
@@ -95,7 +95,7 @@ def _look(trials: int) -> Line:
     with tempfile.TemporaryDirectory() as place:
         store = FolderStore(Path(place))
         write_study(store, study)
-        course = Replay(cell.dataset, cell.method.label, 0)
+        course = SearchState(cell.dataset, cell.method.label, 0)
         course.follow(parse(store.journal_lines(layout.events(cell.dataset, cell.method.label, 0))))
         tracker = Tracker(store, study, claim(store, study), tracking_uri(study, place))
         tracker.prepare()

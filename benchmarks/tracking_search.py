@@ -30,7 +30,7 @@ from typing import Any
 from tuneoff.core import layout
 from tuneoff.core.problem import Epoch, Outcome, Proposal, Status
 from tuneoff.core.record.events import epoch_fields, outcome_fields, proposal_fields
-from tuneoff.core.record.state import SearchRecord, replay
+from tuneoff.core.record.state import SearchRecord, reduce_events
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import claim
 from tuneoff.core.study import Cell, Study
@@ -95,11 +95,11 @@ def made_search(study: Study, cell: Cell, seed: int) -> SearchRecord:
         peak = rng.uniform(0.5, 0.95)
         curve = tuple(Epoch(n, _metrics(peak * (1 - 0.5 / n)), 1.0) for n in range(1, EPOCHS + 1))
         for epoch in curve:
-            note("epoch", trial=trial, goes_on=epoch.number < EPOCHS, **epoch_fields(epoch))
+            note("epoch", trial=trial, should_continue=epoch.number < EPOCHS, **epoch_fields(epoch))
         time_ += 12.0
         loss = -curve[-1].metrics["val_accuracy"]
         note("told", trial=trial, **outcome_fields(Outcome(Status.COMPLETED, curve, loss, 11.0, None, "cpu", 10**9)))
-    return replay(events, cell.dataset, cell.method.label, seed)
+    return reduce_events(events, cell.dataset, cell.method.label, seed)
 
 
 def _config(study: Study, rng: random.Random) -> dict[str, Any]:

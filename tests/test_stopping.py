@@ -21,7 +21,7 @@ from small import small_study
 from toy import essence, run_toy
 from tuneoff.core.problem import Limits
 from tuneoff.core.record.events import parse
-from tuneoff.core.record.state import replay
+from tuneoff.core.record.state import reduce_events
 from tuneoff.core.store import stop_request
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.stop_request import Stopping
@@ -52,7 +52,7 @@ def test_a_search_stopped_at_any_epoch_goes_on_as_if_it_had_not_been(stops: list
 def test_a_stop_is_not_counted_among_a_trials_kills(tmp_path: Path) -> None:
     for _ in range(15):
         run_toy(tmp_path / "log", stopping=After(1))
-    (*_, last) = replay(parse((tmp_path / "log").read_bytes().splitlines()), "", "", 0).trials
+    (*_, last) = reduce_events(parse((tmp_path / "log").read_bytes().splitlines()), "", "", 0).trials
     assert last.status == "running"
     assert last.attempts == 0
 

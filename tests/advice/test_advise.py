@@ -18,7 +18,7 @@ from tuneoff.core.store.open import open_store
 from tuneoff.core.store.study_store import claim
 from tuneoff.core.store.study_store import read_study as read_result
 from tuneoff.core.table import read_info
-from tuneoff.search.table_search import Order, replay_searches
+from tuneoff.search.table_search import Order, search_table
 from tuneoff.study_file.check import read_study
 
 SEEDS = list(range(5))
@@ -106,7 +106,7 @@ def replayed(tmp_path_factory: pytest.TempPathFactory) -> str:
     methods = ["sklearn-random", "optuna-random", "sklearn-grid"]
     study = read_study(study_file(folder, methods=methods, seeds=SEEDS, budget={"epochs": 5 * EPOCHS}))
     for cell in study.cells:
-        replay_searches(Order(study, cell, str(folder / "out"), "test", 1), folder / "log", lambda: False)
+        search_table(Order(study, cell, str(folder / "out"), "test", 1), folder / "log", lambda: False)
     claim(open_store(str(folder / "out")), study)
     return str(folder / "out")
 

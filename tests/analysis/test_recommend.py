@@ -117,8 +117,11 @@ class TestTargets:
     COURSE = course([[[4, 3, 3, 2], [4, 4, 4, 4]], [[2, 2, 1, 1], [5, 3, 3, 1]], [[9, 9, 9, 9], [9, 9, 9, 3]]])
 
     def test_targets_are_where_random_search_and_the_best_method_end(self):
-        assert target_losses(self.COURSE, {"random"}) == {"where random search ends": 3, "where the best method ends": 1}
-        assert target_losses(self.COURSE, set())["where the median method ends"] == 3
+        assert target_losses(self.COURSE, {"random"}) == {
+            "the median final score of random search": 3,
+            "the median final score of the best method": 1,
+        }
+        assert target_losses(self.COURSE, set())["the median final score of all methods"] == 3
 
     def test_shares_of_seeds_and_what_each_success_took(self):
         found = target(self.COURSE, "three", 3, -1, (0.25, 0.5, 1.0))

@@ -120,7 +120,7 @@ class TestNumbers:
 
     def test_a_study_of_one_method_has_none(self, tmp_path):
         found = computed(written(tmp_path, methods=[LUCK], datasets=["mnist"]))
-        assert found.results.statistics.refused == "The study has one method only."
+        assert found.results.statistics.refused == "The study has only one method."
 
     def test_systems_with_models_of_their_own_are_no_part_of_them(self, tmp_path):
         study = made_study(methods=["random", "bayes", "flaml"], datasets=["mnist"], seeds=[0, 1])

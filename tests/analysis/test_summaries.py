@@ -22,9 +22,9 @@ from tuneoff.analysis.trial_rows import trial_row
 from tuneoff.core.problem import Status
 from tuneoff.core.record.state import SearchRecord
 from tuneoff.core.store.study_store import CellResult, ClassScore, Evaluation, Failure, Retraining
-from tuneoff.core.study import Cell, Goal, MethodChoice
+from tuneoff.core.study import Cell, MethodChoice, ObjectiveSettings
 
-GOAL = Goal()
+GOAL = ObjectiveSettings()
 
 
 def cell(*searches, method="random", evaluation=None, failures=()):
@@ -85,7 +85,7 @@ class TestAnswer:
         assert found.level == ["a"]
 
     def test_a_loss_is_better_when_it_is_smaller(self):
-        least = Goal(metric="val_accuracy", direction="min")
+        least = ObjectiveSettings(metric="val_accuracy", direction="min")
         one, two = (cell(search(made(a), method=m), method=m) for a, m in ((0.9, "a"), (0.5, "b")))
         scores = [cell_score(c, [trial_row(s, t, least) for s in c.searches for t in s.trials], least) for c in (one, two)]
         assert answer("mnist", scores, least).winners == ["a"]  # its recorded loss is the smaller
@@ -127,18 +127,19 @@ class TestCellState:
 
     def test_not_begun(self):
         state = cell_state(cell(SearchRecord("mnist", "random", 0)))
-        assert (state.state, state.reason) == ("missing", "not begun")
+        assert (state.state, state.reason) == ("missing", "not started")
 
     def test_half_done_says_where_the_searches_stand(self):
         state = cell_state(cell(search(made(0.5)), search(made(0.5), made(0.5), ended=None, seed=1)))
-        assert state.reason == "1 of 2 searches have ended; running or cut off: seed 1 after 2 trials"
+        assert state.reason == "1 of 2 searches have ended; running or interrupted: seed 1 after 2 trials"
 
     def test_searched_and_not_evaluated(self):
-        assert cell_state(cell(search(made(0.5)))).reason == "searched, and not evaluated yet"
+        expected = "all searches have ended, but the incumbent is not evaluated yet"
+        assert cell_state(cell(search(made(0.5)))).reason == expected
 
     def test_a_search_in_which_everything_diverged_leaves_nothing_to_evaluate(self):
         state = cell_state(cell(search(made(math.nan, status=Status.DIVERGED))))
-        assert state.reason == "no trial succeeded, so that there is nothing to evaluate"
+        assert state.reason == "no trial succeeded, so there is no incumbent to evaluate"
 
     def test_a_failure_outranks_all_else(self):
         failure = Failure(step="tuner", reason="the oven is cold", detail="Traceback", time=0.0)

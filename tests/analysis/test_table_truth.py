@@ -15,8 +15,8 @@ from tuneoff.core.problem import Epoch
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import claim, read_study
 from tuneoff.core.study import Study
-from tuneoff.core.table import METRICS, Recorded, read_table
-from tuneoff.evaluation.retrain import evaluate
+from tuneoff.core.table import METRICS, RecordedTraining, read_table
+from tuneoff.evaluation.evaluate import evaluate
 from tuneoff.report.report import report
 from tuneoff.search.table_search import Order, search
 
@@ -104,9 +104,9 @@ def test_a_method_that_asks_the_same_with_every_seed_is_named_and_not_recommende
 def test_noise_is_that_of_the_better_configurations(tmp_path):
     """A poor one that fails with one of its seeds says nothing of the noise among the best."""
     points = configurations(SPACE)
-    steady = [Recorded(p, seed, curve(0.9 + 0.001 * seed)) for p in points[1:] for seed in range(3)]
+    steady = [RecordedTraining(p, seed, curve(0.9 + 0.001 * seed)) for p in points[1:] for seed in range(3)]
     table = table_file(
-        tmp_path / "table.parquet", [*steady, *(Recorded(points[0], s, curve(0.1 + 0.7 * (s == 2))) for s in range(3))]
+        tmp_path / "table.parquet", [*steady, *(RecordedTraining(points[0], s, curve(0.1 + 0.7 * (s == 2))) for s in range(3))]
     )
     study = Study.model_validate(
         {
@@ -130,8 +130,8 @@ def test_noise_is_that_of_the_better_configurations(tmp_path):
 def test_a_table_without_repeats_has_no_noise(store, tmp_path):
     result = read_study(store)
     once = table_file(tmp_path / "once.parquet", [t for t in trainings() if t.seed == 0])
-    replay = result.study.objective.replay.model_copy(update={"table": str(once)})
-    goal = result.study.objective.model_copy(update={"replay": replay})
+    table = result.study.objective.table.model_copy(update={"path": str(once)})
+    goal = result.study.objective.model_copy(update={"table": table})
     moved = result.__class__(**{**vars(result), "study": result.study.model_copy(update={"objective": goal})})
     facts, _ = table_facts(moved)
     assert facts.noise is not None

@@ -132,7 +132,7 @@ class TestEqualsAreCompared:
         first = [asked(method) for _ in range(9)]
         for number in range(5):
             told(method, number, first[number], 1.0 - 0.1 * number)
-        assert method.continuable() == {2, 3, 4}  # type: ignore[attr-defined]
+        assert method.resumable() == {2, 3, 4}  # type: ignore[attr-defined]
 
     def test_a_rung_of_failures_ends_its_bracket(self, method: Method) -> None:
         first = [asked(method) for _ in range(9)]

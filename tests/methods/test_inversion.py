@@ -10,7 +10,7 @@ import pytest
 from toy import Curve, essence, metrics, run_toy, toy_spec
 from tuneoff.core.problem import Done, Epoch, Limits, Outcome, Proposal, Status, Trial, Wait
 from tuneoff.core.store.journal import whole_lines
-from tuneoff.methods.inversion import Door, FrameworkHangs, Threaded
+from tuneoff.methods.inversion import FrameworkHangs, InvertedCall, Threaded
 
 
 def proposal(n: int, epochs: int = 3) -> Proposal:
@@ -32,7 +32,7 @@ def asked(method: Threaded) -> Proposal:
 def test_a_loop_becomes_asks_and_tells() -> None:
     losses = []
 
-    def framework(door: Door) -> str:
+    def framework(door: InvertedCall) -> str:
         for n in (1, 2):
             trial = door.train(proposal(n))
             assert trial.outcome is not None
@@ -51,7 +51,7 @@ def test_a_loop_becomes_asks_and_tells() -> None:
 def test_what_the_framework_does_with_a_tell_is_done_when_tell_returns() -> None:
     thoughts = []
 
-    def framework(door: Door) -> str:
+    def framework(door: InvertedCall) -> str:
         for n in range(1, 4):
             door.train(proposal(n))
             thoughts.append(n)
@@ -74,8 +74,8 @@ def test_a_framework_that_rests_in_an_untold_trial_waits() -> None:
 def test_each_of_its_steps_is_an_epoch_that_it_answers() -> None:
     seen = []
 
-    def framework(door: Door) -> str:
-        visit = door.enter(proposal(1, epochs=9))
+    def framework(door: InvertedCall) -> str:
+        visit = door.serve(proposal(1, epochs=9))
         while isinstance(epoch := visit.next(), Epoch) and epoch.number < 3:
             seen.append(epoch.number)
             visit.answer(True)
@@ -85,7 +85,7 @@ def test_each_of_its_steps_is_an_epoch_that_it_answers() -> None:
     answer = asked(method)
     ended = told(0, Proposal(answer.config, 3), Status.STOPPED)
     assert ended.outcome is not None
-    assert [method.goes_on(0, epoch) for epoch in ended.outcome.curve] == [True, True, False]
+    assert [method.should_continue(0, epoch) for epoch in ended.outcome.curve] == [True, True, False]
     method.tell(ended)
     assert method.ask() == Done("stopped stopped")
     assert seen == [1, 2]
@@ -95,8 +95,8 @@ def test_epochs_that_the_loop_does_not_ask_about_are_seen_all_the_same() -> None
     """The last epoch before the target never comes with a question, and a loop without stop rule asks none."""
     seen = []
 
-    def framework(door: Door) -> str:
-        visit = door.enter(proposal(1))
+    def framework(door: InvertedCall) -> str:
+        visit = door.serve(proposal(1))
         while isinstance(epoch := visit.next(), Epoch):
             seen.append(epoch.number)
             visit.answer(True)
@@ -105,13 +105,13 @@ def test_epochs_that_the_loop_does_not_ask_about_are_seen_all_the_same() -> None
     method = Threaded("toy", framework)
     trial = told(0, asked(method))
     assert trial.outcome is not None
-    assert method.goes_on(0, trial.outcome.curve[0])
+    assert method.should_continue(0, trial.outcome.curve[0])
     method.tell(trial)
     assert seen == [1, 2, 3]
 
 
 def test_its_exception_is_raised_from_the_verb_that_waits() -> None:
-    def framework(door: Door) -> str:
+    def framework(door: InvertedCall) -> str:
         door.train(proposal(1))
         raise ValueError("a bug of the framework")
 
@@ -132,13 +132,13 @@ def test_a_framework_that_hangs_is_an_error_with_a_sentence() -> None:
 
 
 def test_a_framework_that_ends_in_the_middle_of_a_trial_stops_it() -> None:
-    def framework(door: Door) -> str:
-        door.enter(proposal(1)).next()
+    def framework(door: InvertedCall) -> str:
+        door.serve(proposal(1)).next()
         return "enough"
 
     method = Threaded("toy", framework)
     answer = asked(method)
-    assert not method.goes_on(0, Epoch(1, metrics(Trial(0, 0, answer, 0), 1), 0.1))
+    assert not method.should_continue(0, Epoch(1, metrics(Trial(0, 0, answer, 0), 1), 0.1))
     method.tell(told(0, answer, Status.STOPPED))
     assert method.ask() == Done("enough")
 
@@ -150,13 +150,13 @@ class Climbing(Threaded):
         super().__init__("climbing", self._climb)
         self.seconds = 0.0
 
-    def continuable(self) -> set[int]:
+    def resumable(self) -> set[int]:
         return set()
 
-    def _climb(self, door: Door) -> str:
+    def _climb(self, door: InvertedCall) -> str:
         best = 0.0
         for n in range(1, 9):
-            visit = door.enter(proposal(n))
+            visit = door.serve(proposal(n))
             while isinstance(item := visit.next(), Epoch):
                 hopeless = item.number == 2 and item.metrics["val_accuracy"] < best
                 best = max(best, item.metrics["val_accuracy"])

@@ -106,7 +106,7 @@ def trained(method: Any, problem: Problem, number: int, accuracy: float) -> int:
     curve: list[Epoch] = []
     for epoch in range(1, 10):
         curve.append(Epoch(epoch, {"val_accuracy": accuracy}, 0.1))
-        if epoch < 9 and not method.goes_on(number, curve[-1]):
+        if epoch < 9 and not method.should_continue(number, curve[-1]):
             break
     status = Status.COMPLETED if len(curve) == 9 else Status.STOPPED
     method.tell(Trial(number, number, proposal, 0, Outcome(status, tuple(curve), problem.loss(curve[-1]), 0.9)))

@@ -10,11 +10,11 @@ import pytest
 from toy import Curve, essence
 from tuneoff.core.problem import Limits, Problem
 from tuneoff.core.record.events import Event
-from tuneoff.core.record.state import replay, stages
+from tuneoff.core.record.state import reduce_events, stages
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.space import PAPER_SPACE
 from tuneoff.core.store.journal import FileJournal, whole_lines
-from tuneoff.core.study import Goal, Study
+from tuneoff.core.study import ObjectiveSettings, Study
 from tuneoff.methods.ray_tune import AshaSettings, PbtSettings, check_asha, check_pbt
 from tuneoff.methods.registry import find
 from tuneoff.search.budget import Budget
@@ -31,7 +31,15 @@ def searched(name: str, folder: Path, epochs: int, failing: tuple[int, ...] = ()
     record.open()
     method = HostedMethod(name, settings, Problem(PAPER_SPACE, 9, 0, folder / "method"), folder / "method.log")
     try:
-        Search(find(name), method, Curve(failing=failing), record, Budget(Limits(epochs=epochs)), Goal(), NoCheckpoints()).run()
+        Search(
+            find(name),
+            method,
+            Curve(failing=failing),
+            record,
+            Budget(Limits(epochs=epochs)),
+            ObjectiveSettings(),
+            NoCheckpoints(),
+        ).run()
     finally:
         method.close()
         record.close()
@@ -49,7 +57,7 @@ def resumed(name: str, folder: Path, epochs: int, failing: tuple[int, ...] = (),
 
 def test_pbt_copies_weights_and_changes_what_may_change_and_goes_on_after_a_kill(tmp_path: Path) -> None:
     whole = searched("ray-pbt", tmp_path, 60, failing=(1,), population=4, perturbation_interval=3)
-    trials = {t.trial.id: t for t in replay(whole, "", "", 0).trials}
+    trials = {t.trial.id: t for t in reduce_events(whole, "", "", 0).trials}
     changed = [t.trial for t in trials.values() if len(stages(t.trial, trials)) > 1]
     assert changed, "some trial exploits another"
     for trial in changed:

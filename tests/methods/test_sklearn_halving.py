@@ -10,11 +10,11 @@ import pytest
 
 from toy import Curve, toy_spec
 from tuneoff.core.problem import Done, Limits, Problem
-from tuneoff.core.record.state import replay
+from tuneoff.core.record.state import reduce_events
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.space import PAPER_SPACE
 from tuneoff.core.store.journal import FileJournal
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 from tuneoff.methods.sklearn_halving import Halving, HalvingSettings
 from tuneoff.search.budget import Budget
 from tuneoff.search.checkpoints import NoCheckpoints
@@ -28,9 +28,9 @@ def searched(folder: Path, failing: tuple[int, ...] = (), max_epochs: int = 9, *
     record = Writer(FileJournal(folder / "log"))
     record.open()
     spec = toy_spec(stop_rule=False, warm_start=True)
-    Search(spec, method, Curve(failing=failing), record, Budget(Limits(epochs=60)), Goal(), NoCheckpoints()).run()
+    Search(spec, method, Curve(failing=failing), record, Budget(Limits(epochs=60)), ObjectiveSettings(), NoCheckpoints()).run()
     record.close()
-    found = replay(record.events, "", "", 0)
+    found = reduce_events(record.events, "", "", 0)
     assert found.ended is not None
     return [t.trial for t in found.trials], found.ended, method
 
@@ -43,7 +43,7 @@ def test_a_third_of_each_rung_goes_up_and_is_fitted_anew(tmp_path: Path) -> None
     best = sorted(trials[:9], key=lambda t: t.outcome.loss)[:3]
     assert {json.dumps(t.proposal.config) for t in trials[9:12]} == {json.dumps(t.proposal.config) for t in best}
     assert ended["reason"] == "all 1 rounds of successive halving are complete"
-    assert method.continuable() == set()
+    assert method.resumable() == set()
     assert isinstance(method.ask(), Done)
 
 

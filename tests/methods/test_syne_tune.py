@@ -14,23 +14,23 @@ from tuneoff.core.space import PAPER_SPACE
 from tuneoff.methods.registry import find
 
 
-def goes_on(method: Any, trial: int, number: int, accuracy: float) -> bool:
-    return method.goes_on(trial, Epoch(number, {"val_accuracy": accuracy}, 1.0))
+def should_continue(method: Any, trial: int, number: int, accuracy: float) -> bool:
+    return method.should_continue(trial, Epoch(number, {"val_accuracy": accuracy}, 1.0))
 
 
 def test_trials_are_stopped_at_rungs_and_nowhere_between(tmp_path: Path) -> None:
     method = built("bohb", PAPER_SPACE, tmp_path)
     for trial in range(6):
         asked(method)
-        assert goes_on(method, trial, 1, 0.9)
-        assert goes_on(method, trial, 2, 0.9)
-        assert goes_on(method, trial, 3, 0.95)
+        assert should_continue(method, trial, 1, 0.9)
+        assert should_continue(method, trial, 2, 0.9)
+        assert should_continue(method, trial, 3, 0.95)
     asked(method)
-    assert not goes_on(method, 6, 1, 0.1), "worse than two of three at the first rung"
+    assert not should_continue(method, 6, 1, 0.1), "worse than two of three at the first rung"
     asked(method)
-    assert goes_on(method, 7, 1, 0.96)
-    assert goes_on(method, 7, 2, 0.1), "two epochs are no rung"
-    assert not goes_on(method, 7, 3, 0.1)
+    assert should_continue(method, 7, 1, 0.96)
+    assert should_continue(method, 7, 2, 0.1), "two epochs are no rung"
+    assert not should_continue(method, 7, 3, 0.1)
 
 
 def test_bohbs_model_needs_one_configuration_more_than_there_are_parameters(tmp_path: Path) -> None:

@@ -33,13 +33,17 @@ class Mine:
     Settings = Settings
     def ask(self): ...
     def tell(self, trial): ...
-    def goes_on(self, trial, epoch): ...
+    def should_continue(self, trial, epoch): ...
     @staticmethod
     def check(study, settings):
         return ["Mine wants seven trials."] if settings.start == 7 else []
 
 class Mute:
     def ask(self): ...
+
+class Old(Mute):
+    def tell(self, trial): ...
+    def goes_on(self, trial, epoch): ...
 
 class Loose(Mine):
     Settings = dict
@@ -108,13 +112,17 @@ def test_a_study_with_one_is_valid_and_the_path_is_left_as_it_was(beside: Path) 
         ("{name: 'mine:Mine', settings: {start: 7}}", "methods[0]: Mine wants seven trials."),
         ("'mine:Yours'", "methods[0]: method 'mine:Yours': module 'mine' has no class Yours"),
         ("'mine:function'", "methods[0]: method 'mine:function': module 'mine' has no class function"),
-        ("'mine:Mute'", "methods[0]: method 'mine:Mute' has no tell, goes_on: a method has ask, tell and goes_on"),
+        (
+            "'mine:Mute'",
+            "methods[0]: method 'mine:Mute' has no tell, should_continue: a method has ask, tell and should_continue",
+        ),
+        ("'mine:Old'", "methods[0]: method 'mine:Old' has goes_on, which is called should_continue since release 0.2"),
         ("'mine:Loose'", "methods[0]: method 'mine:Loose' has Settings that are no pydantic model"),
         ("'mine:Vague'", "methods[0]: method 'mine:Vague' has a spec that is no MethodSpec"),
         ("'nowhere:Mine'", "methods[0]: method 'nowhere:Mine': there is no module 'nowhere' beside the study file"),
         ("'faulty_import:Mine'", "methods[0]: method 'faulty_import:Mine': importing faulty_import raised ZeroDivisionError"),
         ("'needs_more:Mine'", "methods[0]: method 'needs_more:Mine' needs no_such_framework, which is not installed"),
-        ("hyperbnad", "methods[0]: 'hyperbnad' is no method (did you mean hyperband"),
+        ("hyperbnad", "methods[0]: 'hyperbnad' is not a method (did you mean hyperband"),
     ],
 )
 def test_what_is_wrong_with_one_is_one_sentence(beside: Path, method: str, said: str) -> None:
@@ -152,5 +160,6 @@ def test_the_example_trains_three_real_trials(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_an_unknown_name_is_answered_with_what_is_near_and_not_with_all() -> None:
-    with pytest.raises(StudyError, match=r"'hyperban' is no method \(did you mean .*hyperband.*\): `tuneoff methods` lists them"):
+    said = r"'hyperban' is not a method \(did you mean .*hyperband.*\): `tuneoff methods` lists them"
+    with pytest.raises(StudyError, match=said):
         find("hyperban")

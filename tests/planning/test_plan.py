@@ -16,7 +16,7 @@ from small import MOODS, small_study
 from toy import SPACE
 from tuneoff.core.errors import StudyError
 from tuneoff.core.study import MethodChoice
-from tuneoff.planning.dry_run import Course, Pace, Timing, Untold, rehearse, sample
+from tuneoff.planning.dry_run import Pace, PlannedSearch, Timing, Unestimated, rehearse, sample
 from tuneoff.planning.plan import CellPlan, Disk, Extent, Plan, Probe, extent, lines, plan_json, without_probe
 from tuneoff.planning.probe import _side_by_side, with_probe
 from tuneoff.study_file.check import read_study
@@ -95,16 +95,16 @@ def test_cells_begin_when_a_slot_is_free() -> None:
 def test_a_rehearsal_leads_the_real_method_through_its_budget(tmp_path: Path) -> None:
     study = made_study(methods=["grid"], budget={"epochs": 30, "epochs_per_trial": 9})
     course = rehearse(study, study.methods[0], FlatCosts(), pace(), tmp_path, 60)  # type: ignore[arg-type]
-    assert isinstance(course, Course)
+    assert isinstance(course, PlannedSearch)
     assert (course.trials, course.epochs) == (3, 27)
     assert course.seconds - course.method_seconds == pytest.approx(3 * (1 + 9 * 2))
     timed = made_study(methods=["grid"], budget={"seconds": 100.0, "epochs_per_trial": 9})
     course = rehearse(timed, timed.methods[0], FlatCosts(), pace(), tmp_path, 60)  # type: ignore[arg-type]
-    assert isinstance(course, Course)
+    assert isinstance(course, PlannedSearch)
     assert course.trials in (5, 6), "a trial takes 19 s, and the one that the limit cuts is trained whole"
     beside = made_study(methods=["random"], budget={"epochs": 36, "epochs_per_trial": 9, "in_flight": 2})
     course = rehearse(beside, beside.methods[0], FlatCosts(), pace(), tmp_path, 60)  # type: ignore[arg-type]
-    assert isinstance(course, Course)
+    assert isinstance(course, PlannedSearch)
     assert (course.trials, course.epochs) == (4, 36)
     assert course.seconds == pytest.approx(2 * (1 + 9 * 2), abs=1.0), "two by two"
 
@@ -113,7 +113,7 @@ def test_a_method_that_begins_slowly_is_given_time_for_a_few_trials_and_the_rest
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     course = rehearsed("unhurried:SlowToBegin", tmp_path, monkeypatch, patience_seconds=1.0)
-    assert isinstance(course, Course)
+    assert isinstance(course, PlannedSearch)
     assert (course.trials, course.epochs, course.ended) == (100, 900, None)
     assert course.seconds - course.method_seconds == pytest.approx(100 * (1 + 9 * 2), rel=0.1)
     assert 1.5 < course.method_seconds < 15, "its first suggestion is no measure of the others"
@@ -121,11 +121,11 @@ def test_a_method_that_begins_slowly_is_given_time_for_a_few_trials_and_the_rest
 
 def test_what_a_rehearsal_cannot_tell_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     course = rehearsed("unhurried:Slow", tmp_path, monkeypatch, patience_seconds=0.05)
-    assert isinstance(course, Untold)
+    assert isinstance(course, Unestimated)
     assert re.fullmatch(r"it began too slowly to tell: [012] trials in \d+ s", course.why)
 
 
-def rehearsed(method: str, folder: Path, monkeypatch: pytest.MonkeyPatch, patience_seconds: float) -> Course | Untold:
+def rehearsed(method: str, folder: Path, monkeypatch: pytest.MonkeyPatch, patience_seconds: float) -> PlannedSearch | Unestimated:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support"), prepend=os.pathsep)
     study = made_study(methods=[method], budget={"epochs": 900, "epochs_per_trial": 9})

@@ -228,7 +228,7 @@ class TestAnyMoment:
     def test_before_anything_has_begun(self, tmp_path):
         store, study = self.made(tmp_path)
         summary, html = self.check(store)
-        assert summary.missing == {c.name: "not begun" for c in study.cells}
+        assert summary.missing == {c.name: "not started" for c in study.cells}
         assert summary.metrics == {}
         assert "Nothing has been searched on this data set yet." in html
 
@@ -237,14 +237,14 @@ class TestAnyMoment:
         write_search(store, study, study.cells[0], 0)
         write_search(store, study, study.cells[0], 1, broken=True)
         summary, html = self.check(store)
-        assert "1 of 3 searches have ended; running or cut off: seed 1 after 3 trials; 1 not begun" in html
+        assert "1 of 3 searches have ended; running or interrupted: seed 1 after 3 trials; 1 not started" in html
         assert len(summary.missing) == 8
 
     def test_searched_and_not_evaluated(self, tmp_path):
         store, study = self.made(tmp_path, datasets=["mnist"], methods=["random"], seeds=[0])
         write_search(store, study, study.cells[0], 0)
         summary, html = self.check(store)
-        assert summary.missing == {"mnist/random": "searched, and not evaluated yet"}
+        assert summary.missing == {"mnist/random": "all searches have ended, but the incumbent is not evaluated yet"}
         assert "No winner has been scored on the test images yet." in html
 
     def test_trials_that_went_on_under_changed_configurations(self, tmp_path):
@@ -280,7 +280,7 @@ class TestAnyMoment:
         config = paper_config(random.Random(0))
         write(store, "mnist", "random", 0, *[made(math.nan, status=Status.DIVERGED, reason="loss is nan", config=config)] * 3)
         summary, html = self.check(store)
-        assert summary.missing == {"mnist/random": "no trial succeeded, so that there is nothing to evaluate"}
+        assert summary.missing == {"mnist/random": "no trial succeeded, so there is no incumbent to evaluate"}
         assert "loss is nan" in html
 
     def test_a_conditional_space_of_the_users_own_with_hostile_values(self, tmp_path):
@@ -399,7 +399,7 @@ class TestClaimsAndFrameworks:
         found = {c["number"]: c["verdict"] for c in results(store)["claims"]}
         assert list(found) == ["C1", "C2", "C3", "C4", "C5", "C6"]
         assert found["C1"] == "not testable"
-        assert "Not testable here; it takes a random search of" in html
+        assert "Not testable in this study. The test needs a random search of" in html
 
     def test_the_same_algorithm_in_two_frameworks_is_set_side_by_side(self, tmp_path):
         study = made_study(methods=["random", "optuna-random"], seeds=[0, 1, 2, 3], datasets=["mnist"])

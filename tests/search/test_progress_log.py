@@ -18,7 +18,7 @@ from small import small_study
 from toy import Curve, Halving, Plain, toy_search
 from tuneoff.core.problem import Epoch, Limits, Status
 from tuneoff.core.record.budget_use import clock_text
-from tuneoff.core.record.state import SearchRecord, read_search, replay
+from tuneoff.core.record.state import SearchRecord, read_search, reduce_events
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.journal import FileJournal
@@ -48,7 +48,7 @@ def log_of(record: Writer, lines: list[str], study: Study | None = None) -> Sear
     study = study or toy_study()
 
     def records() -> list[SearchRecord]:
-        return [replay(tuple(record.events), "mnist", "random", 0)]
+        return [reduce_events(tuple(record.events), "mnist", "random", 0)]
 
     return SearchLog(study, study.cells[0], records, lambda: {0: record}, lines.append)
 
@@ -88,7 +88,7 @@ class Killed(Curve):
 
 def test_each_trial_that_ends_is_a_line_with_its_figures(tmp_path: Path) -> None:
     lines, record = logged(tmp_path / "log", method=Halving())
-    search = replay(record.events, "mnist", "random", 0)
+    search = reduce_events(record.events, "mnist", "random", 0)
     told = [line for line in lines if re.search(r"trial \d+(, which continues trial \d+,)? (completed|stopped)", line)]
     assert len(told) == len(search.told) > 5
     best = None

@@ -18,7 +18,7 @@ from small import small_study
 from tuneoff.core.errors import StudyError
 from tuneoff.core.problem import Epoch, Trial
 from tuneoff.core.space import Space, key_of
-from tuneoff.core.table import METRICS, Recorded, Table, TableInfo, read_table, write_table
+from tuneoff.core.table import METRICS, RecordedTraining, Table, TableInfo, read_table, write_table
 from tuneoff.study_file.check import read_study
 from tuneoff.tables import build as tablebuild
 from tuneoff.tables.build import Progress, Shard, build, said, wanted
@@ -217,7 +217,7 @@ def test_an_imported_table_is_not_overwritten(tmp_path: Path) -> None:
     epochs = tuple(Epoch(n, {"val_accuracy": 0.5}, 1.0) for n in (1, 2))
     space = Space.model_validate({"units": {"type": "categorical", "values": [8]}})
     info = TableInfo(name="mine", dataset="mine", space=space, epochs=2, origin="csv curves.csv")
-    write_table(tmp_path / "table.parquet", info, [Recorded({"units": 8}, 0, epochs)])
+    write_table(tmp_path / "table.parquet", info, [RecordedTraining({"units": 8}, 0, epochs)])
     with pytest.raises(StudyError, match=r"is a table imported from csv curves\.csv: give another --out"):
         built(tmp_path, small_study(tmp_path, **GRID))
 

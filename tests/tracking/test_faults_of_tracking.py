@@ -26,11 +26,11 @@ from tracked import empty_server, shown, write_prepared
 from tuneoff.core import layout
 from tuneoff.core.problem import Checkpoint, Epoch, Limits, Trial
 from tuneoff.core.record.events import Event, parse
-from tuneoff.core.record.state import replay
+from tuneoff.core.record.state import reduce_events
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import claim, read_study
-from tuneoff.core.study import Goal, Study
+from tuneoff.core.study import ObjectiveSettings, Study
 from tuneoff.search.budget import Budget
 from tuneoff.search.checkpoints import NoCheckpoints
 from tuneoff.search.loop import Search
@@ -100,7 +100,7 @@ class Tracked:
         record.open(study_id=self.id)
 
         def deliver() -> int:
-            return self.tracker.deliver(cell, [replay(tuple(record.events), "mnist", "random", 0)])
+            return self.tracker.deliver(cell, [reduce_events(tuple(record.events), "mnist", "random", 0)])
 
         self.sender = sender = Delivery(
             deliver, every_seconds=0.05, waiting=lambda: self.tracker.waiting, report=self.lines.append
@@ -108,7 +108,7 @@ class Tracked:
         sender.start()
         begun = time.monotonic()
         limits = Limits(epochs=EPOCHS)
-        Search(toy_spec(), Halving(), objective or Curve(), record, Budget(limits), Goal(), NoCheckpoints()).run()
+        Search(toy_spec(), Halving(), objective or Curve(), record, Budget(limits), ObjectiveSettings(), NoCheckpoints()).run()
         self.seconds = time.monotonic() - begun
         self.backlog = sender.close(patience_seconds)
         record.close()

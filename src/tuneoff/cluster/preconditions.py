@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tuneoff.cluster.upload_datasets import to_be_copied
-from tuneoff.core.errors import StudyError
-from tuneoff.core.study import Study
+from ..core.errors import StudyError
+from ..core.study import Study
+from ..objectives import objective_of
+from .upload_datasets import to_be_copied
 
 NO_TTL = "cluster.ttl_seconds has no effect on KFP 2.17, whose own setting keeps the pods of a run for one hour"
 
@@ -26,10 +27,10 @@ def refuse_what_stays_here(study: Study, file: str, submitting: bool = False) ->
         if not submitting:
             remedy += " `tuneoff submit` copies the file if artifacts is an s3:// URI."
         raise StudyError(f"{file}: {why}. {remedy}")
-    replay = study.objective.replay
-    if replay is not None and not study.cluster.reaches(replay.table):
-        why = f"the table {replay.table!r} is on this machine, where the cluster cannot read it"
-        raise StudyError(f"{file}: {why}. Give an s3:// URI, or run the study here.")
+    for path in objective_of(study).local_files(study):
+        if not study.cluster.reaches(path):
+            why = f"the table {path!r} is on this machine, where the cluster cannot read it"
+            raise StudyError(f"{file}: {why}. Give an s3:// URI, or run the study here.")
 
 
 def store_on_cluster(study: Study) -> str:

@@ -350,9 +350,9 @@ def _told(event: Any) -> dict[str, Any]:
     return {k: v for k, v in event.items() if k not in ("seq", "time", "attempt", "seconds")}
 
 
-@promise(lambda spec: spec.warm_start and not spec.fits_anew)
+@promise(lambda spec: spec.warm_start and not spec.warm_start_optional)
 def continues_only_trials_whose_weights_are_kept(subject: Subject, folder: Path) -> None:
-    """A trial that `continuable` does not name has lost its weights, and is trained again when it is continued all the same."""
+    """A trial that `resumable` does not name has lost its weights, and is trained again when it is continued all the same."""
     record = subject.search(folder, PAPER_SPACE, Limits(epochs=200), checkpoints=_Weights())
     assert any(proposal.parent is not None for proposal in record.proposals), "in 200 epochs it continued no trial"
     assert not record.of("restored"), f"it continues trials that it had given up: {record.of('restored')[0]}"
@@ -421,7 +421,11 @@ class _Flight:
         curve, status = [], Status.COMPLETED
         for epoch in self._bowl(trial, None):
             curve.append(epoch)
-            if epoch.number < trial.proposal.target_epoch and self._spec.stop_rule and not method.goes_on(trial.id, epoch):
+            if (
+                epoch.number < trial.proposal.target_epoch
+                and self._spec.stop_rule
+                and not method.should_continue(trial.id, epoch)
+            ):
                 status = Status.STOPPED
                 break
         outcome = Outcome(status, tuple(curve), min(e.metrics["val_loss"] for e in curve), 0.1)

@@ -68,16 +68,16 @@ class Axes:
     space: Space
 
     @cached_property
-    def list(self) -> list[Axis]:
+    def axes(self) -> list[Axis]:
         return [_axis(name, parameter) for name, parameter in self.space.items()]
 
-    def config(self, places: Mapping[str, Any]) -> dict[str, Value]:
+    def decode(self, places: Mapping[str, Any]) -> dict[str, Value]:
         """The configuration at these places, by name: inactive parameters removed, plain values, on their steps."""
-        return self.space.activate({axis.name: axis.value(places[axis.name]) for axis in self.list if axis.name in places})
+        return self.space.activate({axis.name: axis.value(places[axis.name]) for axis in self.axes if axis.name in places})
 
-    def places(self, config: Config) -> dict[str, Any]:
+    def encode(self, config: Config) -> dict[str, Any]:
         """The places of a configuration, inactive parameters at their lowest."""
-        return {axis.name: axis.place(config.get(axis.name)) for axis in self.list}
+        return {axis.name: axis.place(config.get(axis.name)) for axis in self.axes}
 
 
 def _axis(name: str, parameter: Categorical | Int | Float) -> Axis:

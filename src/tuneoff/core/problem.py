@@ -155,7 +155,7 @@ class Method(Protocol):
     A sequence of calls::
 
         ask() -> Proposal(c0, 3)             trial 0, the first proposal
-        goes_on(trial 0, epoch 1) -> True    only where the method's spec declares a stop rule
+        should_continue(trial 0, epoch 1) -> True    only where the method's spec declares a stop rule
         tell(trial 0)                        outcome completed, loss -0.81
         ask() -> Proposal(c0, 9, parent=0)   trial 1 continues trial 0
         tell(trial 1)
@@ -172,7 +172,7 @@ class Method(Protocol):
         """Hear of a trial that ended; called once a trial, by the rule for failed trials that the spec declares."""
         ...
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         """Whether training goes on after this epoch; asked only of methods that declare a stop rule."""
         ...
 
@@ -180,7 +180,7 @@ class Method(Protocol):
 class WarmStarting(Method, Protocol):
     """What a method that continues trials says beside."""
 
-    def continuable(self) -> Set[TrialId]:
+    def resumable(self) -> Set[TrialId]:
         """The told trials that a later proposal may still name as its parent; the weights of all others are deleted."""
         ...
 

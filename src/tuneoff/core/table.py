@@ -19,8 +19,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from . import metrics
 from .errors import StudyError
 from .grid import configurations
+from .metrics import CLASSIFICATION, names_of
 from .prepared_data import Prepared
 from .problem import Epoch, Inherit, Trial, TrialId
 from .space import Categorical, Config, Float, Int, Model, Space, Value, key_of
@@ -29,9 +31,9 @@ from .study import Name
 
 SCHEMA = 1
 METADATA = b"tuneoff"
-VALIDATED = ("loss", "accuracy", "val_loss", "val_accuracy")
+VALIDATED = names_of(CLASSIFICATION)
 """What a method and the record may see of an epoch."""
-TESTED = ("test_loss", "test_accuracy")
+TESTED = names_of(metrics.TESTED)
 """What nobody sees before a search has ended."""
 METRICS = (*VALIDATED, *TESTED)
 HP = "hp."
@@ -39,7 +41,7 @@ DECIMALS = 6
 """Of metrics; seconds have four."""
 
 
-class Made(Model):
+class Provenance(Model):
     """With what trainings were made."""
 
     hardware: dict[str, str | int]
@@ -63,7 +65,7 @@ class TableInfo(Model):
     study: dict[str, Any] | None = None
     """Of what was trained here: the whole study."""
     prepared: Prepared | None = None
-    made: tuple[Made, ...] = ()
+    made: tuple[Provenance, ...] = ()
     """With what, one entry for each that differs."""
     fingerprint: str = ""
     """SHA-256 over the rows."""
@@ -81,7 +83,7 @@ class TableInfo(Model):
 
 
 @dataclass(frozen=True)
-class Recorded:
+class RecordedTraining:
     """One recorded training; its curve may end early where it diverged, or where an imported one was stopped."""
 
     config: Config
@@ -109,18 +111,18 @@ class Recorded:
 class Table:
     """A table in memory: curves by configuration and seed."""
 
-    def __init__(self, info: TableInfo, trainings: Iterable[Recorded], source: str = "") -> None:
+    def __init__(self, info: TableInfo, trainings: Iterable[RecordedTraining], source: str = "") -> None:
         self.info = info
         self.source = source
-        self._trainings: dict[str, dict[int, Recorded]] = {}
+        self._trainings: dict[str, dict[int, RecordedTraining]] = {}
         for training in trainings:
             self._trainings.setdefault(key_of(training.config), {})[training.seed] = training
 
-    def __iter__(self) -> Iterator[Recorded]:
+    def __iter__(self) -> Iterator[RecordedTraining]:
         for by_seed in self._trainings.values():
             yield from by_seed.values()
 
-    def drawn(self, config: Config, *draw: int) -> Recorded:
+    def drawn(self, config: Config, *draw: int) -> RecordedTraining:
         """One of the configuration's trainings, the same for the same draw; KeyError where the table has none.
 
         Its place among the seeds in ascending order is SHA-256 of the draw's numbers, joined by a stroke, modulo their number.
@@ -131,7 +133,7 @@ class Table:
         place = int.from_bytes(hashlib.sha256("/".join(map(str, draw)).encode()).digest()[:8], "big")
         return by_seed[sorted(by_seed)[place % len(by_seed)]]
 
-    def training(self, config: Config, seed: int) -> Recorded:
+    def training(self, config: Config, seed: int) -> RecordedTraining:
         """The configuration's training with this seed; KeyError where the table has none."""
         return self._trainings[key_of(config)][seed]
 
@@ -143,7 +145,7 @@ class Table:
 class Source:
     """Where a trial's epochs are read: its epoch n is the recorded training's epoch n - offset."""
 
-    training: Recorded
+    training: RecordedTraining
     offset: int
 
 
@@ -228,7 +230,7 @@ def _info(file: Path, source: str) -> TableInfo:
         raise StudyError(f"the table {source!r} is damaged at {place} of its description: {what}.") from None
 
 
-def _trainings(info: TableInfo, columns: Mapping[str, Sequence[Any]]) -> Iterator[Recorded]:
+def _trainings(info: TableInfo, columns: Mapping[str, Sequence[Any]]) -> Iterator[RecordedTraining]:
     names = list(info.space)
     decoded = [_decoded(info.space[name], columns[HP + name]) for name in names]
     metrics = [(name, columns[name]) for name in METRICS if name in columns]
@@ -245,14 +247,14 @@ def _trainings(info: TableInfo, columns: Mapping[str, Sequence[Any]]) -> Iterato
             for i in range(start, end)
             if numbers[i] > 0
         )
-        yield Recorded(config, seeds[start], curve, reasons[start])
+        yield RecordedTraining(config, seeds[start], curve, reasons[start])
         start = end
 
 
 # Writing
 
 
-def write_table(file: Path, info: TableInfo, trainings: Iterable[Recorded]) -> TableInfo:
+def write_table(file: Path, info: TableInfo, trainings: Iterable[RecordedTraining]) -> TableInfo:
     """Write the table; the same trainings give the same bytes. Returns its description with what was counted."""
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -291,7 +293,7 @@ def write_table(file: Path, info: TableInfo, trainings: Iterable[Recorded]) -> T
     return counted
 
 
-def _counted(info: TableInfo, trainings: Sequence[Recorded], columns: Mapping[str, Any]) -> TableInfo:
+def _counted(info: TableInfo, trainings: Sequence[RecordedTraining], columns: Mapping[str, Any]) -> TableInfo:
     rows = hashlib.sha256()
     for name, column in columns.items():
         rows.update(json.dumps([name, column.to_pylist()]).encode())

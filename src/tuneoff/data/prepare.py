@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import numpy as np
 import numpy.typing as npt
 
+from ..core.credentials import without_credentials
 from ..core.prepared_data import DESCRIPTION, PARTS, Part, Prepared
 from ..core.store.open import fetch_file
 from ..core.study import Dataset, Split
@@ -118,8 +119,7 @@ def _source(dataset: Dataset) -> str:
         return "built-in"
     if "://" not in dataset.path:
         return Path(dataset.path).name
-    parts = urlsplit(dataset.path)
-    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"
+    return re.split(r"[?#]", without_credentials(dataset.path))[0]
 
 
 def _chosen(raw: Raw, parts: Parts) -> dict[Part, tuple[Array, Array, Indices]]:

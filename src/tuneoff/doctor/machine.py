@@ -14,6 +14,7 @@ import urllib.request
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from ..core.credentials import without_credentials
 from ..core.finding import Finding, State
 from ..core.runtime.extras import EXTRAS, importable, missing
 from ..core.runtime.machine import cores, versions
@@ -142,7 +143,7 @@ def _server(what: str, uri: str | None, health: str, option: str) -> Iterator[Fi
     """Check whether a server answers. Yield nothing if no address is given (`uri` is None)."""
     if uri is None:
         return
-    named = re.sub(r"//[^/@]*@", "//", uri)
+    named = without_credentials(uri)
     if not uri.startswith(("http://", "https://")):
         if what == "KFP":
             yield Finding(f"{what} server", State.FAILING, f"{named} is not a server address", f"give {option} an http(s) URI")
@@ -178,7 +179,7 @@ def _credentials(uri: str) -> tuple[dict[str, str], str]:
     import base64
 
     user, password = os.environ.get("MLFLOW_TRACKING_USERNAME"), os.environ.get("MLFLOW_TRACKING_PASSWORD")
-    place = re.sub(r"//[^/@]*@", "//", uri)
+    place = without_credentials(uri)
     if not (user and password):
         return {}, place
     return {"Authorization": "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()}, place
@@ -210,7 +211,7 @@ def _s3(environment: Mapping[str, str]) -> Iterator[Finding]:
             "S3", State.OK if keys else State.WARNING, said, None if keys else "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
         )
         return
-    named = re.sub(r"//[^/@]*@", "//", endpoint)
+    named = without_credentials(endpoint)
     try:
         with urllib.request.urlopen(endpoint, timeout=PATIENCE_SECONDS):
             pass

@@ -22,9 +22,10 @@ import yaml
 
 from ..core import layout
 from ..core.errors import RecordError, StudyError
+from ..core.metrics import CLASSIFICATION, names_of
 from ..core.problem import Epoch, Outcome, Proposal, Status
 from ..core.record.events import SCHEMA, epoch_fields, outcome_fields, proposal_fields
-from ..core.record.state import read_search, remaining, replay
+from ..core.record.state import read_search, reduce_events, remaining
 from ..core.record.writer import Writer
 from ..core.runtime.machine import versions
 from ..core.store.journal import MemoryJournal
@@ -45,7 +46,7 @@ MAX_BYTES = 100_000_000
 ENGINES = {"hyperopt": "0.2.5", "optuna": "3.3.0", "goptuna": "0.8.0"}
 """Versions in the images of Katib 0.19 (its requirements.txt and go.mod). scikit-optimize is not pinned there."""
 UNKNOWN = "not known"
-CURVE = ("loss", "accuracy", "val_loss", "val_accuracy")
+CURVE = names_of(CLASSIFICATION)
 
 
 @dataclass
@@ -390,7 +391,7 @@ def _lines(
             search.begin(writer, number, time)
         else:
             search.end(writer, number, time)
-    spent = replay(writer.events, one.cell.dataset, one.cell.method.label, one.seed).spent
+    spent = reduce_events(writer.events, one.cell.dataset, one.cell.method.label, one.seed).spent
     limits = study.budget.limits
     over = max([time for time, _, _ in happened], default=began)
     ending = _ending(experiment) or ""
@@ -451,8 +452,8 @@ class _Search:
         first = 0 if proposal.parent is None else self._reached[proposal.parent]
         outcome = self._outcome(self._trials[number], proposal, first, time)
         for epoch in outcome.curve:
-            goes_on = epoch.number < outcome.curve[-1].number
-            writer.append("epoch", time=time, trial=number, goes_on=goes_on, **epoch_fields(epoch))
+            should_continue = epoch.number < outcome.curve[-1].number
+            writer.append("epoch", time=time, trial=number, goes_on=should_continue, **epoch_fields(epoch))
         writer.append("told", time=time, trial=number, **outcome_fields(outcome))
         self._reached[number] = first + len(outcome.curve)
 

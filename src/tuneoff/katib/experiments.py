@@ -16,11 +16,12 @@ from typing import Any, Literal
 from ..cluster.kubernetes_yaml import dump
 from ..core.cluster_settings import Cluster
 from ..core.errors import StudyError
+from ..core.metrics import CLASSIFICATION, names_of
 from ..core.runtime.images import image_in
 from ..core.space import Categorical, Float, Int
 from ..core.study import COLLECTED, Cell, Dataset, MethodChoice, Resources, Study, Tracking
 from ..methods.ray_tune import SHAPING
-from ..methods.registry import SHORT
+from ..methods.registry import REGISTRY, SHORT
 from .trial import SAFE, STUDY, text_of
 
 Kind = Literal["categorical", "int", "int with log", "int with step", "float", "float with log", "float with step"]
@@ -35,7 +36,7 @@ LONGEST_NAME = 40
 LONGEST_PBT_NAME = 26
 """Katib's pbt adds 37 characters to form a trial's name, which is also a label and a Job's name, limited to 63 characters."""
 CONTAINER = "train"
-METRICS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+METRICS = ("epoch", *names_of(CLASSIFICATION), "seconds")
 """Values that a trial prints after each epoch and that Katib stores."""
 RESOURCE = "target-epochs"
 """The parameter with which hyperband sets a trial's epochs. It is unique: hyperparameter names cannot contain a hyphen."""
@@ -48,13 +49,12 @@ PBT_STEPS = 5
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One of Katib's algorithms, its counterparts among our methods, and the parameters that its service cannot handle."""
+    """One of Katib's algorithms, and the parameters that its service cannot handle."""
 
     name: str
     engine: str  # the library that implements it
-    short: str  # within an experiment's name
-    methods: tuple[str, ...] = ()  # names in our registry
-    cannot: Mapping[Kind, str] = field(default_factory=dict)  # kinds of parameters that it takes for something else, and for what
+    short: str  # short name, used in an experiment's name
+    cannot: Mapping[Kind, str] = field(default_factory=dict)  # kinds of parameters that it misinterprets, and how
     seeded: bool = True  # whether it accepts a random_state
     from_zero: bool = False  # whether it counts steps from 0 instead of from low
 
@@ -69,15 +69,13 @@ ALGORITHMS: dict[str, Algorithm] = {
             "random",
             "hyperopt",
             "random",
-            ("keras-tuner-random", "sklearn-random", "hyperopt-random", "optuna-random", "ray-random"),
             from_zero=True,
         ),
-        Algorithm("grid", "optuna", "grid", ("sklearn-grid", "keras-tuner-grid")),
+        Algorithm("grid", "optuna", "grid"),
         Algorithm(
             "bayesianoptimization",
             "scikit-optimize",
             "bayes",
-            ("skopt-gp", "keras-tuner-bayes"),
             {
                 "int with log": _SAMPLED_EVENLY,
                 "int with step": _NO_STEPS,
@@ -85,16 +83,13 @@ ALGORITHMS: dict[str, Algorithm] = {
                 "float with step": "ignores steps, and searches every double on a logarithmic scale",
             },
         ),
-        Algorithm("tpe", "hyperopt", "tpe", ("hyperopt-tpe", "ray-hyperopt"), from_zero=True),
-        Algorithm("multivariate-tpe", "optuna", "mtpe", ("optuna-tpe", "optuna-tpe-classic")),
-        Algorithm(
-            "cmaes", "goptuna", "cmaes", ("optuna-cmaes",), {"int with log": _SAMPLED_EVENLY, "float with log": _SAMPLED_EVENLY}
-        ),
+        Algorithm("tpe", "hyperopt", "tpe", from_zero=True),
+        Algorithm("multivariate-tpe", "optuna", "mtpe"),
+        Algorithm("cmaes", "goptuna", "cmaes", {"int with log": _SAMPLED_EVENLY, "float with log": _SAMPLED_EVENLY}),
         Algorithm(
             "sobol",
             "goptuna",
             "sobol",
-            (),
             {
                 "int": "never samples its highest value",
                 "int with log": "never samples its highest value",
@@ -107,7 +102,6 @@ ALGORITHMS: dict[str, Algorithm] = {
             "hyperband",
             "katib",
             "hb",
-            ("keras-tuner-hyperband", "ray-hyperband"),
             {
                 "int with log": _SAMPLED_EVENLY,
                 "int with step": _NO_STEPS,
@@ -120,7 +114,6 @@ ALGORITHMS: dict[str, Algorithm] = {
             "pbt",
             "katib",
             "pbt",
-            ("ray-pbt",),
             {
                 "int": "cannot parse the bounds of an int in its own output",
                 "int with log": "cannot parse the bounds of an int in its own output",
@@ -205,7 +198,7 @@ def algorithms_of(study: Study, named: tuple[str, ...]) -> list[Algorithm]:
     """
     if named:
         return [ALGORITHMS[name] for name in dict.fromkeys(named)]
-    counterparts = {method: a for a in ALGORITHMS.values() for method in a.methods}
+    counterparts = {spec.name: ALGORITHMS[name] for spec in REGISTRY.values() for name in spec.katib}
     lacking = [m.label for m in study.methods if SHORT.get(m.name, m.name) not in counterparts]
     if lacking:
         raise StudyError(

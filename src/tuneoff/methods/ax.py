@@ -11,6 +11,7 @@ from pydantic import Field
 from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Model
+from .spec import MethodSpec
 
 
 class AxSettings(Model):
@@ -26,6 +27,19 @@ class AxSettings(Model):
 class Ax:
     """ax.Client. It knows conditions of a tree only, so that an inactive parameter has a value here that has no effect."""
 
+    Settings = AxSettings
+    spec = MethodSpec(
+        name="ax",
+        summary="A Gaussian process and log expected improvement from BoTorch: Ax's Client.",
+        source="Olson et al., Ax: a platform for adaptive experimentation, AutoML conference, 2025",
+        when="Trials are dear and few, and the model's own time (seconds each) does not matter.",
+        framework="ax-platform",
+        package="ax",
+        extra="torch",
+        environment="torch",
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: AxSettings) -> None:
         warnings.simplefilter("ignore")
         from ax import Client
@@ -34,7 +48,7 @@ class Ax:
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
         self._client = Client(random_seed=problem.seed)
-        self._client.configure_experiment(parameters=[_parameter(axis) for axis in self._axes.list if axis.high > axis.low])
+        self._client.configure_experiment(parameters=[_parameter(axis) for axis in self._axes.axes if axis.high > axis.low])
         self._client.configure_optimization(objective="-loss")
         self._client.configure_generation_strategy(
             **settings.model_dump(),
@@ -54,7 +68,7 @@ class Ax:
             return Done("Ax has no new configuration")
         (index, places), *_ = found.items()
         self._theirs.append(index)
-        return Proposal(self._axes.config({axis.name: places.get(axis.name, 0) for axis in self._axes.list}), self._max_epochs)
+        return Proposal(self._axes.decode({axis.name: places.get(axis.name, 0) for axis in self._axes.axes}), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         assert trial.outcome is not None
@@ -63,7 +77,7 @@ class Ax:
         else:
             self._client.complete_trial(self._theirs[trial.id], {"loss": trial.outcome.loss})
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 

@@ -12,6 +12,7 @@ from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId, Wait
 from ..core.space import Categorical, Model
 from ..core.study import Study
+from .spec import MethodSpec
 
 MANY_PLACES = 1000
 """CatCMAwM keeps a table of a whole number's places: one with more of them is searched as a real number and rounded."""
@@ -35,12 +36,25 @@ def check(study: Study, settings: CatCmaSettings) -> list[str]:
 class CatCma:
     """A generation is asked trial by trial and told when all of it has ended. A failed trial ranks with its worst."""
 
+    Settings = CatCmaSettings
+    spec = MethodSpec(
+        name="catcma",
+        summary="An evolution strategy over categories, whole and real numbers at once: cmaes' CatCMAwM.",
+        source="Hamano et al., CatCMA with margin, GECCO 2025",
+        when="Hundreds of trials in a mixed space, a generation of them side by side.",
+        framework="cmaes",
+        package="cmaes",
+        extra="cmaes",
+        parallel=True,
+    )
+    check = staticmethod(check)
+
     def __init__(self, problem: Problem, settings: CatCmaSettings) -> None:
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
-        self._reals = [axis for axis in self._axes.list if _kind(axis) == "x"]
-        self._integers = [axis for axis in self._axes.list if _kind(axis) == "z"]
-        self._categories = [axis for axis in self._axes.list if _kind(axis) == "c"]
+        self._reals = [axis for axis in self._axes.axes if _kind(axis) == "x"]
+        self._integers = [axis for axis in self._axes.axes if _kind(axis) == "z"]
+        self._categories = [axis for axis in self._axes.axes if _kind(axis) == "c"]
         self._seed = problem.seed
         self._population_size = settings.population_size
         self._strategy = self._begun()
@@ -64,11 +78,11 @@ class CatCma:
             return Wait()
         solution = self._strategy.ask()
         self._solutions.append(solution)
-        return Proposal(self._axes.config(self._places(solution)), self._max_epochs)
+        return Proposal(self._axes.decode(self._places(solution)), self._max_epochs)
 
     def _places(self, solution: Any) -> dict[str, Any]:
         """Where a solution lies; a category that is not in it has one value alone."""
-        places: dict[str, Any] = {axis.name: 0 for axis in self._axes.list if axis.kind == "choice"}
+        places: dict[str, Any] = {axis.name: 0 for axis in self._axes.axes if axis.kind == "choice"}
         for axis, value in zip(self._reals, solution.x if self._reals else (), strict=True):
             low, high = _scaled(axis, axis.low), _scaled(axis, axis.high)
             places[axis.name] = _place(axis, low + float(value) * (high - low))
@@ -99,7 +113,7 @@ class CatCma:
         self._first += len(self._solutions)
         self._solutions, self._losses = [], {}
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 

@@ -13,7 +13,7 @@ def encode(space: Space, seed: int) -> Any:
     import ConfigSpace
 
     theirs = ConfigSpace.ConfigurationSpace(seed=seed)
-    axes = {axis.name: axis for axis in Axes(space).list}
+    axes = {axis.name: axis for axis in Axes(space).axes}
     theirs.add([_hyperparameter(axes[name]) for name in space.order()])
     for name in space.order():
         clauses = [_clause(theirs, name, axes[other], values) for other, values in (space[name].when or {}).items()]
@@ -24,7 +24,7 @@ def encode(space: Space, seed: int) -> Any:
 
 def decode(space: Space, configuration: Any) -> dict[str, Value]:
     """What a Configuration says, in plain values."""
-    return Axes(space).config(dict(configuration))
+    return Axes(space).decode(dict(configuration))
 
 
 def key(config: Config) -> tuple[tuple[str, str], ...]:

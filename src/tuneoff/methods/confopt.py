@@ -11,7 +11,8 @@ from pydantic import Field
 from ..core.encoding import Axes, Axis
 from ..core.problem import Problem, Proposal
 from ..core.space import Model
-from .inversion import Door, Threaded
+from .inversion import InvertedCall, Threaded
+from .spec import MethodSpec
 
 UNLIMITED = 10**9
 """The study's budget ends the search; confopt itself fails without a limit."""
@@ -29,16 +30,28 @@ class ConfoptSettings(Model):
 class Confopt(Threaded):
     """confopt.tuning.ConformalTuner with its default searcher; a failed trial is told as not a number, which bars it."""
 
+    Settings = ConfoptSettings
+    spec = MethodSpec(
+        name="confopt",
+        summary="Boosted trees for quantiles, conformal prediction and Thompson sampling: confopt's ConformalTuner.",
+        source="Doyle, Enhancing the performance of conformal hyperparameter optimization, 2025",
+        when="As a second opinion on conformal search beside cqr.",
+        framework="confopt",
+        package="confopt",
+        extra="torch",
+        environment="torch",
+    )
+
     def __init__(self, problem: Problem, settings: ConfoptSettings) -> None:
         self._problem = problem
         self._settings = settings
         self._axes = Axes(problem.space)
         super().__init__("confopt's ConformalTuner", self._tune)
 
-    def _tune(self, door: Door) -> str:
+    def _tune(self, door: InvertedCall) -> str:
         tuner = _tuner_class()(
             lambda configuration: self._loss(door, configuration),
-            {axis.name: _range(axis) for axis in self._axes.list if axis.high > axis.low},
+            {axis.name: _range(axis) for axis in self._axes.axes if axis.high > axis.low},
             minimize=True,
             n_candidates=self._settings.n_candidates,
         )
@@ -51,8 +64,8 @@ class Confopt(Threaded):
             )
         return "confopt finds no configuration that it has not tried"
 
-    def _loss(self, door: Door, places: dict[str, Any]) -> float:
-        config = self._axes.config({axis.name: places.get(axis.name, 0) for axis in self._axes.list})
+    def _loss(self, door: InvertedCall, places: dict[str, Any]) -> float:
+        config = self._axes.decode({axis.name: places.get(axis.name, 0) for axis in self._axes.axes})
         outcome = door.train(Proposal(config, self._problem.max_epochs)).outcome
         return math.nan if outcome is None or outcome.loss is None else outcome.loss
 

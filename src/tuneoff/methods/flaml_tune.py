@@ -11,6 +11,7 @@ from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId, Wait
 from ..core.space import Categorical, Model, Value
 from ..core.study import Study
+from .spec import MethodSpec
 
 MAX_REFUSALS = 200
 """FLAML answers an ask with nothing where it thinks again, or meets a configuration that it has asked before."""
@@ -55,8 +56,8 @@ class _Searcher:
         self._searcher = getattr(flaml, searcher)(
             metric="loss",
             mode="min",
-            space={axis.name: _domain(axis) for axis in self._axes.list},
-            low_cost_partial_config={a.name: a.place(start[a.name]) for a in self._axes.list if a.name in start} or None,
+            space={axis.name: _domain(axis) for axis in self._axes.axes},
+            low_cost_partial_config={a.name: a.place(start[a.name]) for a in self._axes.axes if a.name in start} or None,
             seed=problem.seed,
         )
 
@@ -68,7 +69,7 @@ class _Searcher:
             if config is not None:
                 self._asked.append((name, config))
                 self._in_flight += 1
-                return Proposal(self._axes.config(config), self._max_epochs)
+                return Proposal(self._axes.decode(config), self._max_epochs)
             if self._in_flight:
                 return Wait()
         return Done("FLAML's searcher has no new configuration")
@@ -82,12 +83,25 @@ class _Searcher:
         else:
             self._searcher.on_trial_complete(name, result={"loss": trial.outcome.loss, "config": config})
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
 class Cfo(_Searcher):
     """flaml.CFO."""
+
+    Settings = FlamlSettings
+    spec = MethodSpec(
+        name="flaml-cfo",
+        summary="A local search that starts again where it gets stuck: FLAML's CFO.",
+        source="Wu, Wang and Huang, Frugal optimization for cost-related hyperparameters, AAAI 35, 2021",
+        when="A cheap configuration is known to start from, and the way from there is smooth.",
+        framework="flaml",
+        package="flaml",
+        extra="flaml",
+        parallel=True,
+    )
+    check = staticmethod(check)
 
     def __init__(self, problem: Problem, settings: FlamlSettings) -> None:
         super().__init__(problem, settings, "CFO")
@@ -95,6 +109,19 @@ class Cfo(_Searcher):
 
 class Blend(_Searcher):
     """flaml.BlendSearch."""
+
+    Settings = FlamlSettings
+    spec = MethodSpec(
+        name="flaml-blendsearch",
+        summary="Local searches that a global one (Optuna's TPE) starts: FLAML's BlendSearch.",
+        source="Wang, Wu, Huang and Saied, Economical hyperparameter optimization with blended search strategy, ICLR 2021",
+        when="As flaml-cfo, where the space has several good regions.",
+        framework="flaml",
+        package="flaml",
+        extra="flaml",
+        parallel=True,
+    )
+    check = staticmethod(check)
 
     def __init__(self, problem: Problem, settings: FlamlSettings) -> None:
         super().__init__(problem, settings, "BlendSearch")

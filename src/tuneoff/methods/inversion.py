@@ -1,4 +1,4 @@
-"""A framework that owns its loop, behind ask, goes_on and tell: its search runs in a thread and rests while ours trains.
+"""A framework that owns its loop, behind ask, should_continue and tell: its search runs in a thread and rests while ours trains.
 
 Both sides take turns: while a verb runs, the framework works up to its next rest (a proposal, an answer, its end), and
 between verbs it waits. So the same tells lead to the same asks, and nothing depends on which thread is faster.
@@ -32,11 +32,11 @@ class _End:
 
 
 @dataclass(eq=False)
-class Visit:
+class Request:
     """A proposal on its way through our loop, as the framework's thread sees it: its epochs, then the trial that was told."""
 
     proposal: Proposal
-    _to_loop: SimpleQueue[Visit | tuple[Visit, bool] | _End]
+    _to_loop: SimpleQueue[Request | tuple[Request, bool] | _End]
     _from_loop: SimpleQueue[Epoch | Trial] = field(default_factory=SimpleQueue)
     _waiting: deque[Epoch | Trial] = field(default_factory=deque)
     _seen: int = 0
@@ -61,11 +61,11 @@ class Visit:
         self._waiting.extend(e for e in curve if e.number > self._seen)
         self._waiting.append(item)
 
-    def answer(self, goes_on: bool) -> None:
+    def answer(self, should_continue: bool) -> None:
         """Whether training goes on after the epoch that `next` gave; of no effect where the loop did not ask."""
         if self._asked:
             self._asked = False
-            self._to_loop.put((self, goes_on))
+            self._to_loop.put((self, should_continue))
 
     def end(self) -> Trial:
         """Stop the trial if it trains yet; the trial as it was told."""
@@ -76,27 +76,27 @@ class Visit:
         """Train to the proposal's target; the trial as it was told."""
         return self._to_end(True)
 
-    def _to_end(self, goes_on: bool) -> Trial:
+    def _to_end(self, should_continue: bool) -> Trial:
         while not isinstance(item := self.next(), Trial):
-            self.answer(goes_on)
+            self.answer(should_continue)
         return item
 
 
-class Door:
+class InvertedCall:
     """Where a framework's thread hands its configurations to our loop."""
 
-    def __init__(self, to_loop: SimpleQueue[Visit | tuple[Visit, bool] | _End]) -> None:
+    def __init__(self, to_loop: SimpleQueue[Request | tuple[Request, bool] | _End]) -> None:
         self._to_loop = to_loop
 
-    def enter(self, proposal: Proposal) -> Visit:
+    def serve(self, proposal: Proposal) -> Request:
         """Hand over a proposal; the visit gives its epochs."""
-        visit = Visit(proposal, self._to_loop)
+        visit = Request(proposal, self._to_loop)
         self._to_loop.put(visit)
         return visit
 
     def train(self, proposal: Proposal) -> Trial:
         """Hand over a proposal and wait until it is trained; the trial as it was told."""
-        return self.enter(proposal).train()
+        return self.serve(proposal).train()
 
     def fail(self, error: Exception) -> None:
         """End the search with this error, from a thread of the framework that cannot raise it where it would be heard."""
@@ -109,21 +109,21 @@ class Threaded:
     One proposal is trained at a time. The thread ends with the process.
     """
 
-    def __init__(self, name: str, search: Callable[[Door], str], patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, name: str, search: Callable[[InvertedCall], str], patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._name = name
         self._search = search
         self._patience = patience_seconds
-        self._inbox: SimpleQueue[Visit | tuple[Visit, bool] | _End] = SimpleQueue()
-        self._arrived: deque[Visit] = deque()
-        self._open: dict[TrialId, Visit] = {}
-        self._answers: dict[Visit, bool] = {}
+        self._inbox: SimpleQueue[Request | tuple[Request, bool] | _End] = SimpleQueue()
+        self._arrived: deque[Request] = deque()
+        self._open: dict[TrialId, Request] = {}
+        self._answers: dict[Request, bool] = {}
         self._asked = 0
         self._end: _End | None = None
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def _run(self) -> None:
         try:
-            end = _End(self._search(Door(self._inbox)))
+            end = _End(self._search(InvertedCall(self._inbox)))
         except Exception as error:  # noqa: BLE001 - whatever a framework raises is raised by the verb that waits for it
             end = _End("", error)
         self._inbox.put(end)
@@ -141,7 +141,7 @@ class Threaded:
         self._asked += 1
         return visit.proposal
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         """What the framework says after this epoch; no where its search ends instead of an answer."""
         visit = self._open[trial]
         visit._from_loop.put(epoch)
@@ -166,11 +166,11 @@ class Threaded:
         if not reached() and self._end is not None and self._end.error is not None:
             raise self._end.error
 
-    def _sort(self, item: Visit | tuple[Visit, bool] | _End) -> None:
+    def _sort(self, item: Request | tuple[Request, bool] | _End) -> None:
         match item:
-            case Visit():
+            case Request():
                 self._arrived.append(item)
             case _End():
                 self._end = item
-            case (visit, goes_on):
-                self._answers[visit] = goes_on
+            case (visit, should_continue):
+                self._answers[visit] = should_continue

@@ -14,6 +14,7 @@ from ..core.errors import StudyError
 from ..core.problem import Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Model
 from ..core.study import Study
+from .spec import MethodSpec
 
 FIDELITY = "tuneoff.epochs"
 """No parameter of a study can have this name."""
@@ -100,7 +101,7 @@ class _Neps:
         parent = self._ours.get(trial.metadata.previous_trial_id)
         self._ours[trial.id] = len(self._asked)
         self._asked.append(trial)
-        config = self._axes.config({axis.name: trial.config.get(axis.name, 0) for axis in self._axes.list})
+        config = self._axes.decode({axis.name: trial.config.get(axis.name, 0) for axis in self._axes.axes})
         return Proposal(config, int(trial.config[FIDELITY]), parent)
 
     def tell(self, trial: Trial) -> None:
@@ -119,16 +120,31 @@ class _Neps:
     def _failure(self) -> Any:
         return RuntimeError("the trial failed")
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         """The last trials of all configurations that have not trained in full."""
         return set(self._continuable)
 
 
 class PriorBand(_Neps):
     """neps.algorithms.priorband."""
+
+    Settings = PriorBandSettings
+    spec = MethodSpec(
+        name="priorband",
+        summary="Hyperband that also draws around the user's own values and around the best trial: NePS's PriorBand.",
+        source="Mallik et al., PriorBand: practical HPO in the age of deep learning, NeurIPS 36, 2023",
+        when="You have an idea of good values, and early epochs tell good from bad.",
+        framework="neural-pipeline-search",
+        package="neps",
+        extra="neps",
+        environment="neps",
+        fidelity=True,
+        warm_start=True,
+    )
+    check = staticmethod(check_priorband)
 
     def __init__(self, problem: Problem, settings: PriorBandSettings) -> None:
         from neps import algorithms
@@ -141,6 +157,21 @@ class PriorBand(_Neps):
 
 class FreezeThaw(_Neps):
     """neps.algorithms.ifbo: each proposal trains one more epoch of the configuration that is most likely to improve."""
+
+    Settings = FreezeThawSettings
+    spec = MethodSpec(
+        name="freeze-thaw",
+        summary="One epoch at a time for whichever learning curve promises most, by a pre-trained model of curves: ifBO.",
+        source="Rakotoarison et al., In-context freeze-thaw Bayesian optimization for HPO, ICML 41, 2024",
+        when="The budget is epochs, and the machine may download ifBO's model once.",
+        framework="neural-pipeline-search",
+        package="neps",
+        extra="neps",
+        environment="neps",
+        fidelity=True,
+        warm_start=True,
+    )
+    check = staticmethod(check_freeze_thaw)
 
     def __init__(self, problem: Problem, settings: FreezeThawSettings) -> None:
         from neps import algorithms
@@ -177,7 +208,7 @@ def _encode(problem: Problem, priors: dict[str, Any], confidence: str) -> Any:
     """The space without parameters of one value; NePS knows no conditions, so that it is flat."""
     import neps
 
-    axes = [axis for axis in Axes(problem.space).list if axis.high > axis.low]
+    axes = [axis for axis in Axes(problem.space).axes if axis.high > axis.low]
     places = {axis.name: axis.place(priors[axis.name]) for axis in axes if axis.name in priors}
     fidelity = neps.HPOInteger(1, problem.max_epochs, is_fidelity=True)
     return neps.SearchSpace(

@@ -9,6 +9,7 @@ from pydantic import Field
 from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Model
+from .spec import FailedRule, MethodSpec
 
 
 class NevergradSettings(Model):
@@ -24,6 +25,19 @@ class NevergradSettings(Model):
 class Nevergrad:
     """nevergrad.optimizers.registry[…]. Nevergrad knows no conditions: inactive parameters vary without effect."""
 
+    Settings = NevergradSettings
+    spec = MethodSpec(
+        name="nevergrad-ngopt",
+        summary="Nevergrad's NGOpt, which chooses an algorithm by space and budget; or one of five others by name.",
+        source="Bennet et al., Nevergrad: black-box optimization platform, SIGEVOlution 14, 2021",
+        when="There are hundreds of trials, and no model of the space is wanted.",
+        framework="nevergrad",
+        package="nevergrad",
+        extra="nevergrad",
+        failed=FailedRule.PENALTY,
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: NevergradSettings) -> None:
         import warnings
 
@@ -32,7 +46,7 @@ class Nevergrad:
         warnings.simplefilter("ignore")
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
-        parametrization = nevergrad.p.Dict(**{axis.name: _parameter(axis) for axis in self._axes.list})
+        parametrization = nevergrad.p.Dict(**{axis.name: _parameter(axis) for axis in self._axes.axes})
         parametrization.random_state.seed(problem.seed)
         optimizer = nevergrad.optimizers.registry[settings.optimizer]
         self._optimizer = optimizer(parametrization, budget=settings.budget, num_workers=problem.in_flight)
@@ -41,13 +55,13 @@ class Nevergrad:
     def ask(self) -> Proposal | Done:
         candidate = self._optimizer.ask()
         self._candidates.append(candidate)
-        return Proposal(self._axes.config(candidate.value), self._max_epochs)
+        return Proposal(self._axes.decode(candidate.value), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         assert trial.outcome is not None
         self._optimizer.tell(self._candidates[trial.id], trial.outcome.loss)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 

@@ -16,8 +16,9 @@ from ..core.encoding import Axes, Axis
 from ..core.problem import Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Categorical, Model
 from ..core.study import Study
-from .inversion import Door, Threaded, Visit
+from .inversion import InvertedCall, Request, Threaded
 from .ray_actor import Desk, State, Step
+from .spec import Algorithm, MethodSpec
 
 WORST = float("inf")
 """What a failed trial is worth to schedulers that wait for the whole rung or population."""
@@ -150,7 +151,7 @@ class _Ray(Threaded):
             _temp_dir=_short(folder),
         )
 
-    def _from(self, door: Door) -> str:
+    def _from(self, door: InvertedCall) -> str:
         import numpy as np
 
         self._door = door
@@ -193,7 +194,7 @@ class _Ray(Threaded):
             raise
 
     def _step(self, member: str, values: dict[str, Any], state: State) -> Step:
-        trial = self._door.train(Proposal(self._axes.config(values), self._target(member, state), state.trial))
+        trial = self._door.train(Proposal(self._axes.decode(values), self._target(member, state), state.trial))
         assert trial.outcome is not None
         return self._given(member, trial, state)
 
@@ -213,6 +214,22 @@ class _Ray(Threaded):
 class Random(_Ray):
     """tune.search.BasicVariantGenerator: independent draws."""
 
+    Settings = RandomSettings
+    spec = MethodSpec(
+        name="ray-random",
+        algorithm=Algorithm.RANDOM_SEARCH,
+        is_random=True,
+        katib=("random",),
+        process_per_search=True,
+        summary="Independent draws: Ray Tune's BasicVariantGenerator, run by Ray.",
+        source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
+        when="As the baseline of Ray Tune's other methods: it shows what running under Ray costs.",
+        framework="ray",
+        package="ray",
+        extra="ray",
+        beats_random=False,
+    )
+
     name = "Ray Tune's random search"
 
     def __init__(self, problem: Problem, settings: RandomSettings) -> None:
@@ -224,6 +241,19 @@ class Random(_Ray):
 
 class BayesOpt(_Ray):
     """tune.search.bayesopt.BayesOptSearch, one trial at a time. It knows real numbers alone: all else is a stretch of them."""
+
+    Settings = BayesSettings
+    spec = MethodSpec(
+        name="ray-bayesopt",
+        algorithm=Algorithm.GAUSSIAN_PROCESS,
+        process_per_search=True,
+        summary="A Gaussian process over real numbers and an upper confidence bound: Ray Tune's BayesOptSearch, run by Ray.",
+        source="Nogueira, bayesian-optimization, 2014; Srinivas et al., Gaussian process optimization, ICML 2010",
+        when="Most parameters are real numbers; categories and steps are rounded from a stretch of them.",
+        framework="ray",
+        package="ray",
+        extra="ray",
+    )
 
     name = "Ray Tune's BayesOptSearch"
 
@@ -242,11 +272,11 @@ class BayesOpt(_Ray):
             random_state=self._problem.seed,
             random_search_steps=self._settings.random_search_steps,
         )
-        space = {axis.name: tune.uniform(*axis.line) for axis in self._axes.list}
+        space = {axis.name: tune.uniform(*axis.line) for axis in self._axes.axes}
         self._tune(space, search=ConcurrencyLimiter(search, max_concurrent=1))
 
     def _step(self, member: str, values: dict[str, Any], state: State) -> Step:
-        return super()._step(member, {axis.name: axis.on_line(values[axis.name]) for axis in self._axes.list}, state)
+        return super()._step(member, {axis.name: axis.on_line(values[axis.name]) for axis in self._axes.axes}, state)
 
     def _given(self, member: str, trial: Trial, state: State) -> Step:
         """A failed trial counts as the worst so far; Ray leaves out what has no finite loss."""
@@ -263,6 +293,20 @@ class Hyperopt(_Ray):
     Whole numbers and steps go by a line of real numbers: hyperopt's own whole numbers have half the chance at both ends.
     """
 
+    Settings = HyperoptSettings
+    spec = MethodSpec(
+        name="ray-hyperopt",
+        algorithm=Algorithm.TPE,
+        katib=("tpe",),
+        process_per_search=True,
+        summary="A tree of Parzen estimators: hyperopt's TPE as Ray Tune's HyperOptSearch wraps it, run by Ray.",
+        source="Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 2011",
+        when="To see what Ray Tune's wrapper makes of hyperopt; conditions are not told to it.",
+        framework="ray",
+        package="ray",
+        extra="ray",
+    )
+
     name = "Ray Tune's HyperOptSearch"
 
     def __init__(self, problem: Problem, settings: HyperoptSettings) -> None:
@@ -275,22 +319,37 @@ class Hyperopt(_Ray):
         from ray.tune.search.hyperopt import HyperOptSearch
 
         search = HyperOptSearch(random_state_seed=self._problem.seed, **self._settings.model_dump())
-        lines = {axis.name: tune.uniform(*axis.line) for axis in self._axes.list if axis.kind == "int"}
+        lines = {axis.name: tune.uniform(*axis.line) for axis in self._axes.axes if axis.kind == "int"}
         self._tune(_domains(self._axes) | lines, search=ConcurrencyLimiter(search, max_concurrent=1))
 
     def _step(self, member: str, values: dict[str, Any], state: State) -> Step:
-        places = {axis.name: axis.on_line(values[axis.name]) for axis in self._axes.list if axis.kind == "int"}
+        places = {axis.name: axis.on_line(values[axis.name]) for axis in self._axes.axes if axis.kind == "int"}
         return super()._step(member, values | places, state)
 
 
 class Asha(_Ray):
     """tune.schedulers.ASHAScheduler: each step of a Ray trial is an epoch, and Ray stops it between two."""
 
+    Settings = AshaSettings
+    spec = MethodSpec(
+        name="ray-asha",
+        algorithm=Algorithm.ASHA,
+        process_per_search=True,
+        summary="Random draws of which the worse are stopped at rungs: Ray Tune's ASHAScheduler, run by Ray.",
+        source="Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020",
+        when="Bad configurations show early; with one trial at a time it never waits for a rung to fill.",
+        framework="ray",
+        package="ray",
+        extra="ray",
+        stop_rule=True,
+    )
+    check = staticmethod(check_asha)
+
     name = "Ray Tune's ASHAScheduler"
 
     def __init__(self, problem: Problem, settings: AshaSettings) -> None:
         self._settings = settings
-        self._visits: dict[str, Visit] = {}
+        self._visits: dict[str, Request] = {}
         super().__init__(problem)
 
     def _tune_all(self) -> None:
@@ -301,7 +360,7 @@ class Asha(_Ray):
 
     def _step(self, member: str, values: dict[str, Any], state: State) -> Step:
         if member not in self._visits:
-            self._visits[member] = self._door.enter(Proposal(self._axes.config(values), self._problem.max_epochs))
+            self._visits[member] = self._door.serve(Proposal(self._axes.decode(values), self._problem.max_epochs))
         visit = self._visits[member]
         visit.answer(True)
         item = visit.next()
@@ -334,13 +393,29 @@ class _Continuing(_Ray):
         self._reached[member] = State(state.trial if loss is None else trial.id, trial.proposal.target_epoch)
         return Step(self._reached[member], WORST if loss is None else loss)
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         """The last trials of the Ray trials that may go on."""
         return {state.trial for state in self._reached.values() if state.trial is not None}
 
 
 class Hyperband(_Continuing):
     """tune.schedulers.HyperBandScheduler: a rung is a pause."""
+
+    Settings = HyperbandSettings
+    spec = MethodSpec(
+        name="ray-hyperband",
+        algorithm=Algorithm.HYPERBAND,
+        katib=("hyperband",),
+        process_per_search=True,
+        summary="Successive halving over several brackets, paused and continued: Ray Tune's HyperBandScheduler, run by Ray.",
+        source="Li et al., Hyperband, JMLR 18, 2018",
+        when="As keras-tuner-hyperband, where continued trials should keep their optimizer's state.",
+        framework="ray",
+        package="ray",
+        extra="ray",
+        fidelity=True,
+        warm_start=True,
+    )
 
     name = "Ray Tune's HyperBandScheduler"
 
@@ -358,14 +433,31 @@ class Hyperband(_Continuing):
     def _target(self, member: str, state: State) -> int:
         return int(self._brackets()[member]._cumul_r)
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         alive = {t.trial_id for b in self._brackets().values() for t in list(b._live_trials)}
         self._reached = {member: state for member, state in self._reached.items() if member in alive}
-        return super().continuable()
+        return super().resumable()
 
 
 class Pbt(_Continuing):
     """tune.schedulers.PopulationBasedTraining, synchronous: an exploiting Ray trial goes on from another's weights."""
+
+    Settings = PbtSettings
+    spec = MethodSpec(
+        name="ray-pbt",
+        katib=("pbt",),
+        process_per_search=True,
+        summary="A population whose worst copy the best one's weights and change: Ray Tune's PopulationBasedTraining.",
+        source="Jaderberg et al., Population based training of neural networks, arXiv:1711.09846, 2017",
+        when="A schedule of learning rate or dropout is worth more than one good value.",
+        framework="ray",
+        package="ray",
+        extra="ray",
+        fidelity=True,
+        warm_start=True,
+        mutates=True,
+    )
+    check = staticmethod(check_pbt)
 
     name = "Ray Tune's PopulationBasedTraining"
 
@@ -389,10 +481,10 @@ class Pbt(_Continuing):
         return PopulationBasedTraining(
             time_attr="epoch",
             perturbation_interval=self._interval,
-            hyperparam_mutations={axis.name: _mutation(axis) for axis in self._axes.list if axis.name in names},
+            hyperparam_mutations={axis.name: _mutation(axis) for axis in self._axes.axes if axis.name in names},
             quantile_fraction=self._settings.quantile_fraction,
             resample_probability=self._settings.resample_probability,
-            custom_explore_fn=partial(_inside, self._axes.list),
+            custom_explore_fn=partial(_inside, self._axes.axes),
             log_config=False,
             synch=True,
         )
@@ -405,7 +497,7 @@ class Pbt(_Continuing):
         self._history.append(step.state)
         return step
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         """The trials of the slowest member's pause and later: one that waits may yet go on from any of them."""
         waiting = len(self._reached) < self._settings.population
         slowest = 0 if waiting else min(state.epoch for state in self._reached.values())
@@ -442,7 +534,7 @@ def _whole_brackets(max_epochs: int, reduction_factor: float) -> Any:
 
 def _domains(axes: Axes) -> dict[str, Any]:
     """The space as Ray's own domains; categories and steps by their index, conditions drawn and not used where inactive."""
-    return {axis.name: _domain(axis) for axis in axes.list}
+    return {axis.name: _domain(axis) for axis in axes.axes}
 
 
 def _domain(axis: Axis) -> Any:

@@ -13,7 +13,8 @@ from ..core.encoding import Axes, Axis
 from ..core.problem import Problem, Proposal, Trial, TrialId
 from ..core.space import Config, Model
 from ..core.study import Study
-from .inversion import Door, Threaded
+from .inversion import InvertedCall, Threaded
+from .spec import MethodSpec
 
 
 class HalvingSettings(Model):
@@ -52,6 +53,21 @@ class Halving(Threaded):
     It names no parent: the earlier trial of a configuration is known by the configuration.
     """
 
+    Settings = HalvingSettings
+    spec = MethodSpec(
+        name="sklearn-halving",
+        summary="Successive halving of random draws with epochs as the resource: scikit-learn's HalvingRandomSearchCV.",
+        source="Jamieson and Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, AISTATS 2016",
+        when="To see what scikit-learn's users get; it fits a promoted configuration anew, unless resume is set.",
+        framework="scikit-learn",
+        package="sklearn",
+        extra="grid",
+        fidelity=True,
+        warm_start=True,
+        warm_start_optional=True,
+    )
+    check = staticmethod(check)
+
     def __init__(self, problem: Problem, settings: HalvingSettings) -> None:
         self._problem = problem
         self._settings = settings
@@ -59,11 +75,11 @@ class Halving(Threaded):
         self._latest: dict[str, Trial] = {}  # of each configuration of the round that may yet go up
         super().__init__("scikit-learn's HalvingRandomSearchCV", self._rounds)
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         """The last trials of the configurations in the last two rungs."""
         return {trial.id for trial in self._latest.values()} if self._settings.resume else set()
 
-    def _rounds(self, door: Door) -> str:
+    def _rounds(self, door: InvertedCall) -> str:
         import numpy as np
 
         draws = np.random.RandomState(self._problem.seed)
@@ -74,7 +90,7 @@ class Halving(Threaded):
             done += 1
         return f"all {done} rounds of successive halving are complete"
 
-    def _round(self, door: Door, draws: Any) -> None:
+    def _round(self, door: InvertedCall, draws: Any) -> None:
         import numpy as np
         from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - what makes the next line possible
         from sklearn.model_selection import HalvingRandomSearchCV, PredefinedSplit
@@ -82,7 +98,7 @@ class Halving(Threaded):
         settings = self._settings.model_dump(exclude={"resume", "rounds"})
         search = HalvingRandomSearchCV(
             _estimator(lambda places, epochs: self._fit(door, places, epochs)),
-            {axis.name: axis.places if axis.kind == "choice" else _Draw(axis) for axis in self._axes.list},
+            {axis.name: axis.places if axis.kind == "choice" else _Draw(axis) for axis in self._axes.axes},
             resource="epochs",
             max_resources=self._problem.max_epochs,
             cv=PredefinedSplit([-1, 0]),
@@ -96,9 +112,9 @@ class Halving(Threaded):
             warnings.simplefilter("ignore")
             search.fit(np.zeros((2, 1)), np.zeros(2))
 
-    def _fit(self, door: Door, places: dict[str, Any], epochs: int) -> float:
+    def _fit(self, door: InvertedCall, places: dict[str, Any], epochs: int) -> float:
         """scikit-learn's score of these places: NaN, which it sorts behind all others, where the trial failed."""
-        config = self._axes.config(places)
+        config = self._axes.decode(places)
         self._keep_rung(epochs)
         trial = door.train(self._proposal(config, epochs))
         assert trial.outcome is not None

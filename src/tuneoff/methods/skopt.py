@@ -9,6 +9,7 @@ from pydantic import Field
 from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Config, Model
+from .spec import Algorithm, FailedRule, MethodSpec
 
 
 class BayesSettings(Model):
@@ -38,7 +39,7 @@ class _Optimizer:
         self._open: dict[TrialId, list[Any]] = {}
         self._asks = 0
         self._optimizer = Optimizer(
-            [_dimension(axis) for axis in self._axes.list],
+            [_dimension(axis) for axis in self._axes.axes],
             base_estimator=base_estimator,
             acq_func=settings.acq_func,
             acq_func_kwargs={"xi": settings.xi, "kappa": settings.kappa},
@@ -49,7 +50,7 @@ class _Optimizer:
 
     def ask(self) -> Proposal | Done:
         point = self._ask()
-        config = self._axes.config(dict(zip((axis.name for axis in self._axes.list), point, strict=True)))
+        config = self._axes.decode(dict(zip((axis.name for axis in self._axes.axes), point, strict=True)))
         self._open[self._asks] = self._told(config)
         self._asks += 1
         return Proposal(config, self._problem.max_epochs)
@@ -75,14 +76,31 @@ class _Optimizer:
         self._optimizer.tell(self._told(trial.proposal.config), trial.outcome.loss)
 
     def _told(self, config: Config) -> list[Any]:
-        return list(self._axes.places(config).values())
+        return list(self._axes.encode(config).values())
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
 class Bayes(_Optimizer):
     """A Gaussian process, as skopt.gp_minimize has it."""
+
+    Settings = BayesSettings
+    spec = MethodSpec(
+        name="skopt-gp",
+        algorithm=Algorithm.GAUSSIAN_PROCESS,
+        katib=("bayesianoptimization",),
+        paper=("bayes", 1),
+        slow=True,
+        summary="A Gaussian process and expected improvement: scikit-optimize's Optimizer.",
+        source="Jones, Schonlau and Welch, Efficient global optimization, Journal of Global Optimization 13, 1998",
+        when="Trials are dear and few (up to about a hundred): the model's own time grows with their cube.",
+        framework="scikit-optimize",
+        package="skopt",
+        extra="skopt",
+        failed=FailedRule.PENALTY,
+        parallel=True,
+    )
 
     def __init__(self, problem: Problem, settings: BayesSettings) -> None:
         super().__init__(problem, settings, "GP")
@@ -91,12 +109,40 @@ class Bayes(_Optimizer):
 class Forest(_Optimizer):
     """A forest, as skopt.forest_minimize has it."""
 
+    Settings = ForestSettings
+    spec = MethodSpec(
+        name="skopt-forest",
+        slow=True,
+        summary="Extra trees (or a random forest) and expected improvement: scikit-optimize's forest_minimize.",
+        source="Hutter, Hoos and Leyton-Brown, Sequential model-based optimization (SMAC), LION 5, 2011",
+        when="Many categories, and more trials than a Gaussian process can take.",
+        framework="scikit-optimize",
+        package="skopt",
+        extra="skopt",
+        failed=FailedRule.PENALTY,
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: ForestSettings) -> None:
         super().__init__(problem, settings, settings.base_estimator)
 
 
 class BoostedTrees(_Optimizer):
     """Gradient-boosted quantile trees, as skopt.gbrt_minimize has them."""
+
+    Settings = BayesSettings
+    spec = MethodSpec(
+        name="skopt-gbrt",
+        slow=True,
+        summary="Boosted quantile trees and expected improvement: scikit-optimize's gbrt_minimize.",
+        source="scikit-optimize, skopt.gbrt_minimize",
+        when="As skopt-forest, where the losses are noisy: it models quantiles, not a mean.",
+        framework="scikit-optimize",
+        package="skopt",
+        extra="skopt",
+        failed=FailedRule.PENALTY,
+        parallel=True,
+    )
 
     def __init__(self, problem: Problem, settings: BayesSettings) -> None:
         super().__init__(problem, settings, _quantile_trees(problem.seed))

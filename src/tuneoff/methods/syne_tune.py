@@ -13,6 +13,7 @@ from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Status, Trial, TrialId
 from ..core.space import Model
 from ..core.study import Study
+from .spec import MethodSpec
 
 
 class CqrSettings(Model):
@@ -63,7 +64,7 @@ def check_bohb(study: Study, settings: BohbSettings) -> list[str]:
 
 
 class _Scheduler:
-    """One scheduler behind ask, tell and goes_on."""
+    """One scheduler behind ask, tell and should_continue."""
 
     def __init__(self, scheduler: Any, problem: Problem) -> None:
         logging.getLogger("syne_tune").setLevel(logging.ERROR)
@@ -92,13 +93,26 @@ class _Scheduler:
         else:
             self._scheduler.on_trial_remove(theirs)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         result = {"loss": self._problem.loss(epoch), "epoch": epoch.number}
         return bool(self._scheduler.on_trial_result(self._trials[trial], result) == "CONTINUE")
 
 
 class Cqr(_Scheduler):
     """ConformalQuantileRegression in a scheduler of whole trainings, as baselines.CQR has it."""
+
+    Settings = CqrSettings
+    spec = MethodSpec(
+        name="cqr",
+        slow=True,
+        summary="Boosted trees for quantiles, made honest by conformal prediction: Syne Tune's CQR.",
+        source="Salinas et al., Optimizing hyperparameters with conformal quantile regression, ICML 40, 2023",
+        when="The noise differs across the space, or losses are far from normally distributed.",
+        framework="syne-tune",
+        package="syne_tune",
+        extra="syne-tune",
+        parallel=True,
+    )
 
     def __init__(self, problem: Problem, settings: CqrSettings) -> None:
         from syne_tune.optimizer.schedulers.searchers.conformal.conformal_quantile_regression_searcher import (
@@ -115,6 +129,21 @@ class Cqr(_Scheduler):
 class AshaCqr(_Scheduler):
     """baselines.ASHACQR."""
 
+    Settings = AshaCqrSettings
+    spec = MethodSpec(
+        name="asha-cqr",
+        slow=True,
+        summary="CQR's configurations, hopeless ones stopped by asynchronous halving: Syne Tune's ASHACQR.",
+        source="Salinas et al., Optimizing hyperparameters with conformal quantile regression, ICML 40, 2023",
+        when="Early epochs tell good from bad; a stopped trial is never taken up again.",
+        framework="syne-tune",
+        package="syne_tune",
+        extra="syne-tune",
+        stop_rule=True,
+        parallel=True,
+    )
+    check = staticmethod(check_asha)
+
     def __init__(self, problem: Problem, settings: AshaCqrSettings) -> None:
         from syne_tune.optimizer.baselines import ASHACQR
 
@@ -123,6 +152,20 @@ class AshaCqr(_Scheduler):
 
 class Bohb(_Scheduler):
     """baselines.BOHB: it stops trials by asynchronous halving, where the paper's BOHB pauses and promotes them."""
+
+    Settings = BohbSettings
+    spec = MethodSpec(
+        name="bohb",
+        summary="Density estimates of good and bad configurations, with asynchronous halving: Syne Tune's BOHB.",
+        source="Falkner, Klein and Hutter, BOHB: robust and efficient hyperparameter optimization at scale, ICML 35, 2018",
+        when="As the well-known mixture of Hyperband and model; this one stops trials where the paper's pauses them.",
+        framework="syne-tune",
+        package="syne_tune",
+        extra="syne-tune",
+        stop_rule=True,
+        parallel=True,
+    )
+    check = staticmethod(check_bohb)
 
     def __init__(self, problem: Problem, settings: BohbSettings) -> None:
         from syne_tune.optimizer.baselines import BOHB
@@ -144,7 +187,7 @@ def _asynchronous(problem: Problem) -> dict[str, Any]:
 
 def _encode(problem: Problem) -> dict[str, Any]:
     """Syne Tune's density estimate overlooks log scales and a whole number's lower end, so both are taken off here."""
-    return {axis.name: _domain(axis) for axis in Axes(problem.space).list}
+    return {axis.name: _domain(axis) for axis in Axes(problem.space).axes}
 
 
 def _domain(axis: Axis) -> Any:
@@ -159,7 +202,7 @@ def _domain(axis: Axis) -> Any:
 
 def _decode(problem: Problem, config: dict[str, Any]) -> dict[str, Any]:
     axes = Axes(problem.space)
-    return axes.config({axis.name: _place(axis, config[axis.name]) for axis in axes.list})
+    return axes.decode({axis.name: _place(axis, config[axis.name]) for axis in axes.axes})
 
 
 def _place(axis: Axis, found: Any) -> Any:

@@ -12,23 +12,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from ..core.errors import StudyError
-from ..core.space import Model
-from .spec import MethodSpec
+from .spec import MethodSpec, NoSettings
 
 GROUP = "tuneoff.methods"
 PATTERN = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 """module:Class."""
-
-
-class NoSettings(Model):
-    """Of a class without `Settings`."""
-
-
-def can(**abilities: Any) -> MethodSpec:
-    """What a class says as its `spec` of what it can do: fidelity, warm_start, stop_rule, conditional, log, step, parallel,
-    failed, exact_replay, determinism, beats_random, as MethodSpec explains them; also source and when, for `tuneoff methods`."""
-    told = {"summary": "", "source": "", "when": "", "framework": "", "package": "", "extra": "", **abilities}
-    return MethodSpec(name="", target="", settings="", **told)
 
 
 @cache
@@ -41,27 +29,27 @@ def own_method(name: str, target: str) -> MethodSpec:
     """The spec of the class; StudyError where it cannot be had, or is no method."""
     module, _, class_name = target.partition(":")
     found = _class(name, module, class_name)
-    lacking = [verb for verb in ("ask", "tell", "goes_on") if not callable(getattr(found, verb, None))]
+    lacking = [verb for verb in ("ask", "tell", "should_continue") if not callable(getattr(found, verb, None))]
+    if "should_continue" in lacking and callable(getattr(found, "goes_on", None)):
+        raise StudyError(
+            f"method {name!r} has goes_on, which is called should_continue since release 0.2. Rename it in its class."
+        )
     if lacking:
-        raise StudyError(f"method {name!r} has no {', '.join(lacking)}: a method has ask, tell and goes_on.")
+        raise StudyError(f"method {name!r} has no {', '.join(lacking)}: a method has ask, tell and should_continue.")
     settings = getattr(found, "Settings", NoSettings)
     if not (isinstance(settings, type) and issubclass(settings, BaseModel)):
         raise StudyError(f"method {name!r} has Settings that are no pydantic model: derive them from pydantic.BaseModel.")
-    told = getattr(found, "spec", can())
-    if not isinstance(told, MethodSpec):
-        raise StudyError(
-            f"method {name!r} has a spec that is no MethodSpec: write spec = can(…), from tuneoff.methods.user_method."
-        )
+    declared = getattr(found, "spec", MethodSpec())
+    if not isinstance(declared, MethodSpec):
+        raise StudyError(f"method {name!r} has a spec that is no MethodSpec: write spec = MethodSpec(…), from tuneoff.method.")
     package = module.partition(".")[0]
     return replace(
-        told,
+        declared,
         name=name,
-        home="",
         target=target,
-        settings=f"{__name__}:NoSettings" if settings is NoSettings else f"{target}.Settings",
-        check=f"{target}.check" if hasattr(found, "check") else None,
-        summary=told.summary or (found.__doc__ or target).strip().splitlines()[0],
-        framework=told.framework or package,
+        user_defined=True,
+        summary=declared.summary or (found.__doc__ or target).strip().splitlines()[0],
+        framework=declared.framework or package,
         package=package,
     )
 

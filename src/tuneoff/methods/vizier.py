@@ -11,6 +11,7 @@ from pydantic import Field
 from ..core.encoding import Axes, Axis
 from ..core.problem import Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Model
+from .spec import MethodSpec
 
 
 class GpSettings(Model):
@@ -59,7 +60,7 @@ class _Designer:
         trial = self._designer.suggest(1)[0].to_trial(len(self._asked) + 1)
         self._asked.append(trial)
         found = {name: value.value for name, value in trial.parameters.items()}
-        return Proposal(self._axes.config({a.name: found.get(a.name, 0) for a in self._axes.list}), self._max_epochs)
+        return Proposal(self._axes.decode({a.name: found.get(a.name, 0) for a in self._axes.axes}), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         from vizier import algorithms as vza
@@ -73,12 +74,25 @@ class _Designer:
             theirs.complete(vz.Measurement(metrics={"loss": trial.outcome.loss}))
         self._designer.update(vza.CompletedTrials([theirs]), vza.ActiveTrials())
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
 class Gp(_Designer):
     """VizierGPBandit. Arrays grow by powers of two, so that the model is compiled anew only then."""
+
+    Settings = GpSettings
+    spec = MethodSpec(
+        name="vizier-gp",
+        summary="A Gaussian process bandit with a trust region: Google Vizier's VizierGPBandit.",
+        source="Song et al., The Vizier Gaussian process bandit algorithm, 2024",
+        when="A trial costs minutes or more: a suggestion costs seconds, more on a slow machine. It begins in the middle of"
+        " each range, so that it wants twenty trials or more.",
+        framework="google-vizier",
+        package="vizier",
+        extra="vizier",
+        environment="vizier",
+    )
 
     def __init__(self, problem: Problem, settings: GpSettings) -> None:
         import jax
@@ -108,6 +122,18 @@ class Gp(_Designer):
 class Eagle(_Designer):
     """EagleStrategyDesigner: a swarm of fireflies."""
 
+    Settings = EagleSettings
+    spec = MethodSpec(
+        name="vizier-eagle",
+        summary="A swarm of fireflies that attract and repel each other: Google Vizier's eagle strategy.",
+        source="Yang and Deb, Eagle strategy using Levy walk and firefly algorithms for stochastic optimization, 2010",
+        when="Hundreds of trials, and a method that costs next to nothing.",
+        framework="google-vizier",
+        package="vizier",
+        extra="vizier",
+        environment="vizier",
+    )
+
     def __init__(self, problem: Problem, settings: EagleSettings) -> None:
         from vizier._src.algorithms.designers.eagle_strategy.eagle_strategy import EagleStrategyDesigner
 
@@ -119,7 +145,7 @@ def _statement(problem: Problem) -> Any:
     from vizier import pyvizier as vz
 
     statement = vz.ProblemStatement()
-    for axis in Axes(problem.space).list:
+    for axis in Axes(problem.space).axes:
         if axis.high > axis.low:
             _add(statement.search_space.root, axis)
     statement.metric_information.append(vz.MetricInformation(name="loss", goal=vz.ObjectiveMetricGoal.MINIMIZE))

@@ -1,10 +1,10 @@
-"""Where a search's trials are trained: several at a time, heard of in the order in which things happen.
+"""Run the trials of a search: several at a time, and report what happens to them in the order in which it happens.
 
-A bench is told `start`, and says in `next` what happened first among the trials in flight. An epoch is answered with `go_on` or
-`end`, any other word ends its trial::
+The search starts a trial with `start` and asks with `next` what happened first among the trials in flight. It answers an epoch
+with `continue_trial` or `end`. Any other event ends its trial::
 
     start(trial 0), start(trial 1)
-    next() -> trial 1, epoch 1          go_on(trial 1)
+    next() -> trial 1, epoch 1          continue_trial(trial 1)
     next() -> trial 0, epoch 1          end(trial 0): it has reached its target, or is stopped
     start(trial 2)
     next() -> trial 1 failed
@@ -39,7 +39,7 @@ class TrainingObjective(Objective, Protocol):
 
 
 @dataclass(frozen=True)
-class Word:
+class TrialEvent:
     """What happened next to a trial: an epoch, or without one its end, by a failure or by itself."""
 
     trial: TrialId
@@ -49,7 +49,7 @@ class Word:
     peak_memory_bytes: int | None = None
 
 
-class Bench(ABC):
+class Executor(ABC):
     """Trains at most `places` trials at a time, for one search."""
 
     places: int
@@ -63,15 +63,15 @@ class Bench(ABC):
         """Train the trial; a place must be free."""
 
     @abstractmethod
-    def next(self) -> Word:
+    def next(self) -> TrialEvent:
         """What happens next among the trials in flight, of which there must be one. A word without an epoch frees a place."""
 
     @abstractmethod
-    def go_on(self, trial: TrialId) -> None:
+    def continue_trial(self, trial: TrialId) -> None:
         """The answer to an epoch: train the next one."""
 
     @abstractmethod
-    def end(self, trial: TrialId) -> Word:
+    def end(self, trial: TrialId) -> TrialEvent:
         """The answer to an epoch: end here and save the weights; says how it ended. Its place is free."""
 
     @abstractmethod
@@ -91,9 +91,9 @@ class Bench(ABC):
         return
 
 
-def bench_of(given: TrainingObjective | Bench) -> Bench:
+def executor_of(given: TrainingObjective | Executor) -> Executor:
     """The bench itself, or one that trains with the objective, a trial at a time."""
-    return given if isinstance(given, Bench) else Workers([given])
+    return given if isinstance(given, Executor) else ProcessExecutor([given])
 
 
 # On the wall's clock
@@ -107,26 +107,26 @@ class _Flight:
     began: float
     waited: float = 0.0  # seconds until what it said was heard: those are not its own
 
-    def listen(self) -> Word:
+    def listen(self) -> TrialEvent:
         """Its next word, once it is there."""
         try:
-            return self._word(next(self.epochs, None))
+            return self._event(next(self.epochs, None))
         except (TrainingFailed, WorkerDied) as failure:
-            return self._word(failure=failure)
+            return self._event(failure=failure)
 
-    def close(self) -> Word:
+    def close(self) -> TrialEvent:
         try:
             self.epochs.close()
         except (TrainingFailed, WorkerDied) as failure:
-            return self._word(failure=failure)
-        return self._word()
+            return self._event(failure=failure)
+        return self._event()
 
-    def _word(self, epoch: Epoch | None = None, failure: TrainingFailed | WorkerDied | None = None) -> Word:
+    def _event(self, epoch: Epoch | None = None, failure: TrainingFailed | WorkerDied | None = None) -> TrialEvent:
         seconds = time.monotonic() - self.began - self.waited
-        return Word(self.trial, epoch, failure, seconds, self.place.peak_memory_bytes)
+        return TrialEvent(self.trial, epoch, failure, seconds, self.place.peak_memory_bytes)
 
 
-class Workers(Bench):
+class ProcessExecutor(Executor):
     """As many places as objectives, each of which trains in a process of its own and is waited for in a thread of its own.
 
     Where there is one alone, it is called by whoever asks for its next word, without a thread.
@@ -137,7 +137,7 @@ class Workers(Bench):
         self._first = objectives[0]
         self._free = list(objectives)
         self._flights: dict[TrialId, _Flight] = {}
-        self._heard: SimpleQueue[tuple[TrialId, Word | Exception, float]] = SimpleQueue()
+        self._heard: SimpleQueue[tuple[TrialId, TrialEvent | Exception, float]] = SimpleQueue()
         self._turn: _Flight | None = None  # with one place alone: who is to be listened to next
         self._ears = ThreadPoolExecutor(self.places, thread_name_prefix="bench") if self.places > 1 else None
 
@@ -148,9 +148,9 @@ class Workers(Bench):
     def start(self, trial: Trial, checkpoint: Checkpoint | None) -> None:
         place = self._free.pop(0)
         self._flights[trial.id] = _Flight(trial.id, place, place(trial, checkpoint), time.monotonic())
-        self.go_on(trial.id)
+        self.continue_trial(trial.id)
 
-    def go_on(self, trial: TrialId) -> None:
+    def continue_trial(self, trial: TrialId) -> None:
         flight = self._flights[trial]
         if self._ears is None:
             self._turn = flight
@@ -158,35 +158,35 @@ class Workers(Bench):
             self._ears.submit(self._listen, flight)
 
     def _listen(self, flight: _Flight) -> None:
-        word: Word | Exception
+        event: TrialEvent | Exception
         try:
-            word = flight.listen()
+            event = flight.listen()
         except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the word is waited for
-            word = error
-        self._heard.put((flight.trial, word, time.monotonic()))
+            event = error
+        self._heard.put((flight.trial, event, time.monotonic()))
 
-    def next(self) -> Word:
+    def next(self) -> TrialEvent:
         if self._ears is None:
             assert self._turn is not None
             return self._taken(self._turn.listen())
-        trial, word, said = self._heard.get()
-        if isinstance(word, Exception):
-            raise word
+        trial, event, said = self._heard.get()
+        if isinstance(event, Exception):
+            raise event
         self._flights[trial].waited += time.monotonic() - said
-        return self._taken(word)
+        return self._taken(event)
 
-    def _taken(self, word: Word) -> Word:
-        if word.epoch is None:
-            self._leave(word.trial)
-        return word
+    def _taken(self, event: TrialEvent) -> TrialEvent:
+        if event.epoch is None:
+            self._leave(event.trial)
+        return event
 
     def _leave(self, trial: TrialId) -> None:
         self._free.append(self._flights.pop(trial).place)
 
-    def end(self, trial: TrialId) -> Word:
-        word = self._flights[trial].close()
+    def end(self, trial: TrialId) -> TrialEvent:
+        event = self._flights[trial].close()
         self._leave(trial)
-        return word
+        return event
 
     def again(self, trial: Trial, checkpoint: Checkpoint | None, last_epoch: int) -> None:
         _train_to(self._free[0], trial, checkpoint, last_epoch)
@@ -221,14 +221,14 @@ class _Course:
     epochs: Generator[Epoch, None, None]
     began: float
     seconds: float = 0.0
-    word: Word | None = None  # known, and heard when the clock has come to it
+    event: TrialEvent | None = None  # known, and heard when the clock has come to it
 
     @property
     def at(self) -> float:
         return _ticks(self.began + self.seconds)
 
 
-class Simulated(Bench):
+class SimulatedExecutor(Executor):
     """Trials of an objective that answers at once with the seconds that its epochs would take, overlapping on a simulated clock.
 
     Of the trials in flight the one whose next epoch ends first is heard first; of equals, the one with the smaller number. The
@@ -239,7 +239,7 @@ class Simulated(Bench):
     def __init__(self, objective: TrainingObjective, places: int = 1) -> None:
         self.places = places
         self.now = 0.0
-        """Simulated seconds since the search began."""
+        """SimulatedExecutor seconds since the search began."""
         self._objective = objective
         self._began: dict[TrialId, float] = {}
         self._passed: dict[TrialId, float] = {}
@@ -262,19 +262,19 @@ class Simulated(Bench):
         began = self._began.setdefault(trial.id, self.now)
         self._courses[trial.id] = _Course(trial.id, self._objective(trial, checkpoint), began)
 
-    def next(self) -> Word:
+    def next(self) -> TrialEvent:
         for course in self._courses.values():
-            if course.word is None:
-                course.word = self._drawn(course)
+            if course.event is None:
+                course.event = self._drawn(course)
         first = min(self._courses.values(), key=lambda course: (course.at, course.trial))
         self.now = max(self.now, first.at)
-        word, first.word = first.word, None
-        assert word is not None
-        if word.epoch is None:
+        event, first.event = first.event, None
+        assert event is not None
+        if event.epoch is None:
             del self._courses[first.trial]
-        return word
+        return event
 
-    def _drawn(self, course: _Course) -> Word:
+    def _drawn(self, course: _Course) -> TrialEvent:
         epoch: Epoch | None = None
         failure: TrainingFailed | WorkerDied | None = None
         try:
@@ -287,15 +287,15 @@ class Simulated(Bench):
         if epoch is not None:
             epoch = replace(epoch, seconds=_ticks(epoch.seconds))
             course.seconds += epoch.seconds
-        return Word(course.trial, epoch, failure, course.seconds, self._objective.peak_memory_bytes)
+        return TrialEvent(course.trial, epoch, failure, course.seconds, self._objective.peak_memory_bytes)
 
-    def go_on(self, trial: TrialId) -> None:
+    def continue_trial(self, trial: TrialId) -> None:
         return  # its next epoch is drawn when the next word is wanted
 
-    def end(self, trial: TrialId) -> Word:
+    def end(self, trial: TrialId) -> TrialEvent:
         course = self._courses.pop(trial)
         course.epochs.close()
-        return Word(trial, None, None, course.seconds, self._objective.peak_memory_bytes)
+        return TrialEvent(trial, None, None, course.seconds, self._objective.peak_memory_bytes)
 
     def again(self, trial: Trial, checkpoint: Checkpoint | None, last_epoch: int) -> None:
         _train_to(self._objective, trial, checkpoint, last_epoch)

@@ -20,13 +20,13 @@ from statistics import fmean
 
 from ..core.errors import CellFailed, StudyError
 from ..core.problem import Checkpoint, Epoch, Proposal, TrainingFailed, Trial
-from ..core.record.state import TrialRecord, replay
+from ..core.record.state import TrialRecord, reduce_events
 from ..core.record.writer import Writer
 from ..core.space import Categorical, Config, Space
 from ..core.store.journal import FileJournal
 from ..core.study import MethodChoice, Study
 from ..methods.registry import find
-from ..objectives.executor import Simulated, WorkerDied
+from ..objectives.executor import SimulatedExecutor, WorkerDied
 from ..objectives.keras.training_worker import Worker, Workplace
 from ..search.budget import Budget
 from ..search.checkpoints import NoCheckpoints
@@ -195,7 +195,7 @@ def _timing(config: Config, cost: float, curves: Sequence[Sequence[float]], memo
 
 
 @dataclass(frozen=True)
-class Course:
+class PlannedSearch:
     """A search as it will go: rehearsed to its end, or as far as time allowed and the rest extrapolated."""
 
     trials: int
@@ -207,7 +207,7 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Untold:
+class Unestimated:
     """A search whose course a rehearsal could not tell."""
 
     why: str
@@ -238,7 +238,7 @@ class _Actor:
 
 def rehearse(
     study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs: Path, patience_seconds: float
-) -> Course | Untold:
+) -> PlannedSearch | Unestimated:
     """Lead the method through one search with made-up figures, for about `patience_seconds` of its own time.
 
     A method that has hardly begun by then (one that starts servers, on a busy machine) gets more, until a few of its trials have
@@ -259,16 +259,18 @@ def rehearse(
         ready = time.monotonic()
         record = Writer(FileJournal(Path(scratch, "events.jsonl")))
         try:
-            actor, purse = _Actor(costs, pace), Budget(budget.limits, study.trainings)
-            bench = Simulated(actor, budget.in_flight)
+            actor, spending = _Actor(costs, pace), Budget(budget.limits, study.trainings)
+            executor = SimulatedExecutor(actor, budget.in_flight)
 
             def stopping() -> bool:
                 return _late(time.monotonic() - ready, patience_seconds, record)
 
-            search = Search(spec, method, bench, record, purse, goal, NoCheckpoints(), stopping)
+            search = Search(spec, method, executor, record, spending, goal, NoCheckpoints(), stopping)
             search.run()
-            course = _course(record, actor, bench, purse, ready - began)
-            return course or Untold(f"it began too slowly to tell: {_told(record)} trials in {time.monotonic() - ready:.0f} s")
+            course = _course(record, actor, executor, spending, ready - began)
+            return course or Unestimated(
+                f"it began too slowly to tell: {_told(record)} trials in {time.monotonic() - ready:.0f} s"
+            )
         except MethodFailed as error:
             raise StudyError(f"{error}.") from None
         finally:
@@ -286,21 +288,23 @@ def _told(record: Writer) -> int:
     return sum(e["event"] == "told" for e in record.events)
 
 
-def _seconds(actor: _Actor, purse: Budget) -> float:
+def _seconds(actor: _Actor, spending: Budget) -> float:
     """What the search would have used by now of its budget, in the middle of a trial too."""
-    return actor.seconds + purse.spent.method_seconds
+    return actor.seconds + spending.spent.method_seconds
 
 
-def _course(record: Writer, actor: _Actor, bench: Simulated, purse: Budget, start_seconds: float) -> Course | None:
+def _course(
+    record: Writer, actor: _Actor, executor: SimulatedExecutor, spending: Budget, start_seconds: float
+) -> PlannedSearch | None:
     """None where too little of the search was seen."""
-    seen = replay(record.events, "", "", 0)
-    spent, limits = purse.spent, purse.limits
+    seen = reduce_events(record.events, "", "", 0)
+    spent, limits = spending.spent, spending.limits
     if seen.ended is not None:
         reason = seen.ended["reason"]
-        return Course(spent.trials, spent.epochs, bench.now, spent.method_seconds, start_seconds, reason)
+        return PlannedSearch(spent.trials, spent.epochs, executor.now, spent.method_seconds, start_seconds, reason)
     begun = sum(_part(t) for t in seen.trials if t.trial.proposal.parent is None)
-    trained = purse.trainings * sum(len(t.curve) for t in seen.trials)
-    used = [(begun, limits.trials), (trained, limits.epochs), (_seconds(actor, purse), limits.seconds)]
+    trained = spending.trainings * sum(len(t.curve) for t in seen.trials)
+    used = [(begun, limits.trials), (trained, limits.epochs), (_seconds(actor, spending), limits.seconds)]
     share = max(done / limit for done, limit in used if limit)
     if _told(record) < FEWEST_TRIALS and share < 1:
         return None
@@ -310,8 +314,8 @@ def _course(record: Writer, actor: _Actor, bench: Simulated, purse: Budget, star
     later = [t.ask_seconds for t in seen.trials[1:]][-5:] or [spent.method_seconds]
     method = spent.method_seconds + fmean(later) * len(seen.trials) * more
     trials, epochs = round(begun * (1 + more)), round(trained * (1 + more))
-    training = (bench.now - spent.method_seconds) * (1 + more)
-    return Course(trials, epochs, training + method, method, start_seconds, None)
+    training = (executor.now - spent.method_seconds) * (1 + more)
+    return PlannedSearch(trials, epochs, training + method, method, start_seconds, None)
 
 
 def _part(trial: TrialRecord) -> float:

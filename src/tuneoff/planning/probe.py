@@ -24,7 +24,7 @@ from ..data.prepare import prepare
 from ..methods.registry import find
 from ..objectives.keras.training_worker import Workplace
 from ..study_file.required_packages import require_for
-from .dry_run import Costs, Course, Pace, Untold, measure, rehearse, sample
+from .dry_run import Costs, Pace, PlannedSearch, Unestimated, measure, rehearse, sample
 from .plan import CellPlan, Disk, Extent, Plan, Probe, cells_at_once, extent, record_bytes, step_cores, workers_of
 
 Note = Callable[[str], None]
@@ -69,7 +69,7 @@ class _Probed:
     """A kind's probe, the course of a search with each method (by label), and means over the space."""
 
     probe: Probe
-    courses: Mapping[str, Course | Untold]
+    planned: Mapping[str, PlannedSearch | Unestimated]
     start_seconds: float
     epoch_seconds: float
     weights: float
@@ -162,21 +162,21 @@ class _Probing:
             self._note(f"rehearsing {', '.join(choice.label for choice in study.methods)}")
             with ThreadPoolExecutor(cells_at_once(study)) as pool:
                 rehearsed = pool.map(lambda choice: self._course(choice, costs, pace), study.methods)
-                courses = {choice.label: course for choice, course in zip(study.methods, rehearsed, strict=True)}
+                planned = {choice.label: course for choice, course in zip(study.methods, rehearsed, strict=True)}
         finally:
             costs.close()
         return _Probed(
             Probe(kind.datasets, images, whole, tuple(timings), start, side_by_side, device),
-            courses,
+            planned,
             fmean(pace.start_seconds(cost) for _, cost in by_cost),
             fmean(pace.epoch_seconds(cost) for _, cost in by_cost),
             fmean(weights for _, weights in sizes.values()),
         )
 
-    def _course(self, choice: MethodChoice, costs: Costs, pace: Pace) -> Course | Untold:
+    def _course(self, choice: MethodChoice, costs: Costs, pace: Pace) -> PlannedSearch | Unestimated:
         """A system that trains models of its own is not rehearsed: it takes its seconds, in trials and epochs of its own."""
         if find(choice.name).kind == "system":
-            return Course(0, 0, self._study.budget.seconds or 0.0, 0.0, 0.0, None)
+            return PlannedSearch(0, 0, self._study.budget.seconds or 0.0, 0.0, 0.0, None)
         return rehearse(self._study, choice, costs, pace, self._scratch, REHEARSAL_SECONDS)
 
     def _shortened(self, kind: _Kind, dearest: float) -> tuple[Path, int]:
@@ -194,8 +194,8 @@ class _Probing:
 
     def _cell(self, cell: Cell, kind: _Kind, found: _Probed, step: float) -> CellPlan:
         """A cell's two steps: each starts its process; searches run in waves of as many as there are workers."""
-        study, course = self._study, found.courses[cell.method.label]
-        if isinstance(course, Untold):
+        study, course = self._study, found.planned[cell.method.label]
+        if isinstance(course, Unestimated):
             return CellPlan(cell.name, len(study.seeds), extent(study, cell.method), untold=course.why)
         waves = math.ceil(len(study.seeds) / workers_of(study))
         start = found.probe.worker_start_seconds + course.start_seconds  # side by side, on cores that are all busy

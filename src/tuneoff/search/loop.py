@@ -10,11 +10,11 @@ from typing import Any, Protocol
 from ..core.errors import ReplayError, plain
 from ..core.problem import Checkpoint, Done, Epoch, Method, Outcome, Proposal, Status, TrainingFailed, Trial, TrialId, Wait
 from ..core.record.events import Event, epoch_fields, epoch_of, outcome_fields, proposal_fields, proposal_of
-from ..core.record.state import TrialRecord, lineage, replay
+from ..core.record.state import TrialRecord, lineage, reduce_events
 from ..core.record.writer import Writer
-from ..core.study import Goal, counted_epoch
+from ..core.study import ObjectiveSettings, counted_epoch
 from ..methods.spec import FailedRule, MethodSpec
-from ..objectives.executor import Bench, TrainingObjective, Word, WorkerDied, bench_of
+from ..objectives.executor import Executor, TrainingObjective, TrialEvent, WorkerDied, executor_of
 from .budget import Budget
 
 MAX_DEATHS = 3
@@ -33,7 +33,7 @@ class TimedMethod(Method, Protocol):
 
     seconds: float
 
-    def continuable(self) -> Set[TrialId]: ...
+    def resumable(self) -> Set[TrialId]: ...
 
 
 class Checkpoints(Protocol):
@@ -81,17 +81,17 @@ class Search:
 
     spec: MethodSpec
     method: TimedMethod
-    objective: TrainingObjective | Bench
+    objective: TrainingObjective | Executor
     record: Writer
     budget: Budget
-    goal: Goal
+    goal: ObjectiveSettings
     checkpoints: Checkpoints
     stopping: Callable[[], bool] = lambda: False
 
     def run(self) -> str:
         """Search until the method is done or the budget is used up, or until asked to stop; returns the reason."""
         self._trials: dict[int, TrialRecord] = {}
-        self._goes_on: dict[int, bool] = {}  # the last recorded word on each trial
+        self._continued_after: dict[int, bool] = {}  # the last recorded word on each trial
         self._worst: float | None = None
         self._failures_in_a_row = 0
         self._method_seconds = 0.0  # of the asks and tells since the last proposal
@@ -99,17 +99,17 @@ class Search:
         self._held: Proposal | None = None  # asked for, and too large until what is in flight gives some of the budget back
         self._resting = False  # nothing more can start before a trial in flight has ended
         self._stopped = False
-        self._bench = bench_of(self.objective)
+        self._executor = executor_of(self.objective)
         try:
             self._resume()
             while True:
                 reason = self._fill()
                 if self._flights:
-                    self._hear(self._bench.next())
+                    self._hear(self._executor.next())
                 elif reason is not None:
                     return self._over(reason)
         finally:
-            self._bench.close()
+            self._executor.close()
 
     def _over(self, reason: str) -> str:
         if reason != STOPPED:
@@ -127,7 +127,7 @@ class Search:
     def _fill(self) -> str | None:
         """Start trials until all places are taken or it must be waited; returns why no more will start where that is so."""
         reason = STOPPED if self._stopped else None
-        while reason is None and len(self._flights) < self._bench.places and not self._resting:
+        while reason is None and len(self._flights) < self._executor.places and not self._resting:
             reason = STOPPED if self._stops() else self._step()
         return reason
 
@@ -182,7 +182,7 @@ class Search:
         self._flights[trial.id] = _Flight(trial, [], 0)
         self.budget.charge_method(event["seconds"])
         self.budget.start(trial)
-        self._bench.proposed(trial.id, event["seconds"])
+        self._executor.proposed(trial.id, event["seconds"])
 
     # Training
 
@@ -191,7 +191,7 @@ class Search:
         trial = flight.trial
         if len(flight.deaths) >= MAX_DEATHS or flight.killed >= MAX_KILLS:
             return self._land(flight, self._given_up(flight))
-        self.record.append("started", trial=trial.id, worker=self._bench.device)
+        self.record.append("started", trial=trial.id, worker=self._executor.device)
         try:
             self._restore(trial.proposal.parent)
         except TrainingFailed as failure:
@@ -201,22 +201,22 @@ class Search:
         checkpoint = self.checkpoints.of(trial)
         flight.curve, flight.twice = [], 0.0
         flight.recorded = {e.number: e for e in self._trials[trial.id].curve}
-        if flight.recorded and not self._goes_on[trial.id] and (checkpoint is None or checkpoint.save is None):
+        if flight.recorded and not self._continued_after[trial.id] and (checkpoint is None or checkpoint.save is None):
             return self._land(flight, self._finished(flight))
-        return self._bench.start(trial, checkpoint)
+        return self._executor.start(trial, checkpoint)
 
-    def _hear(self, word: Word) -> None:
+    def _hear(self, event: TrialEvent) -> None:
         """Take up what happened to a trial in flight. Epochs that the record has from a killed attempt are not reported again."""
-        flight = self._flights[word.trial]
-        if word.epoch is None:
-            return self._ended(flight, word)
-        if not self._lets_go_on(flight, word.epoch):
-            return self._ended(flight, self._bench.end(word.trial))
+        flight = self._flights[event.trial]
+        if event.epoch is None:
+            return self._ended(flight, event)
+        if not self._lets_go_on(flight, event.epoch):
+            return self._ended(flight, self._executor.end(event.trial))
         if not self._stops():
-            return self._bench.go_on(word.trial)
-        self.record.append("cut", trial=word.trial)
-        self._bench.end(word.trial)
-        del self._flights[word.trial]  # it stays without outcome, as after a kill
+            return self._executor.continue_trial(event.trial)
+        self.record.append("cut", trial=event.trial)
+        self._executor.end(event.trial)
+        del self._flights[event.trial]  # it stays without outcome, as after a kill
         return None
 
     def _lets_go_on(self, flight: _Flight, epoch: Epoch) -> bool:
@@ -226,16 +226,16 @@ class Search:
             return self._report(trial, epoch)
         flight.twice += recorded[epoch.number].seconds - epoch.seconds
         flight.curve.append(recorded[epoch.number])
-        return epoch.number < max(recorded) or self._goes_on[trial.id]
+        return epoch.number < max(recorded) or self._continued_after[trial.id]
 
-    def _ended(self, flight: _Flight, word: Word) -> None:
+    def _ended(self, flight: _Flight, event: TrialEvent) -> None:
         """A trial has come to its end, or its worker to its own."""
-        flight.peak_memory_bytes = word.peak_memory_bytes
-        if isinstance(word.failure, WorkerDied):
-            return self._died(flight, word.failure)
-        curve, seconds = tuple(flight.curve), word.seconds + flight.twice
-        if word.failure is not None:
-            return self._land(flight, self._outcome(flight, Status.FAILED, curve, seconds, str(word.failure)))
+        flight.peak_memory_bytes = event.peak_memory_bytes
+        if isinstance(event.failure, WorkerDied):
+            return self._died(flight, event.failure)
+        curve, seconds = tuple(flight.curve), event.seconds + flight.twice
+        if event.failure is not None:
+            return self._land(flight, self._outcome(flight, Status.FAILED, curve, seconds, str(event.failure)))
         return self._land(flight, self._by_itself(flight, curve, seconds))
 
     def _died(self, flight: _Flight, death: WorkerDied) -> None:
@@ -251,7 +251,7 @@ class Search:
         self.record.append("told", trial=trial.id, **outcome_fields(outcome))
         self._end(trial, outcome)
         if self.spec.warm_start:
-            self.checkpoints.keep_only(self.method.continuable() | self._continued())
+            self.checkpoints.keep_only(self.method.resumable() | self._continued())
 
     def _continued(self) -> set[TrialId]:
         """The trials that those in flight, and the next one, continue."""
@@ -277,7 +277,7 @@ class Search:
         known = self._trials[parent]
         self._restore(known.trial.proposal.parent)
         self.record.append("restored", trial=parent, reason=f"its checkpoint {fault}")
-        self._bench.again(known.trial, self.checkpoints.of(known.trial), known.curve[-1].number)
+        self._executor.again(known.trial, self.checkpoints.of(known.trial), known.curve[-1].number)
         self.checkpoints.keep(known.trial)
 
     def _finished(self, flight: _Flight) -> Outcome:
@@ -295,17 +295,17 @@ class Search:
 
     def _report(self, trial: Trial, epoch: Epoch) -> bool:
         """Record an epoch, and whether the method lets the trial go on after it."""
-        goes_on = epoch.number < trial.proposal.target_epoch and not_finite(epoch, self.goal.metric) is None
-        if goes_on and self.spec.stop_rule:
-            goes_on = self.method.goes_on(trial.id, epoch)
-        self.record.append_soon("epoch", trial=trial.id, goes_on=goes_on, **epoch_fields(epoch))  # the next one trains meanwhile
-        self._note(trial.id, epoch, goes_on)
-        return goes_on
+        should_continue = epoch.number < trial.proposal.target_epoch and not_finite(epoch, self.goal.metric) is None
+        if should_continue and self.spec.stop_rule:
+            should_continue = self.method.should_continue(trial.id, epoch)
+        self.record.append_soon("epoch", trial=trial.id, goes_on=should_continue, **epoch_fields(epoch))
+        self._note(trial.id, epoch, should_continue)
+        return should_continue
 
-    def _note(self, trial: TrialId, epoch: Epoch, goes_on: bool) -> None:
+    def _note(self, trial: TrialId, epoch: Epoch, should_continue: bool) -> None:
         known = self._trials[trial]
         self._trials[trial] = replace(known, curve=(*known.curve, epoch))
-        self._goes_on[trial] = goes_on
+        self._continued_after[trial] = should_continue
 
     def _outcome(self, flight: _Flight, status: Status, curve: tuple[Epoch, ...], seconds: float, reason: str | None) -> Outcome:
         scored = status in (Status.COMPLETED, Status.STOPPED)
@@ -315,7 +315,7 @@ class Search:
             loss_of(self.goal, curve) if scored else None,
             round(seconds, 4),
             None if reason is None else plain(reason),
-            self._bench.device,
+            self._executor.device,
             flight.peak_memory_bytes,
             self.budget.trainings,
         )
@@ -348,7 +348,7 @@ class Search:
     def _resume(self) -> None:
         """Lead the method through its record, comparing each of its answers; then train on what a kill cut off."""
         events = list(self.record.events)
-        final = {t.trial.id: t for t in replay(events, "", "", 0).trials}
+        final = {t.trial.id: t for t in reduce_events(events, "", "", 0).trials}
         for event in events:
             match event["event"]:
                 case "asked":
@@ -361,10 +361,10 @@ class Search:
                     outcome = final[event["trial"]].trial.outcome
                     assert outcome is not None
                     if outcome.status is Status.FAILED:
-                        self._bench.passed(event["trial"], outcome.seconds - sum(e.seconds for e in outcome.curve))
+                        self._executor.passed(event["trial"], outcome.seconds - sum(e.seconds for e in outcome.curve))
                     self._end(self._trials[event["trial"]].trial, outcome)
-        if len(self._flights) > self._bench.places:
-            raise ReplayError(f"{len(self._flights)} trials were in flight, and now {self._bench.places} may be")
+        if len(self._flights) > self._executor.places:
+            raise ReplayError(f"{len(self._flights)} trials were in flight, and now {self._executor.places} may be")
         for flight in list(self._flights.values()):
             known = final[flight.trial.id]
             flight.deaths = list(known.deaths)
@@ -390,13 +390,13 @@ class Search:
         trial, epoch = event["trial"], epoch_of(event)
         target = self._trials[trial].trial.proposal.target_epoch
         if self.spec.stop_rule and epoch.number < target and not_finite(epoch, self.goal.metric) is None:
-            verdict = f"goes_on after epoch {epoch.number}"
-            _compare(f"trial {trial}", {verdict: event["goes_on"]}, {verdict: self.method.goes_on(trial, epoch)})
+            verdict = f"should_continue after epoch {epoch.number}"
+            _compare(f"trial {trial}", {verdict: event["goes_on"]}, {verdict: self.method.should_continue(trial, epoch)})
         self._note(trial, epoch, event["goes_on"])
-        self._bench.passed(trial, epoch.seconds)
+        self._executor.passed(trial, epoch.seconds)
 
 
-def loss_of(goal: Goal, curve: tuple[Epoch, ...]) -> float:
+def loss_of(goal: ObjectiveSettings, curve: tuple[Epoch, ...]) -> float:
     """What the method minimises: the objective's metric of the best or the last epoch trained in this trial."""
     epoch = counted_epoch(curve, goal)
     assert epoch is not None

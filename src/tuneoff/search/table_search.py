@@ -23,7 +23,7 @@ from ..core import layout
 from ..core.errors import CellFailed, RecordError, ReplayError, Settled, StudyError
 from ..core.problem import Checkpoint, Epoch, TrainingFailed, Trial
 from ..core.record.events import parse
-from ..core.record.state import ended_under, replay
+from ..core.record.state import ended_under, reduce_events
 from ..core.record.writer import Writer
 from ..core.runtime.images import MAIN
 from ..core.runtime.machine import end_with_run
@@ -31,7 +31,8 @@ from ..core.store.open import open_store
 from ..core.study import Cell, Study
 from ..core.table import Source, Table, read_table, source_of, sources
 from ..methods.registry import find
-from ..objectives.executor import Simulated
+from ..objectives.executor import SimulatedExecutor
+from ..objectives.table import counts_method_seconds, table_path
 from ..workers.child import Child, ChildDied, ChildSilent
 from ..workers.method_host import ENVIRONMENT, Instance, MethodFailed, build, problem_of
 from .budget import Budget
@@ -42,7 +43,7 @@ from .provenance import header
 LOOK_EVERY_SECONDS = 1.0
 
 
-class Replayed:
+class RecordedObjective:
     """An objective that looks trials up in a table (core.table.source_of).
 
     Raises CellFailed where a configuration or an epoch is not in the table.
@@ -94,7 +95,7 @@ class Order:
     workers: int
 
 
-def replay_searches(order: Order, log: Path, stopping: Callable[[], bool]) -> None:
+def search_table(order: Order, log: Path, stopping: Callable[[], bool]) -> None:
     """Search with every seed, from where the records stand to their ends, or until `stopping` says so.
 
     The first fault is raised after all other searches have come to their ends.
@@ -125,8 +126,7 @@ def serve(pipe: Connection) -> None:
     """The process's side: a fork for each seed; says each fault, and None at the end."""
     order: Order = pipe.recv()
     try:
-        assert order.study.objective.replay is not None
-        table = read_table(order.study.objective.replay.table)
+        table = read_table(table_path(order.study))
         _warm_up(order.cell.method.name)
     except (StudyError, RecordError) as error:
         pipe.send(error)
@@ -191,23 +191,22 @@ def _search_alone(order: Order, table: Table, seed: int, pipe: Connection) -> No
 def search(order: Order, table: Table, seed: int) -> None:
     """The search with this seed in this process, from where its record stands to its end."""
     study, cell, spec = order.study, order.cell, find(order.cell.method.name)
-    assert study.objective.replay is not None
     journal = open_store(order.store).quick_journal(layout.events(cell.dataset, cell.method.label, seed))
     events = parse(journal.lines())
-    known = (t.trial for t in replay(events, "", "", seed).trials)
-    bench = Simulated(Replayed(table, seed, study.budget.trial_seconds, known), study.budget.in_flight)
+    known = (t.trial for t in reduce_events(events, "", "", seed).trials)
+    executor = SimulatedExecutor(RecordedObjective(table, seed, study.budget.trial_seconds, known), study.budget.in_flight)
     began = events[0]["time"] if events else time.time()
-    record = Writer(journal, now=lambda: began + bench.now)
+    record = Writer(journal, now=lambda: began + executor.now)
     try:
         if ended_under(record.ended, study.budget.limits):
             return
         _check(record, table)
         told = {"table": table.source, "clock": "simulated", "best_weights": "answered with the curve of the last state"}
         record.open(seed=seed, **header(order.study_id, study, cell, spec, table.info.fingerprint), replay=told)
-        clock = time.process_time if study.objective.replay.count_method_seconds else lambda: 0.0
+        clock = time.process_time if counts_method_seconds(study) else lambda: 0.0
         with tempfile.TemporaryDirectory(prefix="tuneoff-") as folder:
             method = Instance(build(spec.name, cell.method.settings, problem_of(study, seed, Path(folder))), clock)
-            Search(spec, method, bench, record, Budget(study.budget.limits), study.objective, NoCheckpoints()).run()
+            Search(spec, method, executor, record, Budget(study.budget.limits), study.objective, NoCheckpoints()).run()
     finally:
         record.close()
 

@@ -28,8 +28,9 @@ from ..core.space import Config, Value, key_of
 from ..core.store.journal import FileJournal, whole_lines
 from ..core.store.stop_request import heeding
 from ..core.study import Study
-from ..core.table import METRICS, Made, Recorded, Table, TableInfo, read_table, write_table
+from ..core.table import METRICS, Provenance, RecordedTraining, Table, TableInfo, read_table, write_table
 from ..data.prepare import prepare
+from ..objectives import objective_of
 from ..objectives.executor import WorkerDied
 from ..objectives.keras.training_worker import Patience, Worker, Workplace
 from ..search.loop import MAX_DEATHS
@@ -115,8 +116,8 @@ def _refuse(study: Study) -> None:
         raise StudyError(f"A table is of one data set, and the study has {len(study.datasets)}: give each a study of its own.")
     if study.split.folds is not None:
         raise StudyError("A table is trained with one validation part: give split.validation, not split.folds.")
-    if study.objective.replay is not None:
-        raise StudyError("A table is trained, and the study's objective is a table already: leave objective.replay out.")
+    if objective_of(study).processes is None:
+        raise StudyError("A table is built by training, and this study searches a table. Leave objective.table out.")
     try:
         configurations(on_grid(study.space))
     except ValueError as error:
@@ -153,7 +154,7 @@ class _Found:
             "at": round(time.time()),
         }
         self.lines: dict[tuple[str, int], dict[str, Any]] = {}
-        self._made: list[Made] = []
+        self._made: list[Provenance] = []
         if table.is_file():
             self._take(read_table(str(table)), table)
         for file in sorted(folder.glob("*.jsonl")):
@@ -161,10 +162,10 @@ class _Found:
                 entry = from_json(line)
                 if "study" in entry:
                     self._check(entry["study"], entry["data"], folder)
-                    self._add(Made(hardware=entry["hardware"], versions=entry["versions"]))
+                    self._add(Provenance(hardware=entry["hardware"], versions=entry["versions"]))
                 else:
                     self.note(entry)
-        self._add(Made(hardware=self.header["hardware"], versions=self.header["versions"]))
+        self._add(Provenance(hardware=self.header["hardware"], versions=self.header["versions"]))
 
     def note(self, entry: dict[str, Any]) -> None:
         self.lines[key_of(entry["config"]), entry["seed"]] = entry
@@ -192,7 +193,7 @@ class _Found:
         if data != self.header["data"]:
             raise StudyError(f"{where} was begun with other data ({data[:12]}…): give another --out.")
 
-    def _add(self, made: Made) -> None:
+    def _add(self, made: Provenance) -> None:
         if made not in self._made:
             self._made.append(made)
 
@@ -208,11 +209,11 @@ class _Found:
             made=tuple(self._made),
         )
 
-    def trainings(self, of: list[Wanted]) -> Iterator[Recorded]:
+    def trainings(self, of: list[Wanted]) -> Iterator[RecordedTraining]:
         for config, seed in of:
             entry = self.lines.get((key_of(config), seed))
             if entry is not None:
-                yield Recorded(config, seed, tuple(_epochs(entry["curve"])), entry["reason"])
+                yield RecordedTraining(config, seed, tuple(_epochs(entry["curve"])), entry["reason"])
 
 
 def _epochs(rows: list[list[float | None]]) -> Iterator[Epoch]:
@@ -221,7 +222,7 @@ def _epochs(rows: list[list[float | None]]) -> Iterator[Epoch]:
         yield Epoch(number, metrics, seconds or 0.0)
 
 
-def _entry(recorded: Recorded) -> dict[str, Any]:
+def _entry(recorded: RecordedTraining) -> dict[str, Any]:
     """A training as a journal has it."""
     rows = [[round(e.seconds, 4), *(_known(e.metrics[name]) for name in METRICS)] for e in recorded.curve]
     return {"config": dict(recorded.config), "seed": recorded.seed, "curve": rows, "reason": recorded.reason}
@@ -279,21 +280,21 @@ class _Work:
         finally:
             worker.close()
 
-    def _train(self, worker: Worker, config: Config, seed: int) -> Recorded | None:
+    def _train(self, worker: Worker, config: Config, seed: int) -> RecordedTraining | None:
         """The training of one configuration; None where it was ended before its end."""
         reason = ""
         for _ in range(MAX_DEATHS):
             try:
                 worker.serve_search(seed)
                 curve = self._curve(worker, config)
-                return None if curve is None else Recorded(config, seed, curve)
+                return None if curve is None else RecordedTraining(config, seed, curve)
             except TrainingFailed as failure:
-                return Recorded(config, seed, (), plain(str(failure)))
+                return RecordedTraining(config, seed, (), plain(str(failure)))
             except WorkerDied as death:
                 if self._stopped:
                     return None
                 reason = f"its worker died {MAX_DEATHS} times, the last time {death}"
-        return Recorded(config, seed, (), plain(reason))
+        return RecordedTraining(config, seed, (), plain(reason))
 
     def _curve(self, worker: Worker, config: Config) -> tuple[Epoch, ...] | None:
         """Epochs to the end, or to the first whose loss is no finite number."""
@@ -311,7 +312,7 @@ class _Work:
                     break
         return tuple(curve)
 
-    def _note(self, recorded: Recorded, device: str) -> None:
+    def _note(self, recorded: RecordedTraining, device: str) -> None:
         entry = _entry(recorded)
         with self._noting:
             self._journal.append(_line({**entry, "device": device, "at": round(time.time())}))

@@ -15,7 +15,7 @@ from ..core.errors import StudyError
 from ..core.grid import as_parameter
 from ..core.problem import Epoch
 from ..core.space import Config, Space, Value, key_of
-from ..core.table import HP, METRICS, Recorded, TableInfo, write_table
+from ..core.table import HP, METRICS, RecordedTraining, TableInfo, write_table
 
 OF_AN_EPOCH = ("epoch", "seed", "seconds", *METRICS)
 """Columns of a CSV that are no hyperparameters."""
@@ -102,7 +102,7 @@ def coverage(info: TableInfo) -> str:
     return f"{said}: no study can search it, since a proposal may not be there. --subgrid keeps the largest part that is whole."
 
 
-def _trainings(runs: list[Run], origin: str) -> Iterator[Recorded]:
+def _trainings(runs: list[Run], origin: str) -> Iterator[RecordedTraining]:
     """The runs as trainings; equal configurations are numbered on as seeds where they have none of their own."""
     if not runs:
         raise StudyError(f"{origin} holds no finished run with curves.")
@@ -121,10 +121,10 @@ def _trainings(runs: list[Run], origin: str) -> Iterator[Recorded]:
         if (key, seed) in taken:
             raise StudyError(f"{origin}: {dict(run.config)} stands there twice with the seed {seed}.")
         taken.add((key, seed))
-        yield Recorded(run.config, seed, run.curve)
+        yield RecordedTraining(run.config, seed, run.curve)
 
 
-def _values(trainings: Sequence[Recorded]) -> dict[str, list[Value]]:
+def _values(trainings: Sequence[RecordedTraining]) -> dict[str, list[Value]]:
     """The values of each hyperparameter in ascending order, texts by the alphabet."""
     found: dict[str, list[Value]] = {}
     for name in trainings[0].config:

@@ -9,9 +9,9 @@ import time
 from collections.abc import Callable
 from types import TracebackType
 
+from ..core.credentials import without_credentials
 from ..core.errors import StudyError
 from ..core.store.journal import cannot_write
-from .mlflow.runs import without_password
 from .mlflow.sqlite import DatabaseFault
 
 FIRST_PAUSE_SECONDS = 1.0
@@ -149,9 +149,9 @@ def _said(error: str | None, report: Callable[[str], None]) -> bool:
 def brief(error: BaseException) -> str:
     """An error on one short line, without passwords; what is worded for people already, as it is."""
     if isinstance(error, StudyError):
-        return without_password(str(error).strip().rstrip("."))
+        return without_credentials(str(error).strip().rstrip("."))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):
         return cannot_write(error)
     first = next((line for line in str(error).splitlines() if line.strip()), "")
-    text = f"{type(error).__name__}: {without_password(first.strip())}" if first else type(error).__name__
+    text = f"{type(error).__name__}: {without_credentials(first.strip())}" if first else type(error).__name__
     return text if len(text) <= 200 else text[:199] + "…"

@@ -39,10 +39,10 @@ class HostedMethod:
     def tell(self, trial: Trial) -> None:
         self._call("tell", trial)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
-        return bool(self._call("goes_on", trial, epoch))
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
+        return bool(self._call("should_continue", trial, epoch))
 
-    def continuable(self) -> Set[TrialId]:
+    def resumable(self) -> Set[TrialId]:
         return cast(Set[TrialId], self._call("continuable"))
 
     def close(self) -> None:
@@ -120,10 +120,10 @@ class Instance:
     def tell(self, trial: Trial) -> None:
         self._timed("tell", trial)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
-        return bool(self._timed("goes_on", trial, epoch))
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
+        return bool(self._timed("should_continue", trial, epoch))
 
-    def continuable(self) -> Set[TrialId]:
+    def resumable(self) -> Set[TrialId]:
         return cast(Set[TrialId], self._timed("continuable"))
 
     def _timed(self, verb: str, *arguments: object) -> object:

@@ -69,7 +69,7 @@ class SearchRecord:
     method_seconds: float = 0.0
 
     @property
-    def own_models(self) -> bool:
+    def is_system(self) -> bool:
         """Whether it is a system's that trains models of its own: its trials and epochs compare with nobody's."""
         return self.header.get("kind") == "system"
 
@@ -104,22 +104,22 @@ def ended_under(ended: Event | None, limits: Limits) -> bool:
 
 def limits_of(search: SearchRecord, limits: Limits) -> Limits:
     """Those of the limits that hold for the search: a system that trains models of its own has its seconds alone."""
-    return Limits(seconds=limits.seconds) if search.own_models else limits
+    return Limits(seconds=limits.seconds) if search.is_system else limits
 
 
 def read_search(store: Store, dataset: str, label: str, seed: int) -> SearchRecord:
     """The search's record, read without holding or changing it; empty where there is none."""
-    return replay(parse(store.journal_lines(layout.events(dataset, label, seed))), dataset, label, seed)
+    return reduce_events(parse(store.journal_lines(layout.events(dataset, label, seed))), dataset, label, seed)
 
 
-def replay(events: Iterable[Event], dataset: str, label: str, seed: int) -> SearchRecord:
+def reduce_events(events: Iterable[Event], dataset: str, label: str, seed: int) -> SearchRecord:
     """The state of a search after these events."""
-    course = Replay(dataset, label, seed)
+    course = SearchState(dataset, label, seed)
     course.follow(events)
     return course.search
 
 
-class Replay:
+class SearchState:
     """A search as its events have led it so far; it follows those to come without going through the others again."""
 
     def __init__(self, dataset: str, label: str, seed: int) -> None:

@@ -14,7 +14,7 @@ from ..store.protocol import Journal
 from .events import SCHEMA, Event, parse
 from .state import _encode
 
-INSISTENCE = 5
+LOCK_ATTEMPTS = 5
 """So often a process tries to go on with a record while another one still writes it."""
 
 
@@ -43,7 +43,7 @@ class Writer:
 
         Where the process before it has written since the record was read, it is read again: the newest attempt goes on.
         """
-        for left in reversed(range(INSISTENCE)):
+        for left in reversed(range(LOCK_ATTEMPTS)):
             try:
                 self.append("opened", schema=SCHEMA, pid=os.getpid(), host=socket.gethostname(), **header)
                 return

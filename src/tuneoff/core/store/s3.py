@@ -10,8 +10,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..credentials import has_credentials, without_credentials
 from ..errors import Overtaken, StoreAway, StudyError
-from .credentials import _without_credentials
 from .protocol import Journal
 
 
@@ -20,8 +20,8 @@ class S3Store:
 
     def __init__(self, uri: str, patient: bool = False) -> None:
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        if not uri.startswith("s3://") or not bucket or "@" in bucket:
-            raise StudyError(f"{_without_credentials(uri)!r} is no S3 place: give s3://bucket/prefix, without credentials.")
+        if not uri.startswith("s3://") or not bucket or has_credentials(uri):
+            raise StudyError(f"{without_credentials(uri)!r} is no S3 place: give s3://bucket/prefix, without credentials.")
         self.uri = uri.rstrip("/")
         self._bucket = bucket
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
@@ -174,7 +174,7 @@ def _code(error: BaseException) -> str:
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(_without_credentials(str(error)).split())[:200].rstrip(".:")
+    return " ".join(without_credentials(str(error)).split())[:200].rstrip(".:")
 
 
 _CONFLICT_PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0)

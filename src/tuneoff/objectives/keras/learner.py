@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from ...core.metrics import CLASSIFICATION, names_of
 from ...core.problem import Inherit
 from ...core.space import Config
 from ...core.study import Training
 from .epochs import STEPS_PER_EXECUTION
-from .model_cache import bench_of
+from .model_cache import cache_of
 
 
 def set_up(training: Training, threads: int) -> str:
@@ -59,8 +60,8 @@ class Learner:
         self._seed = seed
         keras.utils.set_random_seed(seed_of(seed, "weights"))
         options = {"steps_per_execution": STEPS_PER_EXECUTION, "jit_compile": "auto" if _on_gpu() else False}
-        self._bench = bench_of(model, config, input_shape, classes, training.batch_size, options)
-        self.model = self._bench.model
+        self._cache = cache_of(model, config, input_shape, classes, training.batch_size, options)
+        self.model = self._cache.model
 
     def train(
         self,
@@ -75,20 +76,20 @@ class Learner:
         """
         self._reseed(number)
         order = np.random.default_rng(seed_of(self._seed, "order", number)).permutation(len(x))
-        found = self._bench.epochs.train(x, y, order)
+        found = self._cache.epochs.train(x, y, order)
         if validation is not None:
-            found |= {f"val_{name}": value for name, value in self._bench.epochs.test(*validation).items()}
+            found |= {f"val_{name}": value for name, value in self._cache.epochs.test(*validation).items()}
         return {name: found[name] for name in METRICS if name in found}
 
     def test(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> dict[str, float]:
         """Loss and accuracy on these images, as they stand."""
-        found = self._bench.epochs.test(x, y)
+        found = self._cache.epochs.test(x, y)
         return {name: found[name] for name in ("loss", "accuracy") if name in found}
 
     def score(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
         """The mean loss on these images, and the predicted class of each, shape (N,)."""
         probabilities = self.model.predict(x, batch_size=512, verbose=0)
-        return self._bench.epochs.test(x, y)["loss"], np.argmax(probabilities, axis=-1)
+        return self._cache.epochs.test(x, y)["loss"], np.argmax(probabilities, axis=-1)
 
     def _reseed(self, number: int) -> None:
         for place, layer in enumerate(self.model._flatten_layers()):
@@ -126,10 +127,10 @@ class Learner:
     def close(self) -> None:
         """Leave the model to the next of its shape, and free what is too much."""
         del self.model
-        self._bench.give_back()
+        self._cache.give_back()
 
 
-METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
+METRICS = names_of(CLASSIFICATION)
 
 
 def save_checkpoint(file: Path, folds: list[dict[str, list[np.ndarray[Any, Any]]]]) -> None:

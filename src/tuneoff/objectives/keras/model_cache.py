@@ -17,7 +17,7 @@ KEPT = 4
 
 
 @dataclass
-class Bench:
+class ModelCache:
     """A compiled model and its traced epochs; `shape` tells which other models they would do for, None for none."""
 
     model: Any
@@ -37,7 +37,7 @@ class Bench:
         gc.collect()
 
 
-_kept: list[Bench] = []
+_kept: list[ModelCache] = []
 
 
 def forget() -> None:
@@ -45,18 +45,18 @@ def forget() -> None:
     _kept.clear()
 
 
-def bench_of(
+def cache_of(
     name: str, config: Config, input_shape: tuple[int, ...], classes: int, batch_size: int, options: dict[str, Any]
-) -> Bench:
+) -> ModelCache:
     """The configuration's model with new weights, on a bench that an equal one has left, or on a new one."""
     model = build(name, config, input_shape, classes)
     if model.compiled:
-        return Bench(model, epochs_of(model, batch_size), None)
+        return ModelCache(model, epochs_of(model, batch_size), None)
     compile_stock(model, config, options)
     shape = _shape(model, batch_size)
     known = next((bench for bench in _kept if bench.shape == shape is not None), None)
     if known is None:
-        return Bench(model, epochs_of(model, batch_size), shape)
+        return ModelCache(model, epochs_of(model, batch_size), shape)
     _kept.remove(known)
     _take_over(known.model, model)
     return replace(known, taken_over=True)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...core.errors import CellFailed, Settled
 from ...core.problem import Checkpoint, Epoch, Inherit, TrainingFailed, Trial
-from ...core.study import Goal, Training
+from ...core.study import ObjectiveSettings, Training
 from ...workers.child import Child, ChildDied, ChildSilent
 from ..executor import WorkerDied
 
@@ -30,7 +30,7 @@ class Workplace:
     data: Path  # a prepared data set's folder
     model: str
     training: Training
-    goal: Goal
+    goal: ObjectiveSettings
     threads: int
     recording: bool = False
     """For a table: the test part is scored after each epoch, every model is traced anew, and seconds are the processor's,
@@ -196,18 +196,18 @@ def serve(pipe: Connection) -> None:
         traceback.print_exc()
         pipe.send(("stuck", str(fault), None))
         return
-    bench = _Bench(workplace, PeakMemory(), device.startswith("gpu"))
+    executor = _Bench(workplace, PeakMemory(), device.startswith("gpu"))
     pipe.send(("ready", device, None))
     while True:
         job: Job = pipe.recv()
         try:
-            bench.train(job, pipe)
-            pipe.send(("done", None, bench.memory.read()))
+            executor.train(job, pipe)
+            pipe.send(("done", None, executor.memory.read()))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
         except Exception as error:  # noqa: BLE001 - whatever Keras or the user's builder raises is the trial's outcome
             traceback.print_exc()
-            pipe.send((*_fault(error), bench.memory.read()))
+            pipe.send((*_fault(error), executor.memory.read()))
 
 
 _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
@@ -315,7 +315,7 @@ def _parts(data: Path) -> tuple[list[tuple[Any, Any, Any, Any]], int]:
 class _Keeper:
     """Keeps a trial's best weights in mind and writes its checkpoint, where a later trial may continue it."""
 
-    def __init__(self, job: Job, goal: Goal) -> None:
+    def __init__(self, job: Job, goal: ObjectiveSettings) -> None:
         self._file = job.save
         self._goal = goal
         self._least = math.inf

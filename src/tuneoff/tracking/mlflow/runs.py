@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from ...core import layout
+from ...core.credentials import without_credentials
 from ...core.errors import StudyError
 from ...core.study import Study
 from ..trial_facts import Point
@@ -52,7 +53,7 @@ def tracking_uri(study: Study, place: str) -> str:
         return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"
     if urlsplit(study.tracking.uri).scheme not in ("http", "https", "sqlite"):
         raise StudyError(
-            f"tracking.uri is {without_password(study.tracking.uri)!r}: give an MLflow server's http(s) URI, or sqlite:///FILE."
+            f"tracking.uri is {without_credentials(study.tracking.uri)!r}: give an MLflow server's http(s) URI, or sqlite:///FILE."
         )
     return study.tracking.uri
 
@@ -69,13 +70,8 @@ def refused_host(uri: str, error: BaseException) -> StudyError | None:
     """What to do where the server does not take the name under which it was asked; None where the error is another."""
     if "Invalid Host header" not in str(error):
         return None
-    host = urlsplit(uri).netloc.rpartition("@")[2]
+    host = urlsplit(without_credentials(uri)).netloc
     return StudyError(f"the MLflow server refuses the name {host} (403): start it with --allowed-hosts {host}, port included")
-
-
-def without_password(text: str) -> str:
-    """`text` with the user and password of every URI in it taken out."""
-    return re.sub(r"://[^/@\s]+@", "://", text)
 
 
 def connect(uri: str) -> Any:
