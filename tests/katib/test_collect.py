@@ -320,11 +320,11 @@ def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
         exported(tmp_path / "nowhere")
 
 
-# Beside what was run here
+# Together with methods that were run here
 
 
 @pytest.fixture
-def beside(store: FolderStore, tmp_path: Path) -> tuple[Study, FolderStore]:
+def with_katib(store: FolderStore, tmp_path: Path) -> tuple[Study, FolderStore]:
     """Return a study that was run here with its own methods, with katib-random collected on one of its data sets."""
     plan = made_study(datasets=["mnist"], methods=["random"], seeds=[0])
     made_store(tmp_path / "store", plan)
@@ -338,9 +338,9 @@ def beside(store: FolderStore, tmp_path: Path) -> tuple[Study, FolderStore]:
 
 
 def test_collected_results_appear_in_the_report_and_in_mlflow_as_a_method(
-    beside: tuple[Study, FolderStore], tmp_path: Path
+    with_katib: tuple[Study, FolderStore], tmp_path: Path
 ) -> None:
-    _, store = beside
+    _, store = with_katib
     report(store)
     results = json.loads(store.read(layout.REPORT + "results.json"))
     scores = {s["method"]: s for s in results["scores"]}
@@ -351,8 +351,8 @@ def test_collected_results_appear_in_the_report_and_in_mlflow_as_a_method(
     assert sync_study(store, f"sqlite:///{tmp_path}/mlflow.db").trials == 16
 
 
-def test_the_study_file_stays_valid_and_keeps_the_collected_methods(beside: tuple[Study, FolderStore]) -> None:
-    plan, store = beside
+def test_the_study_file_stays_valid_and_keeps_the_collected_methods(with_katib: tuple[Study, FolderStore]) -> None:
+    plan, store = with_katib
     more = plan.model_copy(update={"seeds": [0, 1]})
     assert extensions(store, plan) == []
     assert extensions(store, more) == ["seeds: 1 added"]
@@ -360,8 +360,8 @@ def test_the_study_file_stays_valid_and_keeps_the_collected_methods(beside: tupl
     assert [m.label for m in read_study(store).study.methods] == ["random", "katib-random"]
 
 
-def test_collected_methods_are_neither_run_nor_missing(beside: tuple[Study, FolderStore]) -> None:
-    _, store = beside
+def test_collected_methods_are_neither_run_nor_missing(with_katib: tuple[Study, FolderStore]) -> None:
+    _, store = with_katib
     result = read_study(store)
     assert {c.name: c.state for c in cells(result)}["mnist/katib-random"] == "collected"
     assert not any("katib" in sentence for sentence in failures(result))

@@ -114,10 +114,10 @@ def test_the_matrix_covers_every_algorithm_and_every_kind_of_parameter() -> None
 @pytest.mark.parametrize("name", CAN)
 @pytest.mark.parametrize("kind", KINDS)
 def test_each_algorithm_accepts_the_parameters_that_its_service_searches_correctly(name: str, kind: Kind) -> None:
-    beside = {"b": CHOICE if name in ("bayesianoptimization", "hyperband") else NUMBER, "c": CHOICE, "d": CHOICE}
+    others = {"b": CHOICE if name in ("bayesianoptimization", "hyperband") else NUMBER, "c": CHOICE, "d": CHOICE}
     if name == "cmaes":
-        beside["d"] = NUMBER
-    plan = study(space={"a": PARAMETERS[kind], **beside}, budget={"trials": 25 if name == "grid" else 40, "epochs_per_trial": 9})
+        others["d"] = NUMBER
+    plan = study(space={"a": PARAMETERS[kind], **others}, budget={"trials": 25 if name == "grid" else 40, "epochs_per_trial": 9})
     said = refusals(plan, ALGORITHMS[name])
     if CAN[name][KINDS.index(kind)] == "+":
         assert said == []
@@ -224,7 +224,7 @@ def test_the_budget_becomes_trials_that_run_one_at_a_time() -> None:
     assert plan_of(folds, ALGORITHMS["tpe"]).trials == 3
     assert plan_of(study(budget={"trials": 7}), ALGORITHMS["tpe"], parallel=4).parallel == 4
     assert plan_of(study(budget={"trials": 2}), ALGORITHMS["tpe"], parallel=4).parallel == 2, (
-        "the webhook wants no more than trials"
+        "the webhook allows at most as many parallel trials as trials"
     )
 
 

@@ -1,6 +1,6 @@
 """Test the pipeline: compare it with golden files, and check that it contains nothing that a cluster must not get.
 
-`TUNEOFF_REWRITE_GOLDEN=1 pytest tests/pipelines/test_bakeoff.py` writes the golden files anew.
+`TUNEOFF_REWRITE_GOLDEN=1 pytest tests/pipelines/test_bakeoff.py` rewrites the golden files.
 """
 
 from __future__ import annotations

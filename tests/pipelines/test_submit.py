@@ -252,7 +252,7 @@ def test_the_namespace_is_sent_only_to_a_multi_user_kfp(kfp: FakeKfp) -> None:
     assert (kfp.pipelines[0]["namespace"], kfp.experiments[0]["namespace"]) == ("team", "team")
 
 
-# Where the record lies
+# The location of the record
 
 
 @pytest.mark.parametrize(

@@ -156,8 +156,8 @@ def _data_of(study: Study) -> str:
         return f"{artifacts.rstrip('/')}/prepared"
     if volume is None:
         return "pvc://tuneoff/prepared"
-    beside = artifacts.removeprefix(volume.mount) if artifacts is not None and volume.holds(artifacts) else f"/runs/{study.name}"
-    return f"pvc://{volume.claim}{beside.rstrip('/')}/prepared"
+    folder = artifacts.removeprefix(volume.mount) if artifacts is not None and volume.holds(artifacts) else f"/runs/{study.name}"
+    return f"pvc://{volume.claim}{folder.rstrip('/')}/prepared"
 
 
 @dataclass(frozen=True)
@@ -566,8 +566,8 @@ def _data(place: str, cluster: Cluster, dataset: str) -> tuple[str, list[dict[st
     mounts = {} if cluster.volume is None else {cluster.volume.claim: cluster.volume.mount}
     if claim is not None:
         mounts.setdefault(claim[1], MOUNT)
-    taken = [SCRATCH, CHECKPOINTS, *mounts.values()]
-    if cluster.volume is not None and taken.count(cluster.volume.mount) > 1:
+    mount_paths = [SCRATCH, CHECKPOINTS, *mounts.values()]
+    if cluster.volume is not None and mount_paths.count(cluster.volume.mount) > 1:
         raise StudyError(
             f"cluster.volume.mount {cluster.volume.mount!r} is a folder that trials use themselves. Mount the volume elsewhere."
         )
