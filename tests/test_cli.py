@@ -209,8 +209,8 @@ def test_a_data_set_on_this_machine_cannot_go_to_a_cluster(tuneoff: Tuneoff, tmp
     answer = tuneoff("compile", "mine.yaml", "-o", "sub/pipeline.yaml")
     assert answer.code == 2
     assert answer.mistakes == [
-        f"mine.yaml: the data set '{tmp_path}/mine.npz' lies on this machine, where a cluster cannot read it: give an s3:// URI,"
-        " or a path on the cluster's volume (cluster.volume); `tuneoff submit` copies it, if artifacts is an s3:// URI."
+        f"mine.yaml: the data set '{tmp_path}/mine.npz' is on this machine, where the cluster cannot read it. Give an s3:// URI,"
+        " or a path on the cluster's volume (cluster.volume). `tuneoff submit` copies the file if artifacts is an s3:// URI."
     ]
     assert left_behind(tmp_path) == ["mine.npz", "mine.yaml", "small.yaml"]
 

@@ -126,7 +126,7 @@ def test_a_second_run_of_the_same_folder_says_who_holds_it(finished: tuple[Path,
     first.kill()
     first.communicate()
     assert code == 2
-    assert f"is being run by process {first.pid} on " in said
+    assert f"is in use by process {first.pid} on " in said
 
 
 def test_report_and_sync_rebuild_the_views_from_the_record(finished: tuple[Path, Path, str], tmp_path: Path) -> None:

@@ -137,7 +137,7 @@ def test_a_study_stopped_while_it_trains_writes_its_report_and_goes_on(whole: tu
             process.send_signal(getattr(signal, how))
         said = process.communicate(timeout=120)[0]
         assert process.returncode == 3, said
-        assert "Stopped on request: 1 of 1 cells are not at their end; the same command goes on." in said
+        assert "Stopped on request: 1 of 1 cells are unfinished. Run the same command again to continue." in said
         assert "Traceback" not in said
         assert (out / "report" / "report.html").stat().st_size > 10_000
         assert read_study(FolderStore(out)).cells[0].failures == ()
@@ -185,7 +185,7 @@ def test_a_step_that_is_told_to_end_fails_so_that_it_is_tried_again_and_goes_on(
 
 def test_what_does_not_run_cannot_be_stopped(whole: tuple[Path, Path], tmp_path: Path) -> None:
     _, out = whole
-    assert tuneoff("stop", out) == (2, f"tuneoff: {out} is not being run by anybody: there is nothing to stop.\n")
+    assert tuneoff("stop", out) == (2, f"tuneoff: No process is running the study in {out}, so there is nothing to stop.\n")
     assert tuneoff("stop", tmp_path)[0] == 2
     assert not (out / "stop.json").exists()
 
