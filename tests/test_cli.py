@@ -139,7 +139,7 @@ def test_a_bad_file_is_a_sentence_per_fault_and_leaves_nothing_behind(tuneoff: T
     answer = tuneoff(*command.format("bad.yaml").split())
     assert (answer.code, answer.out) == (2, "")
     first, second = answer.mistakes
-    assert first.startswith("bad.yaml:2: datasets[0]: 'minst' is no data set (did you mean mnist?)")
+    assert first.startswith("bad.yaml:2: datasets[0]: 'minst' is not a built-in data set (did you mean mnist?)")
     assert second.startswith("bad.yaml:4: budget.trails: the field is unknown")
     assert left_behind(tmp_path) == ["bad.yaml", "small.yaml"]
 
@@ -177,7 +177,7 @@ def test_a_missing_file_is_one_sentence(tuneoff: Tuneoff, tmp_path: Path, comman
         ("data fetch mnist svhn", "'svhn' is no built-in data set: mnist, fashion_mnist, cifar10 are, and so is any .npz given"),
         (
             "compile small.yaml -o pipeline.json",
-            "--output 'pipeline.json' is not taken: KFP wants a file name that ends in .yaml.",
+            "--output 'pipeline.json' is not allowed: KFP wants a file name that ends in .yaml.",
         ),
         ("compile small.yaml -o small.yaml/pipeline.yaml", "small.yaml: File exists."),
         ("run small.yaml --out small.yaml", "{}/small.yaml: File exists."),
@@ -232,8 +232,8 @@ def test_validate_says_what_the_study_will_do(tuneoff: Tuneoff) -> None:
     Path("more.yaml").write_text(MINIMAL.replace("[mnist]", "[mnist, cifar10]").replace("[random]", "[grid, random]"))
     answer = tuneoff("validate", "more.yaml")
     assert answer.out.splitlines() == [
-        "Note: grid: 4 trials are only the first corner of a grid of 2880 points;"
-        " settings: {order: shuffled} draws them from all over it.",
+        "Note: grid: 4 trials cover only the first corner of a grid of 2880 points."
+        " With settings: {order: shuffled} they are drawn from the whole grid.",
         "more.yaml is valid: 2 data sets × 2 methods × 1 seed.",
     ]
 
@@ -248,7 +248,7 @@ def test_validate_in_json(tuneoff: Tuneoff) -> None:
         "file": "bad.yaml",
         "line": 4,
         "field": "budget.trials",
-        "message": "0 is not taken: it must be at least 1",
+        "message": "0 is not allowed: it must be at least 1",
     }
 
 
