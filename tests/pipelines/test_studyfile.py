@@ -440,7 +440,10 @@ def test_a_fault_is_one_sentence_with_line_field_value_and_remedy(beside: Path, 
         ),
         ("", ["study.yaml:1: the file is empty: a study needs at least name, datasets, methods and budget"]),
         ("- a", ['study.yaml:1: ["a"] is not a study: give a mapping of sections such as name, datasets, methods and budget']),
-        ("hello", ["study.yaml:1: 'hello' is not a study: give a mapping of sections such as name, datasets, methods and budget"]),
+        (
+            "hello",
+            ["study.yaml:1: 'hello' is not a study: give a mapping of sections such as name, datasets, methods and budget"],
+        ),
         (
             MINIMAL.replace("{trials: 4}", "{}"),
             ["study.yaml:4: budget: a budget needs at least one of trials, epochs and seconds"],
