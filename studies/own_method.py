@@ -6,11 +6,7 @@ import random
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tuneoff.components.core.problem import Done, Epoch, Problem, Proposal, Trial, Wait
-from tuneoff.components.core.space import Value
-from tuneoff.components.tuner.coding import Axes, Axis
-from tuneoff.components.tuner.own import can
-from tuneoff.components.tuner.spec import FailedRule
+from tuneoff.method import Axes, Axis, Done, Epoch, FailedRule, MethodSpec, Problem, Proposal, Trial, Value, Wait
 
 
 class Settings(BaseModel):
@@ -25,7 +21,7 @@ class NearBest:
     """Random draws first, then the best configuration with some of its parameters drawn anew."""
 
     Settings = Settings
-    spec = can(parallel=True, failed=FailedRule.UNTOLD)
+    spec = MethodSpec(parallel=True, failed=FailedRule.UNTOLD)
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         self.problem = problem

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .components.core.study import Study
-    from .pipelines.results import Results
+from ._version import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from .core.study import Study
+    from .inspect.study_results import Results
 
 
 def run(study: str | Path | Mapping[str, Any] | Study, out: str | Path | None = None) -> Results:
@@ -24,11 +24,11 @@ def run(study: str | Path | Mapping[str, Any] | Study, out: str | Path | None = 
         The record and the results of the study. A cell that failed has its error in `status`.
 
     Raises:
-        tuneoff.components.core.errors.StudyError: The study is invalid, or the output folder holds another study.
+        tuneoff.core.errors.StudyError: The study is invalid, or the output folder holds another study.
     """
+    from .inspect.study_results import Results
     from .pipelines.local import run as run_here
-    from .pipelines.results import Results
-    from .pipelines.studyfile import study_of
+    from .study_file.check import study_of
 
     plan = study_of(study)
     beside = (Path(study).parent,) if isinstance(study, str | Path) else ()
@@ -41,8 +41,8 @@ def load(place: str | Path) -> Results:
     Args:
         place: The study's output folder or s3:// URI.
     """
-    from .components.core.storage import open_store
-    from .components.core.stored import read_study
-    from .pipelines.results import Results
+    from .core.store.open import open_store
+    from .core.store.study_store import read_study
+    from .inspect.study_results import Results
 
     return Results(read_study(open_store(str(place))))
