@@ -152,7 +152,5 @@ def test_the_example_trains_three_real_trials(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_an_unknown_name_is_answered_with_what_is_near_and_not_with_all() -> None:
-    with pytest.raises(
-        StudyError, match=r"'hyperban' is not a method \(did you mean .*hyperband.*\): `tuneoff methods` lists"
-    ):
+    with pytest.raises(StudyError, match=r"'hyperban' is not a method \(did you mean .*hyperband.*\): `tuneoff methods` lists"):
         find("hyperban")
