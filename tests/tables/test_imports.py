@@ -112,7 +112,7 @@ def test_an_optuna_study_becomes_a_table(tmp_path: Path) -> None:
     assert (found.info.complete, found.info.points, found.info.epochs) == (True, 6, 3)
     curve = read_table(str(tmp_path / "own.parquet")).training({"rate": 0.2, "kind": "b"}, 0).curve
     assert [e.metrics for e in curve] == [{"val_accuracy": pytest.approx(0.2 + step / 100)} for step in range(3)]
-    with pytest.raises(StudyError, match="holds the studies mine. Give one of them as --study"):
+    with pytest.raises(StudyError, match=r"holds the studies mine\. Give one of them as --study"):
         imported(tmp_path, tmp_path / "study.db", "optuna", "other")
 
 
