@@ -125,7 +125,7 @@ def _trusted(reports: Reports) -> Iterator[str]:
 def advised(budget: int) -> str:
     """The recommendation from all tables together, and what following it from the others would have cost on each."""
     recommended, *rest = lines(advise(shipped_tables(), budget))
-    followed = [f"  - {safe(line)}" for line in rest if line.startswith(("Followed on ", "What following this costs "))]
+    followed = [f"  - {safe(line)}" for line in rest if line.startswith(("Check on ", "The regret of this advice "))]
     return "\n".join([f"- {safe(recommended)}", *followed])
 
 

@@ -132,7 +132,8 @@ def test_a_study_stopped_while_it_trains_writes_its_report_and_goes_on(whole: tu
         process = start("run", study, "--out", out)
         _until(lambda known=known: b'"event":"epoch"' in _record(out)[len(known) :], process)
         if how == "stop":
-            assert tuneoff("stop", out) == (0, f"Asked {out} to stop: its running epochs end, and the report is written.\n")
+            answer = f"Asked the study in {out} to stop. The running epochs finish, and the report is written.\n"
+            assert tuneoff("stop", out) == (0, answer)
         else:
             process.send_signal(getattr(signal, how))
         said = process.communicate(timeout=120)[0]
@@ -159,7 +160,7 @@ def test_asked_twice_a_run_ends_at_once_and_nothing_of_it_lives_on(whole: tuple[
     _until(lambda: (tmp_path / "out" / "stop.json").exists(), process)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=30)[0]
-    assert "Interrupted. What was trained is on record" in said
+    assert "Interrupted. The finished epochs are on record" in said
     assert process.returncode in (1, 3), said
     before = _record(tmp_path / "out")
     time.sleep(0.5)
@@ -176,7 +177,7 @@ def test_a_step_that_is_told_to_end_fails_so_that_it_is_tried_again_and_goes_on(
     said = process.communicate(timeout=120)[0]
     assert process.returncode == 3, said
     assert said.splitlines()[-1] == (
-        "tuneoff: bars/random: stopped on request; what was searched is on record: the same command goes on."
+        "tuneoff: bars/random: stopped on request; what was searched is on record. Run the same command again to continue."
     )
     assert not (tmp_path / "failures").exists()
     assert tuneoff("step", "tuner", study, *cell)[0] == 0

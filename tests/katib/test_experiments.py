@@ -708,7 +708,7 @@ def test_the_command_writes_one_file_per_experiment_and_prints_its_path(folder: 
     assert said.exit_code == 0
     files = ["runs/small/katib/small-mnist-random-0.yaml", "runs/small/katib/small-mnist-hb-0.yaml"]
     assert said.stdout.splitlines() == files
-    assert "Note: Katib 0.19 ends hyperband after its first rung" in said.stderr
+    assert "Note: Katib 0.19 ends hyperband after the first rung" in said.stderr
     for file in files:
         manifest = yaml.safe_load(Path(file).read_text())
         assert (manifest["kind"], manifest["metadata"]["namespace"]) == ("Experiment", "team")
@@ -717,7 +717,7 @@ def test_the_command_writes_one_file_per_experiment_and_prints_its_path(folder: 
 def test_a_dry_run_writes_nothing_and_shows_what_katib_would_collect(folder: Path) -> None:
     said = tuneoff("--dry-run", "--algorithm", "tpe")
     assert said.exit_code == 0
-    assert "small-mnist-tpe-0: tpe, 12 trials of 10 epochs, 1 side by side" in said.stdout
+    assert "small-mnist-tpe-0: tpe, 12 trials of 10 epochs, 1 at a time" in said.stdout
     assert "2026-11-25T01:00:34.347Z  val_accuracy = 0.805555582" in said.stdout
     assert "val_accuracy: min 0.805556, max 1, latest 1" in said.stdout
     assert [p.name for p in folder.iterdir()] == ["small.yaml"]
@@ -729,15 +729,15 @@ def test_results_are_not_collected_without_the_clusters_volume(folder: Path) -> 
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **on_volume}))
     said = tuneoff("--collect", "--from", str(folder))
     assert isinstance(said.exception, StudyError)
-    assert "on the cluster's volume: collect in a pod that mounts it" in str(said.exception)
+    assert "on the cluster's volume, which is not mounted here. Collect in a pod that mounts it" in str(said.exception)
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--algorithm", "darts"), "--algorithm 'darts' is none of Katib's: choose random, grid"),
+        (("--algorithm", "darts"), "--algorithm 'darts' is not an algorithm of Katib: choose random, grid"),
         (("--algorithm", "pbt"), "pbt: dropout"),
-        (("--from", "x"), "--from belongs to --collect"),
+        (("--from", "x"), "--from is only for --collect"),
         (("--collect", "--from", "nowhere"), "--from 'nowhere' is not a folder"),
     ],
 )

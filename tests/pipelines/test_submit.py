@@ -314,7 +314,7 @@ def test_the_exit_code_depends_on_the_runs_state(
     kfp.script = lambda number: [("CANCELED", {})]
     code, _, err = tuneoff(monkeypatch, capsys, *submit_it)
     assert code == 3
-    assert err == "tuneoff: The run was canceled; the same command goes on with the study.\n"
+    assert err == "tuneoff: The run was canceled. Run the same command again to continue the study.\n"
 
 
 def test_without_wait_the_command_returns_once_the_run_has_started(
@@ -334,5 +334,6 @@ def test_a_multi_user_kfp_needs_a_namespace(
     kfp.many_users = True
     code, _, err = tuneoff(monkeypatch, capsys, "submit", file, "--host", kfp.uri)
     assert code == 2
-    assert err == f"tuneoff: KFP at {kfp.uri} has many users: give --namespace, or cluster.namespace in the study.\n"
+    remedy = "Give --namespace, or set cluster.namespace in the study."
+    assert err == f"tuneoff: KFP at {kfp.uri} has several users, so a run needs a namespace. {remedy}\n"
     assert kfp.runs == []
