@@ -400,7 +400,7 @@ def test_a_stopped_writer_keeps_the_record_to_itself_and_goes_on_when_it_wakes(t
     with pytest.raises(RecordError, match="is being written by another process"):
         FileJournal(log, patience_seconds=0.3)
     first.send_signal(signal.SIGCONT)
-    first.communicate("go on\n", timeout=30)
+    first.communicate("go on\n", timeout=120)
     assert log.read_bytes() == b"first\nsecond\n"
     FileJournal(log, patience_seconds=5.0).close()
 

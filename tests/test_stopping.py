@@ -157,7 +157,7 @@ def test_asked_twice_a_run_ends_at_once_and_nothing_of_it_lives_on(whole: tuple[
     process.send_signal(signal.SIGINT)
     _until(lambda: (tmp_path / "out" / "stop.json").exists(), process)
     process.send_signal(signal.SIGINT)
-    said = process.communicate(timeout=30)[0]
+    said = process.communicate(timeout=120)[0]
     assert "Interrupted. What was trained is on record" in said
     assert process.returncode in (1, 3), said
     before = _record(tmp_path / "out")

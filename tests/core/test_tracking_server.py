@@ -42,14 +42,14 @@ def running_server(folder: Path, port: int, *options: str, host: str = "") -> It
         yield
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(20)
+        process.wait(120)
 
 
 def _wait_for(url: str, log: Path) -> None:
-    deadline = time.monotonic() + 180  # on a loaded machine; some seconds where nothing else runs
+    deadline = time.monotonic() + 240  # on a loaded machine; some seconds where nothing else runs
     while True:
         try:
-            urllib.request.urlopen(url, timeout=2).close()
+            urllib.request.urlopen(url, timeout=20).close()
             return
         except OSError:
             assert time.monotonic() < deadline, log.read_text()
