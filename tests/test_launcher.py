@@ -28,7 +28,7 @@ def ran(file: Path) -> dict[str, dict[str, Any]]:
     """The study's outputs, after a run of it."""
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
     command = [sys.executable, "-m", "tuneoff", "run", str(file), "--out", str(file.parent / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return outputs_of(file.parent / "out")
 

@@ -38,7 +38,7 @@ OF_TODAY = (".report.generated_at", ".report.versions", ".report.study.hash")
 RESTARTS = ("opened", "started", "died", "cut", "restored")
 """Events that tell of interruptions, not of what was searched."""
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1800)
 Events = list[dict[str, Any]]
 
 

@@ -36,7 +36,7 @@ class Server:
 
 
 def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 800
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.002)

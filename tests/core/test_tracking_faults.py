@@ -153,7 +153,7 @@ class Paused(Curve):
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 200
+    deadline = time.monotonic() + 800
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -42,11 +42,11 @@ def running_server(folder: Path, port: int, *options: str, host: str = "") -> It
         yield
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(120)
+        process.wait(800)
 
 
 def _wait_for(url: str, log: Path) -> None:
-    deadline = time.monotonic() + 240  # on a loaded machine; some seconds where nothing else runs
+    deadline = time.monotonic() + 800
     while True:
         try:
             urllib.request.urlopen(url, timeout=20).close()

@@ -469,7 +469,7 @@ def test_cifar_is_read_from_pictures_with_an_image_a_row() -> None:
 
 
 @pytest.mark.fetch
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [("mnist", (48_000, 12_000)), ("fashion_mnist", (48_000, 12_000)), ("cifar10", (40_000, 10_000))],

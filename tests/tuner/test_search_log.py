@@ -83,7 +83,7 @@ class Killed(Curve):
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 800
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.005)

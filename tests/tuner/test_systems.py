@@ -38,7 +38,7 @@ from tuneoff.components.tuner.system_host import HostedSystem
 from tuneoff.components.tuner.tune import tune
 from tuneoff.pipelines.progress import cell_progress
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")

@@ -26,7 +26,7 @@ from tuneoff.components.tuner.system_host import HostedSystem
 from tuneoff.pipelines.doctor import require_for
 from tuneoff.pipelines.plan import Extent, extent
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="H2O needs Java, and no program java is found")
 
 
