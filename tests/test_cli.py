@@ -424,7 +424,7 @@ def test_a_light_command_imports_nothing_heavy(folder: Path, arguments: list[str
         f"print('heavy:', sorted({set(HEAVY)!r} & {{m.partition('.')[0] for m in sys.modules}}))"
     )
     command = [sys.executable, "-c", script]
-    done = subprocess.run(command, cwd=folder, env=installed(folder), capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(command, cwd=folder, env=installed(folder), capture_output=True, text=True, timeout=800, check=True)
     assert done.stdout.splitlines()[-1] == "heavy: []"
 
 
@@ -437,7 +437,7 @@ def test_a_light_command_answers_in_half_a_second(folder: Path, arguments: list[
     def once() -> float:
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
         command = [sys.executable, "-m", "tuneoff", *arguments]
-        subprocess.run(command, cwd=folder, env=installed(folder), capture_output=True, timeout=60, check=True)
+        subprocess.run(command, cwd=folder, env=installed(folder), capture_output=True, timeout=800, check=True)
         after = resource.getrusage(resource.RUSAGE_CHILDREN)
         return after.ru_utime - before.ru_utime + after.ru_stime - before.ru_stime
 

@@ -223,7 +223,7 @@ def test_on_s3_and_without_its_tracking_server_a_run_loses_nothing(tmp_path: Pat
     assert json.loads(said.splitlines()[-1])["trials"] == 6
 
 
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1800)
 def test_a_run_killed_at_any_moment_goes_on_as_if_it_had_not_stopped(finished: tuple[Path, Path, str], tmp_path: Path) -> None:
     """SIGKILL to the command at random moments; what it started ends by itself, and the next run finishes the study."""
     study, out, _ = finished

@@ -500,7 +500,7 @@ def called(verb: str, folder: Path, absent: bool = True, docker: bool = True, **
         **environment,
     }
     done = subprocess.run(
-        [MANIFESTS / "cluster.sh", verb], env=variables, capture_output=True, text=True, check=False, timeout=60
+        [MANIFESTS / "cluster.sh", verb], env=variables, capture_output=True, text=True, check=False, timeout=800
     )
     return done.returncode, calls.read_text().splitlines(), done.stderr
 

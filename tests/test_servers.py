@@ -144,11 +144,11 @@ def mlflow(postgres: int, s3: Any, tmp_path_factory: pytest.TempPathFactory) -> 
         yield server
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+        process.wait(800)
 
 
 def _wait_for(server: Server, log: Path) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 800
     while True:
         try:
             if server.answer("/health", "probe") == 200:

@@ -133,7 +133,7 @@ def test_a_pod_that_can_never_start_ends_the_run(kfp: FakeKfp) -> None:
     study = a_study(cluster={**VOLUME, "pending_seconds": 1})
     began = time.monotonic()
     done, said = submitted(kfp, study, wait=True, again=3, view=View([PODS["wait-secret"]]))
-    assert 1 <= time.monotonic() - began < 20
+    assert 1 <= time.monotonic() - began < 200
     assert kfp.ended == ["run-0"]
     assert done.ended is not None
     assert done.ended.startswith('a pod of KFP: CreateContainerConfigError: secret "not-there" not found. It could not start for')
@@ -285,9 +285,8 @@ def test_a_server_that_stops_answering_for_a_while_is_reported(kfp: FakeKfp, mon
         run = submit(a_study(), server).run
         said: list[str] = []
         server.note = said.append
-        until = time.monotonic() + 0.5
-        proxy.spoil = lambda method, path: "503" if time.monotonic() < until else None
-        assert server.run(run.id, 10.0).id == run.id
+        proxy.spoil = lambda method, path: None if said else "503"
+        assert server.run(run.id, 120.0).id == run.id
     assert [line.split("(")[0] for line in said] == [
         f"KFP at {proxy.uri} does not answer ", said[1],
     ]  # fmt: skip

@@ -128,7 +128,7 @@ def run(data: Path, study: str, *arguments: str) -> subprocess.CompletedProcess[
     command = [sys.executable, "-m", "tuneoff.katib.trial", "--data", str(data), *arguments]
     path = os.pathsep.join([str(Path(__file__).parents[1] / "support"), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, STUDY: study, "PYTHONPATH": path}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=800)
 
 
 def told(**changes: object) -> str:

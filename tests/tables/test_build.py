@@ -131,7 +131,7 @@ def test_a_build_that_was_killed_goes_on_and_gives_the_same_table(whole: Path, t
         "1",
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 250
+    deadline = time.monotonic() + 800
     while trained(journal) < 1 and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
