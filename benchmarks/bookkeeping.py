@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneoff.components.core import layout
-from tuneoff.components.core.record import Replay, parse
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.core.stored import claim
-from tuneoff.components.core.study import Dataset, Split
-from tuneoff.components.core.tracking import Tracker
-from tuneoff.components.core.tracking.mlflow_runs import tracking_uri
-from tuneoff.components.data_prep.prepare import prepare
+from tuneoff.core import layout
+from tuneoff.core.record.events import parse
+from tuneoff.core.record.state import Replay
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.study_store import claim
+from tuneoff.core.study import Dataset, Split
+from tuneoff.data.prepare import prepare
+from tuneoff.tracking import Tracker
+from tuneoff.tracking.mlflow.runs import tracking_uri
 
 from .lines import Line
 from .made_record import made_study, write_study

@@ -10,17 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuneoff.components.core.errors import CellFailed, ReplayError
-from tuneoff.components.core.grid import configurations, on_grid
-from tuneoff.components.core.machine import cores
-from tuneoff.components.core.problem import Epoch
-from tuneoff.components.core.record import read_search
-from tuneoff.components.core.space import PAPER_SPACE, Config, key_of
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.core.study import Study
-from tuneoff.components.core.table import METRICS, Recorded, TableInfo, read_info, read_table, write_table
-from tuneoff.components.tuner.registry import REGISTRY
-from tuneoff.components.tuner.replaying import Order, replay_searches, search
+from tuneoff.core.errors import CellFailed, ReplayError
+from tuneoff.core.grid import configurations, on_grid
+from tuneoff.core.problem import Epoch
+from tuneoff.core.record.state import read_search
+from tuneoff.core.runtime.machine import cores
+from tuneoff.core.space import PAPER_SPACE, Config, key_of
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.study import Study
+from tuneoff.core.table import METRICS, Recorded, TableInfo, read_info, read_table, write_table
+from tuneoff.methods.registry import REGISTRY
+from tuneoff.search.table_search import Order, replay_searches, search
 
 from .lines import Line
 

@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneoff.components.core.problem import Checkpoint, Epoch, Limits, Problem, Trial
-from tuneoff.components.core.record import Writer
-from tuneoff.components.core.space import PAPER_SPACE
-from tuneoff.components.core.storage import FolderStore, Journal, MemoryJournal
-from tuneoff.components.core.study import Goal
-from tuneoff.components.tuner.budget import Budget
-from tuneoff.components.tuner.checkpoints import NoCheckpoints
-from tuneoff.components.tuner.host import HostedMethod
-from tuneoff.components.tuner.loop import Search
-from tuneoff.components.tuner.registry import find
+from tuneoff.core.problem import Checkpoint, Epoch, Limits, Problem, Trial
+from tuneoff.core.record.writer import Writer
+from tuneoff.core.space import PAPER_SPACE
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.journal import MemoryJournal
+from tuneoff.core.store.protocol import Journal
+from tuneoff.core.study import Goal
+from tuneoff.methods.registry import find
+from tuneoff.search.budget import Budget
+from tuneoff.search.checkpoints import NoCheckpoints
+from tuneoff.search.loop import Search
+from tuneoff.workers.method_host import HostedMethod
 
 from .lines import Line
 

@@ -27,15 +27,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneoff.components.core import layout
-from tuneoff.components.core.problem import Epoch, Outcome, Proposal, Status
-from tuneoff.components.core.record import SearchRecord, epoch_fields, outcome_fields, proposal_fields, replay
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.core.stored import claim
-from tuneoff.components.core.study import Cell, Study
-from tuneoff.components.core.tracking import Tracker
-from tuneoff.components.core.tracking.mlflow_database import speed_up_searches
-from tuneoff.components.core.tracking.mlflow_runs import Runs, connect
+from tuneoff.core import layout
+from tuneoff.core.problem import Epoch, Outcome, Proposal, Status
+from tuneoff.core.record.events import epoch_fields, outcome_fields, proposal_fields
+from tuneoff.core.record.state import SearchRecord, replay
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.study_store import claim
+from tuneoff.core.study import Cell, Study
+from tuneoff.tracking import Tracker
+from tuneoff.tracking.mlflow.runs import Runs, connect
+from tuneoff.tracking.mlflow.sqlite import speed_up_searches
 
 from .lines import Line
 

@@ -8,13 +8,13 @@ from statistics import fmean
 
 from write_methods import locked, shown
 
-from tuneoff.components.core.problem import Limits
-from tuneoff.components.core.space import PAPER_SPACE, Space, Value
-from tuneoff.components.reporter.equivalence import FAMILIES, RANDOM, Evenness, evenness_of
-from tuneoff.components.reporter.wording import p_value, percent
-from tuneoff.components.tuner.contract.subject import ONE_A_PROCESS, Subject
-from tuneoff.components.tuner.registry import REGISTRY, SHORT, find
-from tuneoff.components.tuner.spec import MethodSpec
+from tuneoff.analysis.stats.equivalence import FAMILIES, RANDOM, Evenness, evenness_of
+from tuneoff.contract.harness import ONE_A_PROCESS, Subject
+from tuneoff.core.problem import Limits
+from tuneoff.core.space import PAPER_SPACE, Space, Value
+from tuneoff.core.text import p_value, percent
+from tuneoff.methods.registry import REGISTRY, SHORT, find
+from tuneoff.methods.spec import MethodSpec
 
 HERE = Path(__file__).parent
 STEPPED = Space.model_validate(

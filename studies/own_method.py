@@ -6,11 +6,11 @@ import random
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tuneoff.components.core.problem import Done, Epoch, Problem, Proposal, Trial, Wait
-from tuneoff.components.core.space import Value
-from tuneoff.components.tuner.coding import Axes, Axis
-from tuneoff.components.tuner.own import can
-from tuneoff.components.tuner.spec import FailedRule
+from tuneoff.core.encoding import Axes, Axis
+from tuneoff.core.problem import Done, Epoch, Problem, Proposal, Trial, Wait
+from tuneoff.core.space import Value
+from tuneoff.methods.spec import FailedRule
+from tuneoff.methods.user_method import can
 
 
 class Settings(BaseModel):

@@ -11,12 +11,12 @@ import pytest
 
 from made import made_store, made_study
 from tabled import EPOCHS, study_file
-from tuneoff.components.core.storage import open_store
-from tuneoff.components.core.stored import claim, read_study
-from tuneoff.components.reporter.report import report
-from tuneoff.components.reporter.results import compute
-from tuneoff.components.tuner.replaying import Order, replay_searches
-from tuneoff.pipelines.studyfile import read_study as read_study_file
+from tuneoff.analysis.results import compute
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.study_store import claim, read_study
+from tuneoff.report.report import report
+from tuneoff.search.table_search import Order, replay_searches
+from tuneoff.study_file.check import read_study as read_study_file
 
 DOCS = Path(__file__).parents[1] / "docs"
 SEEDS = list(range(5))
@@ -76,8 +76,8 @@ class TestFrameworks:
     def test_every_method_with_a_model_says_how_it_starts(self):
         from write_frameworks import STARTS
 
-        from tuneoff.components.reporter.equivalence import FAMILIES
-        from tuneoff.components.tuner.registry import find
+        from tuneoff.analysis.stats.equivalence import FAMILIES
+        from tuneoff.methods.registry import find
 
         for name in (*FAMILIES["Gaussian process"], *FAMILIES["TPE"]):
             assert set(find(name).settings_model().model_fields) & set(STARTS), name

@@ -7,18 +7,19 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..core import layout
-from ..core.artifacts import keep_study, metadata
-from ..core.inputs import input_copy
-from ..core.machine import RUN_PID, in_pod, say
-from ..core.pod import run_step
-from ..core.prepared import Prepared
-from ..core.storage import Store, open_store
-from ..core.stored import claim, note_prepared, write_failure
-from ..core.study import Study
-from ..core.table import read_info
-from ..core.tracking import Tracker, attempt
-from .prepare import markdown, prepare
+from tuneoff.components.core.artifacts import keep_study, metadata
+from tuneoff.core import layout
+from tuneoff.core.prepared_data import Prepared
+from tuneoff.core.runtime.machine import RUN_PID, in_pod, say
+from tuneoff.core.runtime.pod import run_step
+from tuneoff.core.store.dataset_copies import input_copy
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.protocol import Store
+from tuneoff.core.store.study_store import claim, note_prepared, write_failure
+from tuneoff.core.study import Study
+from tuneoff.core.table import read_info
+from tuneoff.data.prepare import markdown, prepare
+from tuneoff.tracking import Tracker, attempt
 
 
 def run(study: str, dataset: str, store: str, out: str, summary: str | None = None, tracking: str = "") -> dict[str, Any]:

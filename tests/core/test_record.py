@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 
 from made import made_store, made_study
 from toy import essence, run_toy
-from tuneoff.components.core import layout
-from tuneoff.components.core.errors import RecordError, StudyError
-from tuneoff.components.core.problem import Epoch, Proposal
-from tuneoff.components.core.record import Replay, Stage, TrialRecord, Writer, lineage, parse, read_search, replay, stages
-from tuneoff.components.core.storage import FileJournal, FolderStore, whole_lines
-from tuneoff.components.core.stored import claim, read_study
+from tuneoff.core import layout
+from tuneoff.core.errors import RecordError, StudyError
+from tuneoff.core.problem import Epoch, Proposal
+from tuneoff.core.record.events import parse
+from tuneoff.core.record.state import Replay, Stage, TrialRecord, lineage, read_search, replay, stages
+from tuneoff.core.record.writer import Writer
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.journal import FileJournal, whole_lines
+from tuneoff.core.store.study_store import claim, read_study
 
 
 @pytest.fixture(scope="module")

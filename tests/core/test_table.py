@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from tabled import EPOCHS, SPACE, table_file, training, trainings
-from tuneoff.components.core.errors import StudyError
-from tuneoff.components.core.grid import configurations
-from tuneoff.components.core.problem import Inherit, Proposal, Trial
-from tuneoff.components.core.space import Space
-from tuneoff.components.core.table import Recorded, read_info, read_table, source_of
+from tuneoff.core.errors import StudyError
+from tuneoff.core.grid import configurations
+from tuneoff.core.problem import Inherit, Proposal, Trial
+from tuneoff.core.space import Space
+from tuneoff.core.table import Recorded, read_info, read_table, source_of
 
 POINTS = configurations(SPACE)
 

@@ -1,0 +1,157 @@
+"""The numbers of a parallel-coordinates plot, and the same trials summed up by value."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..core.space import Categorical, Float, Int, Model, Space, Value
+from ..core.study import Goal
+from ..core.text import bare, setting
+from .importance import code
+from .trial_rows import TrialRow, ranked
+
+MOST_AXES = 12
+MOST_LINES = 400
+ALWAYS_DRAWN = 40
+INACTIVE = -0.1
+"""Where an inactive hyperparameter stands on its axis, which runs from 0 to 1."""
+FIFTHS = 5
+BINS = 4
+
+
+@dataclass(frozen=True)
+class ParallelAxis:
+    """One axis: tick positions in [0, 1] (or INACTIVE) with their labels, and a position for each line."""
+
+    name: str
+    ticks: tuple[tuple[float, str], ...]
+    positions: tuple[float, ...]
+    categorical: bool
+
+
+@dataclass(frozen=True)
+class Parallel:
+    """Trials as lines over the axes. `fifths` says in which fifth by objective a line is: 0 the best, 4 the worst."""
+
+    metric: str
+    axes: tuple[ParallelAxis, ...]
+    objective: ParallelAxis
+    rows: tuple[TrialRow, ...]  # the trials drawn, the worst first
+    fifths: tuple[int, ...]
+    objectives: tuple[float, float]  # the worst and the best drawn
+    trials: int  # with an objective; more than are drawn where there are many
+    axes_left_out: int
+
+
+class ValueRow(Model):
+    """The trials in which a hyperparameter had one value or lay in one range."""
+
+    parameter: str
+    value: str
+    trials: int
+    median: float
+    best: float
+
+
+def parallel(rows: Sequence[TrialRow], space: Space, goal: Goal, names: Sequence[str] | None = None) -> Parallel | None:
+    """The plot of the trials that have an objective; None without any.
+
+    Of more than 400 trials the best 40 and every n-th of the others are drawn. Of more than 12 hyperparameters the first 12 of
+    `names` are (by default in the space's order).
+    """
+    best_first = ranked(rows, goal)
+    if not best_first:
+        return None
+    fifth = {(r.method, r.seed, r.trial): min(i * FIFTHS // len(best_first), FIFTHS - 1) for i, r in enumerate(best_first)}
+    drawn = tuple(reversed(_thinned(best_first)))
+    shown = [n for n in space if n in list(names or space)[:MOST_AXES]]
+    objectives = [r.objective for r in drawn if r.objective is not None]
+    return Parallel(
+        metric=goal.metric,
+        objective=_objective_axis(objectives, goal.metric),
+        axes=tuple(_axis(name, space, drawn) for name in shown),
+        rows=drawn,
+        fifths=tuple(fifth[r.method, r.seed, r.trial] for r in drawn),
+        objectives=(objectives[0], objectives[-1]),
+        trials=len(best_first),
+        axes_left_out=len(space) - len(shown),
+    )
+
+
+def by_value(rows: Sequence[TrialRow], space: Space, goal: Goal, names: Sequence[str] | None = None) -> list[ValueRow]:
+    """Median and best objective by value of each hyperparameter; ranges are cut into quarters."""
+    scored = ranked(rows, goal)
+    shown = [n for n in space if n in list(names or space)[:MOST_AXES]]
+    table = []
+    for name in shown:
+        groups: dict[tuple[float, str], list[float]] = {}
+        known: dict[tuple[type, object], tuple[float, str]] = {}  # many trials share few values
+        for row in scored:
+            value = row.config.get(name)
+            if (key := (type(value), value)) not in known:
+                known[key] = _group(space[name], value)
+            groups.setdefault(known[key], []).append(row.objective or 0.0)
+        for (_, label), found in sorted(groups.items()):
+            median = statistics.median(found)
+            table.append(ValueRow(parameter=name, value=label, trials=len(found), median=median, best=found[0]))
+    return table
+
+
+def _thinned(best_first: Sequence[TrialRow]) -> list[TrialRow]:
+    if len(best_first) <= MOST_LINES:
+        return list(best_first)
+    rest, places = best_first[ALWAYS_DRAWN:], MOST_LINES - ALWAYS_DRAWN
+    return [*best_first[:ALWAYS_DRAWN], *[rest[i * len(rest) // places] for i in range(places)]]
+
+
+def _axis(name: str, space: Space, rows: Sequence[TrialRow]) -> ParallelAxis:
+    parameter = space[name]
+    values = [r.config.get(name) for r in rows]
+    if isinstance(parameter, Categorical):
+        last = max(len(parameter.values) - 1, 1)
+        half = 0.5 if len(parameter.values) == 1 else 0.0
+        positions = [INACTIVE if v is None else half + parameter.index(v) / last for v in values]
+        every = math.ceil(len(parameter.values) / 12)
+        ticks = [(half + i / last, setting(v)) for i, v in enumerate(parameter.values) if i % every == 0]
+    else:
+        low, high = (code(space, name, v) for v in (parameter.low, parameter.high))
+        positions = [INACTIVE if v is None else (code(space, name, v) - low) / (high - low) for v in values]
+        levels = dict.fromkeys(_level(parameter, i / 4) for i in range(5))
+        ticks = [((code(space, name, v) - low) / (high - low), setting(v)) for v in levels]
+    if any(v is None for v in values):
+        ticks.append((INACTIVE, "inactive"))
+    return ParallelAxis(name, tuple(ticks), tuple(positions), isinstance(parameter, Categorical))
+
+
+def _objective_axis(objectives: Sequence[float], metric: str) -> ParallelAxis:
+    """The last axis: from the worst, the first of these, to the best."""
+    worst, best = objectives[0], objectives[-1]
+    if worst == best:
+        return ParallelAxis(metric, ((0.5, bare(best, metric)),), (0.5,) * len(objectives), False)
+    ticks = tuple((i / 4, bare(worst + (best - worst) * i / 4, metric)) for i in range(5))
+    return ParallelAxis(metric, ticks, tuple((o - worst) / (best - worst) for o in objectives), False)
+
+
+def _level(parameter: Int | Float, share: float) -> float:
+    """The value at a share of the range, as it is scaled; whole where the parameter is."""
+    if parameter.log:
+        level = float(parameter.low * (parameter.high / parameter.low) ** share)
+    else:
+        level = parameter.low + share * (parameter.high - parameter.low)
+    return round(level) if isinstance(parameter, Int) else level
+
+
+def _group(parameter: Categorical | Int | Float, value: Value | None) -> tuple[float, str]:
+    """The value or range that a value belongs to, with a number to sort by."""
+    if value is None:
+        return -1.0, "inactive"
+    if isinstance(parameter, Categorical):
+        return float(parameter.index(value)), setting(value)
+    if isinstance(parameter, Int) and parameter.high - parameter.low < 2 * BINS:
+        return float(value), setting(value)
+    bounds = [_level(parameter, i / BINS) for i in range(BINS + 1)]
+    place = next((i for i in range(BINS) if float(value) < bounds[i + 1]), BINS - 1)
+    return float(place), f"{setting(bounds[place])} – {setting(bounds[place + 1])}"

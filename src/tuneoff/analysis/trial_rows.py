@@ -1,0 +1,119 @@
+"""The tidy numbers of a study: one row a trial, and the mean and spread of a few values."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Iterable
+
+from ..core.record.state import SearchRecord, TrialRecord
+from ..core.space import Model, Value
+from ..core.store.study_store import StudyResult
+from ..core.study import Goal, counted_epoch
+
+METRICS = ("accuracy", "val_accuracy", "loss", "val_loss")
+
+
+class Spread(Model):
+    """A few values' mean and sample standard deviation (divisor n - 1; None for a single value)."""
+
+    n: int
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+
+
+class TrialRow(Model):
+    """One trial. Accuracies are shares of 1; times are seconds since 1970; metrics are those of the epoch that counted."""
+
+    dataset: str
+    method: str  # the label
+    seed: int
+    trial: int
+    config_id: int  # the first trial of its lineage
+    parent: int | None
+    inherit: str | None  # what was taken over from the parent
+    status: str
+    reason: str | None
+    config: dict[str, Value]
+    first_epoch: int  # epochs that the parent had trained
+    target_epoch: int
+    epochs: int  # epochs reached, the parent's included
+    trained_epochs: int  # epochs trained in this trial, of every fold's model
+    objective: float | None  # the study's metric, in its own direction
+    counted_epoch: int | None  # the epoch whose metrics are given
+    accuracy: float | None
+    val_accuracy: float | None
+    loss: float | None
+    val_loss: float | None
+    seconds: float | None  # of training
+    method_seconds: float  # the method's own, before this trial
+    device: str | None
+    peak_memory_bytes: int | None
+    attempts: int
+    asked_at: float
+    started_at: float | None
+    told_at: float | None
+    own_models: bool = False  # of a system that trains models of its own: the configuration is the system's, not the space's
+
+
+def spread(values: Iterable[float]) -> Spread:
+    """Mean and spread of some finite values; all None without any."""
+    found = list(values)
+    if not found:
+        return Spread(n=0, mean=None, sd=None, low=None, high=None)
+    sd = statistics.stdev(found) if len(found) > 1 else None
+    return Spread(n=len(found), mean=statistics.fmean(found), sd=sd, low=min(found), high=max(found))
+
+
+def trial_rows(result: StudyResult) -> list[TrialRow]:
+    """Every trial on record, by cell, seed and number."""
+    goal = result.study.objective
+    return [trial_row(search, t, goal) for cell in result.cells for search in cell.searches for t in search.trials]
+
+
+def trial_row(search: SearchRecord, record: TrialRecord, goal: Goal) -> TrialRow:
+    """A recorded trial as a row; metrics that are no finite number are None."""
+    trial, outcome = record.trial, record.trial.outcome
+    loss = outcome.loss if outcome else None
+    epoch = counted_epoch(record.curve, goal) if loss is not None else None
+    metrics = {m: _finite(epoch.metrics.get(m)) if epoch else None for m in METRICS}
+    return TrialRow(
+        dataset=search.dataset,
+        method=search.method,
+        seed=search.seed,
+        trial=trial.id,
+        config_id=trial.config_id,
+        parent=trial.proposal.parent,
+        inherit=None if trial.proposal.parent is None else trial.proposal.inherit.value,
+        status=record.status,
+        reason=outcome.reason if outcome else None,
+        config=dict(trial.proposal.config),
+        first_epoch=trial.first_epoch,
+        target_epoch=trial.proposal.target_epoch,
+        epochs=trial.first_epoch + len(record.curve),
+        trained_epochs=outcome.trained_epochs if outcome else len(record.curve),
+        objective=None if loss is None else goal.sign * loss,
+        counted_epoch=epoch.number if epoch else None,
+        **metrics,
+        seconds=outcome.seconds if outcome else None,
+        method_seconds=record.ask_seconds,
+        device=(outcome.device or None) if outcome else None,
+        peak_memory_bytes=outcome.peak_memory_bytes if outcome else None,
+        attempts=record.attempts,
+        asked_at=record.asked_at,
+        started_at=record.started_at,
+        told_at=record.told_at,
+        own_models=search.own_models,
+    )
+
+
+def ranked(rows: Iterable[TrialRow], goal: Goal) -> list[TrialRow]:
+    """The trials that have an objective, the best first; of equals the earlier seed and number first."""
+    scored = [r for r in rows if r.objective is not None]
+    return sorted(scored, key=lambda r: (goal.sign * (r.objective or 0.0), r.seed, r.trial))
+
+
+def _finite(value: float | None) -> float | None:
+    return value if value is not None and math.isfinite(value) else None
