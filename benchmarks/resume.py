@@ -15,7 +15,7 @@ from tuneoff.core.space import PAPER_SPACE
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.journal import MemoryJournal
 from tuneoff.core.store.protocol import Journal
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 from tuneoff.methods.registry import find
 from tuneoff.search.budget import Budget
 from tuneoff.search.checkpoints import NoCheckpoints
@@ -126,7 +126,7 @@ def _search(method: str, size: Size, trials: int, journal: Callable[[], Journal]
         record.open(study_id="made")
         watch = Stopwatch(hosted, known)
         budget = Budget(Limits(trials=trials))
-        Search(find(method), watch, Instant(), record, budget, Goal(), NoCheckpoints()).run()
+        Search(find(method), watch, Instant(), record, budget, ObjectiveSettings(), NoCheckpoints()).run()
         record.close()
         return watch, began
     finally:

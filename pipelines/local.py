@@ -23,6 +23,7 @@ from tuneoff.core.store.open import open_store
 from tuneoff.core.store.protocol import Store
 from tuneoff.core.store.study_store import StudyResult, claim, extensions, read_study
 from tuneoff.core.study import Study
+from tuneoff.objectives import objective_of
 from tuneoff.search.provenance import changed_versions
 from tuneoff.tracking import Tracker, attempt, attempt_within, sync_study, tracking_uri
 
@@ -65,7 +66,7 @@ def run(
     with _alone_in(out), _asked_to_stop() as asked:
         stop_request.withdraw(store)
         tracking = tracking_uri(study, str(out))
-        if study.objective.replay is None:
+        if objective_of(study).tracked_while_running:
             attempt_within(PREPARE_PATIENCE_SECONDS, Tracker(store, study, study_id, tracking).prepare, note)
         pipeline = _start(study, out, store, tracking, search_path)
         try:
@@ -73,7 +74,7 @@ def run(
         except KeyboardInterrupt:
             _end(pipeline)
             raise
-        if study.objective.replay is None:
+        if objective_of(study).tracked_while_running:
             attempt(lambda: sync_study(store, tracking), note)
     return read_study(store)
 

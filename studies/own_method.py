@@ -6,11 +6,7 @@ import random
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tuneoff.core.encoding import Axes, Axis
-from tuneoff.core.problem import Done, Epoch, Problem, Proposal, Trial, Wait
-from tuneoff.core.space import Value
-from tuneoff.methods.spec import FailedRule
-from tuneoff.methods.user_method import can
+from tuneoff.method import Axes, Axis, Done, Epoch, FailedRule, MethodSpec, Problem, Proposal, Trial, Value, Wait
 
 
 class Settings(BaseModel):
@@ -25,7 +21,7 @@ class NearBest:
     """Random draws first, then the best configuration with some of its parameters drawn anew."""
 
     Settings = Settings
-    spec = can(parallel=True, failed=FailedRule.UNTOLD)
+    spec = MethodSpec(parallel=True, failed=FailedRule.UNTOLD)
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         self.problem = problem

@@ -27,7 +27,7 @@ from tuneoff.core.record.writer import Writer
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.journal import FileJournal
 from tuneoff.core.store.study_store import claim, read_study
-from tuneoff.core.study import Dataset, Goal, Split, Training
+from tuneoff.core.study import Dataset, ObjectiveSettings, Split, Training
 from tuneoff.data.prepare import prepare
 from tuneoff.objectives.executor import WorkerDied
 from tuneoff.objectives.keras.training_worker import Patience, Worker, Workplace
@@ -73,7 +73,7 @@ def fill(disk: Path, leave: int = 0) -> Path:
 
 def faulty_worker(data: Path, log: Path, monkeypatch: pytest.MonkeyPatch, **patience: float) -> Worker:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "support"), prepend=os.pathsep)
-    made = Worker(Workplace(data, "small:faulty", Training(), Goal(), 1), log, Patience(**patience))
+    made = Worker(Workplace(data, "small:faulty", Training(), ObjectiveSettings(), 1), log, Patience(**patience))
     made.serve_search(0)
     return made
 
@@ -193,7 +193,7 @@ def test_after_a_failed_fsync_nothing_more_is_written_by_this_process(tmp_path: 
 
 
 def test_a_full_disk_under_a_checkpoint_stops_the_search_and_fails_no_trial(data: Path, small_disk: Path, tmp_path: Path) -> None:
-    with closing(Worker(Workplace(data, "paper-cnn", Training(), Goal(), 1), tmp_path / "log")) as worker:
+    with closing(Worker(Workplace(data, "paper-cnn", Training(), ObjectiveSettings(), 1), tmp_path / "log")) as worker:
         worker.serve_search(0)
         fill(small_disk, leave=40_000)
         config = {"filters1": 32, "filters2": 64, "neurons": 512, "dropout": 0.2, "learning_rate": 0.01, "optimizer": "Adam"}
@@ -275,7 +275,7 @@ def rungs(folder: Path, worker: Worker, store: FolderStore, between: Any = lambd
     record.open(study_id="x")
     checkpoints = StoredCheckpoints(store, "checkpoints/", folder)
     spec, budget = toy_spec(warm_start=True, stop_rule=False), Budget(Limits(epochs=4))
-    Search(spec, Chain(), worker, record, budget, Goal(), checkpoints).run()
+    Search(spec, Chain(), worker, record, budget, ObjectiveSettings(), checkpoints).run()
     record.close()
     return [dict(e) for e in record.events]
 
@@ -301,7 +301,7 @@ def test_lost_and_damaged_checkpoints_are_trained_again_and_those_that_nobody_ca
             spoilt[len(spoilt) // 2] ^= 255
             file.write_bytes(spoilt)
 
-    with closing(Worker(Workplace(data, "paper-cnn", Training(), Goal(), 1), tmp_path / "log")) as worker:
+    with closing(Worker(Workplace(data, "paper-cnn", Training(), ObjectiveSettings(), 1), tmp_path / "log")) as worker:
         worker.serve_search(0)
         whole = rungs(tmp_path / "a", worker, FolderStore(tmp_path / "other"))
         found = rungs(tmp_path / "b", worker, store, damage)
@@ -376,7 +376,7 @@ def test_a_clock_set_a_day_forward_and_back_changes_no_budget_and_no_order(
     assert spent[1] == pytest.approx(spent[0], abs=1.0)
     (tmp_path / "record/d/m").mkdir(parents=True)
     (tmp_path / "log").rename(tmp_path / "record/d/m/seed-0.jsonl")
-    curve = progress(read_search(FolderStore(tmp_path), "d", "m", 0), Goal())
+    curve = progress(read_search(FolderStore(tmp_path), "d", "m", 0), ObjectiveSettings())
     assert list(curve.trial) == sorted(curve.trial)
     assert (curve.seconds[1:] >= curve.seconds[:-1]).all()
 

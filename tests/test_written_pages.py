@@ -76,11 +76,12 @@ class TestFrameworks:
     def test_every_method_with_a_model_says_how_it_starts(self):
         from write_frameworks import STARTS
 
-        from tuneoff.analysis.stats.equivalence import FAMILIES
-        from tuneoff.methods.registry import find
+        from tuneoff.methods.registry import REGISTRY
+        from tuneoff.methods.spec import Algorithm
 
-        for name in (*FAMILIES["Gaussian process"], *FAMILIES["TPE"]):
-            assert set(find(name).settings_model().model_fields) & set(STARTS), name
+        for spec in REGISTRY.values():
+            if spec.algorithm in (Algorithm.GAUSSIAN_PROCESS, Algorithm.TPE):
+                assert set(spec.settings_model().model_fields) & set(STARTS), spec.name
 
     def test_draws_are_counted_as_the_page_says(self, monkeypatch):
         import write_frameworks

@@ -15,7 +15,7 @@ from tuneoff.core.store.open import open_store
 from tuneoff.core.store.stop_request import Stopped, Stopping
 from tuneoff.core.store.study_store import MODEL_FILE, Evaluation
 from tuneoff.core.study import Study
-from tuneoff.evaluation.retrain import evaluate
+from tuneoff.evaluation.evaluate import evaluate
 
 
 def run(

@@ -14,6 +14,7 @@ from tuneoff.core.store.open import open_store
 from tuneoff.core.store.protocol import Store
 from tuneoff.core.store.study_store import claim
 from tuneoff.core.study import Study
+from tuneoff.objectives import objective_of
 from tuneoff.report.report import report
 from tuneoff.tracking import Tracker, attempt, bring_level
 
@@ -32,7 +33,7 @@ def _run(plan: Study, store: str, tracking: str, page: str | None, summary: str 
         target.get(layout.REPORT + "report.html", Path(page))
     if summary is not None:
         Path(summary).write_text(found.markdown, encoding="utf-8")
-    if plan.objective.replay is None:
+    if objective_of(plan).tracked_while_running:
         missing = _track(plan, target, study_id, tracking)
         if missing is not None and summary is not None:
             Path(summary).write_text(f"{found.markdown.rstrip()}\n\n**Tracking:** {missing}\n", encoding="utf-8")

@@ -8,10 +8,10 @@ import pytest
 from made_search import made, search
 from tuneoff.analysis.best_so_far import axis_end, band, lineage, milestones, progress, progress_frame
 from tuneoff.core.problem import Status
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 
-MAX = Goal()
-MIN = Goal(metric="val_loss")
+MAX = ObjectiveSettings()
+MIN = ObjectiveSettings(metric="val_loss")
 
 
 def bands(*searches, axis="trials", goal=MAX):
@@ -49,7 +49,7 @@ class TestOneSearch:
         assert curve.seconds.tolist() == [11, 33]
 
     def test_a_loss_is_followed_downwards(self):
-        losses = progress(search(made(0.5), made(0.8), made(0.6)), Goal(metric="val_accuracy", direction="min"))
+        losses = progress(search(made(0.5), made(0.8), made(0.6)), ObjectiveSettings(metric="val_accuracy", direction="min"))
         assert losses.best.tolist() == [-0.5, -0.8, -0.8]  # sign × the recorded loss, whatever the metric's name
 
     def test_a_trial_in_flight_is_no_point(self):

@@ -10,12 +10,13 @@ from scipy import stats
 from made import made_study
 from rows import row
 from tuneoff.analysis.common_budget import random_methods
-from tuneoff.analysis.stats.equivalence import FAMILIES, RANDOM, algorithms, drawn, evenness, pair, too_often
+from tuneoff.analysis.stats.equivalence import algorithms, drawn, evenness, pair, too_often
 from tuneoff.analysis.stats.paired_tests import above, apart, below, differences, interval, within
 from tuneoff.analysis.summaries import CellScore, Usage
 from tuneoff.analysis.trial_rows import spread
 from tuneoff.core.space import PAPER_SPACE, Space
-from tuneoff.methods.registry import REGISTRY, SHORT
+from tuneoff.methods.registry import REGISTRY, SHORT, algorithm_of
+from tuneoff.methods.spec import Algorithm
 
 
 def score(method: str, values: dict[int, float], name: str | None = None) -> CellScore:
@@ -140,12 +141,11 @@ class TestDraws:
 
 
 class TestAlgorithms:
-    def test_every_name_is_a_method(self):
-        assert {n for names in FAMILIES.values() for n in names} <= {*REGISTRY, *SHORT}
-
     def test_every_random_search_of_the_registry_is_known_as_one(self):
         study = made_study(methods=[name for name in (*SHORT, *REGISTRY) if REGISTRY[SHORT.get(name, name)].kind == "search"])
-        assert random_methods(study) == set(FAMILIES[RANDOM])
+        random = {"random", "keras-tuner-random", "sklearn-random", "hyperopt-random", "ray-random", "optuna-random"}
+        assert random_methods(study) == random
+        assert {name for name in (*SHORT, *REGISTRY) if algorithm_of(name) == Algorithm.RANDOM_SEARCH} == random
 
     def test_only_those_with_two_methods_in_the_study_and_only_search_alike(self):
         scores = [score(m, seeds(0.9, 0.01, seed=i)) for i, m in enumerate(("random", "optuna-random", "optuna-tpe", "dehb"))]

@@ -13,7 +13,7 @@ from tuneoff.analysis.frames import csv, parquet, trials_frame
 from tuneoff.analysis.trial_rows import trial_row
 from tuneoff.core.problem import Status
 from tuneoff.core.space import Space
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 
 SPACE = Space.model_validate(
     {
@@ -28,7 +28,7 @@ SPACE = Space.model_validate(
 
 def frame(*trials):
     record = search(*trials)
-    return trials_frame([trial_row(record, t, Goal()) for t in record.trials], SPACE)
+    return trials_frame([trial_row(record, t, ObjectiveSettings()) for t in record.trials], SPACE)
 
 
 def config(text="fine", mixed=1, flag=True, shift=-0.5, loss=-3):

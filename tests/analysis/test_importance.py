@@ -12,7 +12,7 @@ from tuneoff.analysis.parallel_coordinates import ALWAYS_DRAWN, INACTIVE, MOST_L
 from tuneoff.analysis.trial_rows import trial_row
 from tuneoff.core.problem import Status
 from tuneoff.core.space import Space
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 
 SPACE = Space.model_validate(
     {
@@ -38,7 +38,7 @@ def rows(number, epochs=(1,)):
         accuracy = (0.9 if c["kind"] == "good" else 0.5) + rng.uniform(0, 0.01)
         trials.append(made(*[accuracy] * rng.choice(epochs), config=c))
     record = search(*trials)
-    return [trial_row(record, t, Goal()) for t in record.trials]
+    return [trial_row(record, t, ObjectiveSettings()) for t in record.trials]
 
 
 class TestImportance:
@@ -63,11 +63,14 @@ class TestImportance:
 
     def test_trials_that_all_scored_the_same_are_refused(self):
         record = search(*[made(0.5, config=config(random.Random(i))) for i in range(30)])
-        assert importance([trial_row(record, t, Goal()) for t in record.trials], SPACE).refused == "All trials scored the same."
+        assert (
+            importance([trial_row(record, t, ObjectiveSettings()) for t in record.trials], SPACE).refused
+            == "All trials scored the same."
+        )
 
     def test_one_configuration_over_and_over_is_refused(self):
         record = search(*[made(i / 100, config={"kind": "bad", "rate": 0.1, "noise": 1}) for i in range(30)])
-        found = importance([trial_row(record, t, Goal()) for t in record.trials], SPACE)
+        found = importance([trial_row(record, t, ObjectiveSettings()) for t in record.trials], SPACE)
         assert found.refused == "No hyperparameter takes more than one value."
 
     def test_many_trials_are_thinned(self):
@@ -93,7 +96,7 @@ def test_values_as_ordered_numbers(name, value, expected):
 class TestParallel:
     def one(self, *trials):
         record = search(*trials)
-        return parallel([trial_row(record, t, Goal()) for t in record.trials], SPACE, Goal())
+        return parallel([trial_row(record, t, ObjectiveSettings()) for t in record.trials], SPACE, ObjectiveSettings())
 
     def test_each_value_has_its_place_on_its_axis(self):
         found = self.one(made(0.5, config={"kind": "good", "rate": 0.001, "noise": 50, "depth": 3}))
@@ -121,7 +124,7 @@ class TestParallel:
 
     def test_of_many_trials_the_best_and_an_even_sample_are_drawn(self):
         many = rows(1000)
-        found = parallel(many, SPACE, Goal())
+        found = parallel(many, SPACE, ObjectiveSettings())
         assert (len(found.rows), found.trials) == (MOST_LINES, 1000)
         best = sorted(many, key=lambda r: -r.objective)[:ALWAYS_DRAWN]
         assert set(map(id, best)) <= set(map(id, found.rows))
@@ -129,7 +132,12 @@ class TestParallel:
     def test_of_many_hyperparameters_the_most_important_are_drawn(self):
         wide = Space.model_validate({f"x{i}": {"type": "float", "low": 0, "high": 1} for i in range(15)})
         record = search(made(0.5, config=dict.fromkeys(wide, 0.5)))
-        found = parallel([trial_row(record, record.trials[0], Goal())], wide, Goal(), [f"x{i}" for i in range(14, -1, -1)])
+        found = parallel(
+            [trial_row(record, record.trials[0], ObjectiveSettings())],
+            wide,
+            ObjectiveSettings(),
+            [f"x{i}" for i in range(14, -1, -1)],
+        )
         assert [a.name for a in found.axes] == [f"x{i}" for i in range(3, 15)]
         assert found.axes_left_out == 3
 
@@ -139,7 +147,7 @@ def test_by_value_gives_median_and_best():
         made(a, config={"kind": k, "rate": 0.5, "noise": n}) for a, k, n in ((0.2, "bad", 10), (0.4, "bad", 60), (0.6, "bad", 90))
     ]
     record = search(*trials)
-    found = by_value([trial_row(record, t, Goal()) for t in record.trials], SPACE, Goal())
+    found = by_value([trial_row(record, t, ObjectiveSettings()) for t in record.trials], SPACE, ObjectiveSettings())
     assert [(r.value, r.trials, r.median, r.best) for r in found if r.parameter == "kind"] == [("bad", 3, 0.4, 0.6)]
     assert [(r.value, r.trials) for r in found if r.parameter == "noise"] == [("0 – 25", 1), ("50 – 75", 1), ("75 – 100", 1)]
     assert [(r.value, r.trials) for r in found if r.parameter == "depth"] == [("inactive", 3)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from made_search import made, search
 from tuneoff.analysis.lineage import family
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 
 
 def test_a_strand_knows_its_parent_and_what_became_different():
@@ -16,7 +16,7 @@ def test_a_strand_knows_its_parent_and_what_became_different():
             seed=3,
             method="pbt",
         ),
-        Goal(),
+        ObjectiveSettings(),
     )
     assert found is not None
     assert (found.method, found.seed, found.winner) == ("pbt", 3, 2)
@@ -31,4 +31,4 @@ def test_a_strand_knows_its_parent_and_what_became_different():
 
 
 def test_promotions_that_keep_their_configuration_are_no_family():
-    assert family(search(made(0.5), made(0.7, parent=0, first=1)), Goal()) is None
+    assert family(search(made(0.5), made(0.7, parent=0, first=1)), ObjectiveSettings()) is None

@@ -22,9 +22,9 @@ from tuneoff.analysis.trial_rows import trial_row
 from tuneoff.core.problem import Status
 from tuneoff.core.record.state import SearchRecord
 from tuneoff.core.store.study_store import CellResult, ClassScore, Evaluation, Failure, Retraining
-from tuneoff.core.study import Cell, Goal, MethodChoice
+from tuneoff.core.study import Cell, MethodChoice, ObjectiveSettings
 
-GOAL = Goal()
+GOAL = ObjectiveSettings()
 
 
 def cell(*searches, method="random", evaluation=None, failures=()):
@@ -85,7 +85,7 @@ class TestAnswer:
         assert found.level == ["a"]
 
     def test_a_loss_is_better_when_it_is_smaller(self):
-        least = Goal(metric="val_accuracy", direction="min")
+        least = ObjectiveSettings(metric="val_accuracy", direction="min")
         one, two = (cell(search(made(a), method=m), method=m) for a, m in ((0.9, "a"), (0.5, "b")))
         scores = [cell_score(c, [trial_row(s, t, least) for s in c.searches for t in s.trials], least) for c in (one, two)]
         assert answer("mnist", scores, least).winners == ["a"]  # its recorded loss is the smaller

@@ -16,7 +16,7 @@ from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import claim, read_study
 from tuneoff.core.study import Study
 from tuneoff.core.table import METRICS, Recorded, read_table
-from tuneoff.evaluation.retrain import evaluate
+from tuneoff.evaluation.evaluate import evaluate
 from tuneoff.report.report import report
 from tuneoff.search.table_search import Order, search
 
@@ -130,8 +130,8 @@ def test_noise_is_that_of_the_better_configurations(tmp_path):
 def test_a_table_without_repeats_has_no_noise(store, tmp_path):
     result = read_study(store)
     once = table_file(tmp_path / "once.parquet", [t for t in trainings() if t.seed == 0])
-    replay = result.study.objective.replay.model_copy(update={"table": str(once)})
-    goal = result.study.objective.model_copy(update={"replay": replay})
+    table = result.study.objective.table.model_copy(update={"path": str(once)})
+    goal = result.study.objective.model_copy(update={"table": table})
     moved = result.__class__(**{**vars(result), "study": result.study.model_copy(update={"objective": goal})})
     facts, _ = table_facts(moved)
     assert facts.noise is not None

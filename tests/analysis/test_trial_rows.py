@@ -9,11 +9,11 @@ import pytest
 from made_search import made, search
 from tuneoff.analysis.trial_rows import counted_epoch, ranked, spread, trial_row
 from tuneoff.core.problem import Epoch, Status
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 
 
 def rows(record, goal=None):
-    return [trial_row(record, t, goal or Goal()) for t in record.trials]
+    return [trial_row(record, t, goal or ObjectiveSettings()) for t in record.trials]
 
 
 def curve(*values):
@@ -22,18 +22,18 @@ def curve(*values):
 
 class TestCountedEpoch:
     def test_the_best_counts_and_of_equals_the_earliest(self):
-        assert counted_epoch(curve(0.5, 0.8, 0.8, 0.7), Goal()).number == 2
+        assert counted_epoch(curve(0.5, 0.8, 0.8, 0.7), ObjectiveSettings()).number == 2
 
     def test_the_last_counts_where_the_study_says_so(self):
-        assert counted_epoch(curve(0.5, 0.8, 0.7), Goal(epoch="last")).number == 3
+        assert counted_epoch(curve(0.5, 0.8, 0.7), ObjectiveSettings(epoch="last")).number == 3
 
     def test_a_loss_is_best_where_it_is_smallest(self):
-        assert counted_epoch(curve(0.5, 0.8, 0.7), Goal(metric="val_loss")).number == 2
+        assert counted_epoch(curve(0.5, 0.8, 0.7), ObjectiveSettings(metric="val_loss")).number == 2
 
     def test_an_epoch_without_a_number_does_not_count(self):
-        assert counted_epoch(curve(math.nan, 0.5), Goal()).number == 2
-        assert counted_epoch(curve(math.nan), Goal()) is None
-        assert counted_epoch([], Goal()) is None
+        assert counted_epoch(curve(math.nan, 0.5), ObjectiveSettings()).number == 2
+        assert counted_epoch(curve(math.nan), ObjectiveSettings()) is None
+        assert counted_epoch([], ObjectiveSettings()) is None
 
 
 class TestTrialRow:
@@ -63,13 +63,13 @@ class TestTrialRow:
 
     def test_an_objective_to_be_minimised_is_given_in_its_own_direction(self):
         record = search(made(0.8))
-        assert rows(record, Goal(metric="val_accuracy", direction="min"))[0].objective == -0.8
+        assert rows(record, ObjectiveSettings(metric="val_accuracy", direction="min"))[0].objective == -0.8
 
 
 def test_the_best_come_first_and_of_equals_the_earlier_seed():
     late = rows(search(made(0.9), made(0.5), seed=1))
     early = rows(search(made(0.9), made(status=Status.FAILED), seed=0))
-    assert [(r.seed, r.trial) for r in ranked(late + early, Goal())] == [(0, 0), (1, 0), (1, 1)]
+    assert [(r.seed, r.trial) for r in ranked(late + early, ObjectiveSettings())] == [(0, 0), (1, 0), (1, 1)]
 
 
 def test_the_spread_is_the_sample_standard_deviation():

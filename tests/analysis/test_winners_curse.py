@@ -12,9 +12,9 @@ from tuneoff.analysis.best_so_far import progress
 from tuneoff.analysis.stats.winners_curse import noise, optimism, winners_curse
 from tuneoff.analysis.summaries import CellScore, Evaluated, Usage
 from tuneoff.analysis.trial_rows import spread, trial_row
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 
-GOAL = Goal()
+GOAL = ObjectiveSettings()
 USAGE = Usage(
     searches=1,
     configurations=1,
@@ -60,7 +60,7 @@ def test_without_repeats_the_retrainings_stand_for_the_noise():
     found = noise(rows(search(made(0.5))), [score(tests=[0.8, 0.82])], GOAL)
     assert found.sd == pytest.approx(math.sqrt(0.0002))
     assert "retrainings" in found.source
-    assert noise(rows(search(made(0.5))), [score(tests=[0.8, 0.82])], Goal(metric="val_loss")).sd is None
+    assert noise(rows(search(made(0.5))), [score(tests=[0.8, 0.82])], ObjectiveSettings(metric="val_loss")).sd is None
 
 
 def test_the_best_of_many_alike_is_the_more_optimistic_the_more_there_are():
@@ -78,7 +78,7 @@ def test_one_trial_or_no_noise_is_no_choice():
 
 @pytest.mark.parametrize(("metric", "sign"), [("val_accuracy", -1), ("val_loss", 1)])
 def test_the_corrected_score_is_worse_than_it_looks(metric, sign):
-    goal = Goal(metric=metric)
+    goal = ObjectiveSettings(metric=metric)
     random = np.random.default_rng(0)
     searches = [search(*[made(0.5 + random.normal(0, 0.02), config={"x": c}) for c in range(30)], seed=s) for s in range(3)]
     table = [trial_row(s, t, goal) for s in searches for t in s.trials]

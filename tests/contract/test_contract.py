@@ -9,7 +9,7 @@ from typing import Any, TypeGuard
 import pytest
 
 from tuneoff.contract.checks import CHECKS
-from tuneoff.contract.harness import ONE_A_PROCESS, QUICK
+from tuneoff.contract.harness import QUICK
 from tuneoff.contract.known_failures import KNOWN, NO_CLAIM
 from tuneoff.contract.runner import Result, Verdict, check_method, names_of
 from tuneoff.core.runtime.extras import importable
@@ -19,9 +19,7 @@ from tuneoff.methods.spec import MethodSpec
 
 METHODS = [spec for spec in REGISTRY.values() if spec.environment == "main" or spec.installed]
 """Those of other environments are checked where these are installed: `make check-methods`."""
-DEAR = ("skopt-gp", "skopt-forest", "skopt-gbrt", "keras-tuner-bayes", "smac-bb", "smac-mf", "cqr", "asha-cqr")
-"""A second or more a suggestion: minutes a method."""
-CHECKED = [spec for spec in METHODS if spec.framework not in ONE_A_PROCESS and spec.name not in DEAR]
+CHECKED = [spec for spec in METHODS if not spec.process_per_search and not spec.slow]
 """`make check-methods` checks all. Each check of Ray's starts Ray some times; tests/tuner/methods has tests of these by name."""
 
 pytestmark = pytest.mark.timeout(1800)  # a method's first test waits for all of its checks, and for methods that have begun

@@ -22,7 +22,7 @@ from tuneoff.core.record.events import Event, parse
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.store.open import open_store
 from tuneoff.core.store.s3 import S3Store
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 from tuneoff.search.budget import Budget
 from tuneoff.search.checkpoints import NoCheckpoints
 from tuneoff.search.loop import Search
@@ -53,7 +53,9 @@ def search(uri: str, objective: Curve) -> list[Event]:
     record = Writer(open_store(uri).journal(LOG))
     if record.ended is None:
         record.open(study_id="toy")
-        Search(toy_spec(), Halving(), objective, record, Budget(Limits(epochs=EPOCHS)), Goal(), NoCheckpoints()).run()
+        Search(
+            toy_spec(), Halving(), objective, record, Budget(Limits(epochs=EPOCHS)), ObjectiveSettings(), NoCheckpoints()
+        ).run()
     record.close()
     return list(record.events)
 

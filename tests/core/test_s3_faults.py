@@ -29,7 +29,7 @@ from tuneoff.core.store.open import open_store
 from tuneoff.core.store.protocol import Store
 from tuneoff.core.store.s3 import S3Store
 from tuneoff.core.store.study_store import claim
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 from tuneoff.search.budget import Budget
 from tuneoff.search.checkpoints import NoCheckpoints
 from tuneoff.search.loop import Search
@@ -56,7 +56,7 @@ def run_toy_on(store: Store) -> list[Event]:
     record = Writer(store.journal("record/toy.jsonl"))
     record.open(study_id="toy")
     if record.ended is None:
-        Search(toy_spec(), Halving(), Curve(), record, Budget(Limits(epochs=12)), Goal(), NoCheckpoints()).run()
+        Search(toy_spec(), Halving(), Curve(), record, Budget(Limits(epochs=12)), ObjectiveSettings(), NoCheckpoints()).run()
     record.close()
     return list(record.events)
 

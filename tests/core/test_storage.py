@@ -30,7 +30,7 @@ from tuneoff.core.store.journal import FileJournal, QuickJournal, whole_lines
 from tuneoff.core.store.open import fetch_file, open_store
 from tuneoff.core.store.protocol import Store
 from tuneoff.core.store.s3 import S3Store
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 from tuneoff.search.budget import Budget
 from tuneoff.search.checkpoints import NoCheckpoints
 from tuneoff.search.loop import Search
@@ -498,7 +498,7 @@ def run_toy_on(store: Store) -> list[Event]:
     record = Writer(store.journal("record/toy.jsonl"))
     record.open(study_id="toy")
     if record.ended is None:
-        Search(toy_spec(), Halving(), Curve(), record, Budget(Limits(epochs=8)), Goal(), NoCheckpoints()).run()
+        Search(toy_spec(), Halving(), Curve(), record, Budget(Limits(epochs=8)), ObjectiveSettings(), NoCheckpoints()).run()
     record.close()
     return list(record.events)
 

@@ -20,7 +20,8 @@ from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import Evaluation, read_cell
 from tuneoff.core.study import Dataset, Split, Study
 from tuneoff.data.prepare import prepare
-from tuneoff.evaluation.retrain import _still_holds, evaluate, incumbent
+from tuneoff.evaluation.evaluate import _still_holds, evaluate, incumbent
+from tuneoff.objectives.keras import KERAS
 from tuneoff.objectives.keras.learner import Learner
 
 Evaluated = tuple[Study, Path, FolderStore, Evaluation]
@@ -103,9 +104,10 @@ def test_a_better_incumbent_is_evaluated_anew(evaluated: Evaluated) -> None:
     study, _, store, found = evaluated
     fewer = study.model_copy(update={"evaluation": study.evaluation.model_copy(update={"seeds": 1})})
     search, best = incumbent(store, study, study.cells[0])
-    assert _still_holds(found, study, search, best)
-    assert not _still_holds(found, fewer, search, best)
-    assert not _still_holds(found.model_copy(update={"trial": 0}), study, search, best)
+    assert _still_holds(found, search, best, same_settings=True)
+    assert not _still_holds(found.model_copy(update={"trial": 0}), search, best, same_settings=True)
+    assert KERAS.evaluation.still_holds(study, found)
+    assert not KERAS.evaluation.still_holds(fewer, found)
 
 
 def test_an_incumbent_whose_configuration_changed_is_trained_through_the_same_changes(
@@ -120,7 +122,7 @@ def test_an_incumbent_whose_configuration_changed_is_trained_through_the_same_ch
             trained.append((float(self.model.optimizer.learning_rate), number))
             return super().train(number, *images)
 
-    monkeypatch.setattr("tuneoff.evaluation.retrain.Learner", Watched)
+    monkeypatch.setattr("tuneoff.objectives.keras.evaluate.Learner", Watched)
     store = FolderStore(tmp_path)
     writer = Writer(store.journal(layout.events("bars", "random", 4)))
     writer.open(study_id="s")

@@ -194,6 +194,6 @@ def test_a_dict_at_fault_is_a_sentence_a_fault_as_in_a_file(asked: list[Any]) ->
 
 
 def test_a_study_object_is_checked_like_a_file(asked: list[Any]) -> None:
-    with pytest.raises(StudyError, match=r"study: methods\[0\]\.name: 'rondom' is no method \(did you mean random"):
+    with pytest.raises(StudyError, match=r"study: methods\[0\]\.name: 'rondom' is not a method \(did you mean random"):
         tuneoff.run(Study.model_validate({**SECTIONS, "methods": ["rondom"]}))
     assert asked == []

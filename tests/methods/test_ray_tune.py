@@ -14,7 +14,7 @@ from tuneoff.core.record.state import replay, stages
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.space import PAPER_SPACE
 from tuneoff.core.store.journal import FileJournal, whole_lines
-from tuneoff.core.study import Goal, Study
+from tuneoff.core.study import ObjectiveSettings, Study
 from tuneoff.methods.ray_tune import AshaSettings, PbtSettings, check_asha, check_pbt
 from tuneoff.methods.registry import find
 from tuneoff.search.budget import Budget
@@ -31,7 +31,15 @@ def searched(name: str, folder: Path, epochs: int, failing: tuple[int, ...] = ()
     record.open()
     method = HostedMethod(name, settings, Problem(PAPER_SPACE, 9, 0, folder / "method"), folder / "method.log")
     try:
-        Search(find(name), method, Curve(failing=failing), record, Budget(Limits(epochs=epochs)), Goal(), NoCheckpoints()).run()
+        Search(
+            find(name),
+            method,
+            Curve(failing=failing),
+            record,
+            Budget(Limits(epochs=epochs)),
+            ObjectiveSettings(),
+            NoCheckpoints(),
+        ).run()
     finally:
         method.close()
         record.close()

@@ -14,7 +14,7 @@ from tuneoff.core.record.state import replay
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.space import PAPER_SPACE
 from tuneoff.core.store.journal import FileJournal
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 from tuneoff.methods.sklearn_halving import Halving, HalvingSettings
 from tuneoff.search.budget import Budget
 from tuneoff.search.checkpoints import NoCheckpoints
@@ -28,7 +28,7 @@ def searched(folder: Path, failing: tuple[int, ...] = (), max_epochs: int = 9, *
     record = Writer(FileJournal(folder / "log"))
     record.open()
     spec = toy_spec(stop_rule=False, warm_start=True)
-    Search(spec, method, Curve(failing=failing), record, Budget(Limits(epochs=60)), Goal(), NoCheckpoints()).run()
+    Search(spec, method, Curve(failing=failing), record, Budget(Limits(epochs=60)), ObjectiveSettings(), NoCheckpoints()).run()
     record.close()
     found = replay(record.events, "", "", 0)
     assert found.ended is not None

@@ -114,7 +114,7 @@ def test_a_study_with_one_is_valid_and_the_path_is_left_as_it_was(beside: Path) 
         ("'nowhere:Mine'", "methods[0]: method 'nowhere:Mine': there is no module 'nowhere' beside the study file"),
         ("'faulty_import:Mine'", "methods[0]: method 'faulty_import:Mine': importing faulty_import raised ZeroDivisionError"),
         ("'needs_more:Mine'", "methods[0]: method 'needs_more:Mine' needs no_such_framework, which is not installed"),
-        ("hyperbnad", "methods[0]: 'hyperbnad' is no method (did you mean hyperband"),
+        ("hyperbnad", "methods[0]: 'hyperbnad' is not a method (did you mean hyperband"),
     ],
 )
 def test_what_is_wrong_with_one_is_one_sentence(beside: Path, method: str, said: str) -> None:
@@ -152,5 +152,7 @@ def test_the_example_trains_three_real_trials(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_an_unknown_name_is_answered_with_what_is_near_and_not_with_all() -> None:
-    with pytest.raises(StudyError, match=r"'hyperban' is no method \(did you mean .*hyperband.*\): `tuneoff methods` lists them"):
+    with pytest.raises(
+        StudyError, match=r"'hyperban' is not a method \(did you mean .*hyperband.*\): `tuneoff methods` lists"
+    ):
         find("hyperban")

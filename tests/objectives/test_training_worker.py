@@ -12,7 +12,7 @@ import pytest
 
 from small import small_npz
 from tuneoff.core.problem import Checkpoint, Epoch, Inherit, Proposal, TrainingFailed, Trial
-from tuneoff.core.study import Dataset, Goal, Split, Training
+from tuneoff.core.study import Dataset, ObjectiveSettings, Split, Training
 from tuneoff.data.prepare import prepare
 from tuneoff.objectives.executor import WorkerDied
 from tuneoff.objectives.keras.training_worker import Worker, Workplace
@@ -31,7 +31,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def worker(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Worker]:
-    made = Worker(Workplace(data, "paper-cnn", Training(), Goal(), 1), tmp_path_factory.mktemp("log") / "worker.log")
+    made = Worker(Workplace(data, "paper-cnn", Training(), ObjectiveSettings(), 1), tmp_path_factory.mktemp("log") / "worker.log")
     made.serve_search(7)
     yield made
     made.close()
@@ -61,7 +61,7 @@ def test_the_same_trial_gives_the_same_curve_in_another_process_and_another_tria
 ) -> None:
     first = curve(worker(trial(), None))
     assert curve(worker(trial(number=1), None)) != first
-    other = Worker(Workplace(data, "paper-cnn", Training(), Goal(), 1), tmp_path / "log")
+    other = Worker(Workplace(data, "paper-cnn", Training(), ObjectiveSettings(), 1), tmp_path / "log")
     other.serve_search(7)
     try:
         assert curve(other(trial(), None)) == first
@@ -107,7 +107,7 @@ def test_a_checkpoint_that_does_not_fit_fails_the_trial_and_not_the_worker(worke
 
 def test_models_that_misbehave_are_outcomes(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support"), prepend=os.pathsep)
-    made = Worker(Workplace(data, "small:moody", Training(), Goal(), 1), tmp_path / "log")
+    made = Worker(Workplace(data, "small:moody", Training(), ObjectiveSettings(), 1), tmp_path / "log")
     made.serve_search(0)
     try:
         with pytest.raises(TrainingFailed, match="ValueError: no such <layer>"):
@@ -124,7 +124,7 @@ def test_models_that_misbehave_are_outcomes(data: Path, tmp_path: Path, monkeypa
 def test_cross_validation_reports_the_means_over_its_folds(data: Path, tmp_path: Path) -> None:
     folded = tmp_path / "folded"
     prepare(Dataset(name="bars", path=str(data.parent / "bars.npz")), Split(folds=3), folded, lambda line: None)
-    made = Worker(Workplace(folded, "paper-cnn", Training(), Goal(), 1), tmp_path / "log")
+    made = Worker(Workplace(folded, "paper-cnn", Training(), ObjectiveSettings(), 1), tmp_path / "log")
     made.serve_search(0)
     try:
         epochs = list(made(trial(target=2), Checkpoint(save=tmp_path / "0.npz")))
@@ -136,7 +136,7 @@ def test_cross_validation_reports_the_means_over_its_folds(data: Path, tmp_path:
 
 
 def test_mixed_precision_trains(data: Path, tmp_path: Path) -> None:
-    made = Worker(Workplace(data, "paper-cnn", Training(precision="bfloat16"), Goal(), 1), tmp_path / "log")
+    made = Worker(Workplace(data, "paper-cnn", Training(precision="bfloat16"), ObjectiveSettings(), 1), tmp_path / "log")
     made.serve_search(0)
     try:
         assert list(made(trial(), None))[-1].metrics["val_accuracy"] > 0.45

@@ -16,7 +16,7 @@ from tuneoff.analysis.parallel_coordinates import parallel
 from tuneoff.analysis.trial_rows import trial_row
 from tuneoff.core.problem import Status
 from tuneoff.core.space import Space
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 from tuneoff.report.figures import (
     DASHES,
     METHODS,
@@ -35,7 +35,7 @@ HOSTILE = ("<script>alert(1)</script>", "$x_$", "試行", '"&', 'style="fill: #0
 
 
 def shown(*searches, goal=None):
-    goal = goal or Goal()
+    goal = goal or ObjectiveSettings()
     curves = [progress(s, goal) for s in searches]
     bands = [b for axis in AXES if (b := band(curves, axis, axis_end(curves, axis), goal))]
     return curve_set(curves, bands, goal)
@@ -97,7 +97,7 @@ class TestCurves:
         assert shown(search(ended=None)) is None
 
     def test_a_loss_falls_down_the_page(self):
-        (line,) = self.lines(search(made(0.5), made(0.7)), goal=Goal(metric="val_loss"))
+        (line,) = self.lines(search(made(0.5), made(0.7)), goal=ObjectiveSettings(metric="val_loss"))
         assert line.get_ydata()[0] > line.get_ydata()[-1]
         assert not line.axes.yaxis_inverted()
 
@@ -161,7 +161,7 @@ class TestParallel:
             {name: {"type": "categorical", "values": list(kinds)}, "rate": {"type": "float", "low": 0, "high": 1}}
         )
         record = search(*[made(i / 10, config={name: kind, "rate": 0.5}) for i, kind in enumerate(kinds)])
-        return parallel([trial_row(record, t, Goal()) for t in record.trials], space, Goal())
+        return parallel([trial_row(record, t, ObjectiveSettings()) for t in record.trials], space, ObjectiveSettings())
 
     def test_each_trial_is_a_line_over_all_axes_up_to_its_objective(self):
         lines = axes_of(figure_parallel(self.numbers(), COLOURS)).lines
@@ -216,7 +216,8 @@ class TestInThePage:
 class TestFamily:
     def numbers(self):
         found = family(
-            search(made(0.5), made(0.4), made(0.7, parent=0, first=1, config={"x": 0.6}), made(0.6, parent=0, first=1)), Goal()
+            search(made(0.5), made(0.4), made(0.7, parent=0, first=1, config={"x": 0.6}), made(0.6, parent=0, first=1)),
+            ObjectiveSettings(),
         )
         assert found is not None
         return found
@@ -240,5 +241,5 @@ class TestFamily:
 
     def test_a_failed_trial_is_no_line(self):
         failed = made(status=Status.FAILED, parent=0, first=1, config={"x": 0.1})
-        found = family(search(made(0.5), failed), Goal())
+        found = family(search(made(0.5), failed), ObjectiveSettings())
         assert len(axes_of(figure_family(found, COLOURS)).lines) == 1

@@ -15,7 +15,7 @@ from tuneoff.core.prepared_data import Prepared
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import Evaluation, claim, read_prepared
 from tuneoff.core.study import Study
-from tuneoff.evaluation import retrain as evaluating
+from tuneoff.evaluation import evaluate as evaluating
 from tuneoff.search import searches as tuning
 
 CELL = ("mnist", "random")

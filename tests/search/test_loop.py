@@ -15,7 +15,7 @@ from tuneoff.core.problem import Epoch, Limits, Proposal, Status, Trial, Wait
 from tuneoff.core.record.events import parse
 from tuneoff.core.record.state import replay
 from tuneoff.core.store.journal import whole_lines
-from tuneoff.core.study import Goal
+from tuneoff.core.study import ObjectiveSettings
 from tuneoff.methods.registry import FailedRule
 from tuneoff.search.budget import Budget
 from tuneoff.search.loop import MAX_DEATHS, MAX_KILLS, loss_of
@@ -227,11 +227,11 @@ def test_the_objective_is_the_best_or_the_last_epoch_in_its_own_direction() -> N
     curve = tuple(
         Epoch(n, {"val_accuracy": a, "val_loss": loss}, 1.0) for n, a, loss in ((1, 0.5, 0.9), (2, 0.8, 0.4), (3, 0.7, 0.6))
     )
-    assert loss_of(Goal(), curve) == -0.8
-    assert loss_of(Goal(epoch="last"), curve) == -0.7
-    assert loss_of(Goal(metric="val_loss"), curve) == 0.4
-    assert loss_of(Goal(metric="val_loss", epoch="last"), curve) == 0.6
-    assert loss_of(Goal(metric="val_accuracy", direction="min"), curve) == 0.5
+    assert loss_of(ObjectiveSettings(), curve) == -0.8
+    assert loss_of(ObjectiveSettings(epoch="last"), curve) == -0.7
+    assert loss_of(ObjectiveSettings(metric="val_loss"), curve) == 0.4
+    assert loss_of(ObjectiveSettings(metric="val_loss", epoch="last"), curve) == 0.6
+    assert loss_of(ObjectiveSettings(metric="val_accuracy", direction="min"), curve) == 0.5
 
 
 def test_a_proposal_that_continues_nobody_is_refused(tmp_path: Path) -> None:

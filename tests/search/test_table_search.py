@@ -22,7 +22,7 @@ from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import read_study as read_stored
 from tuneoff.core.study import Study
 from tuneoff.core.table import Recorded, read_table
-from tuneoff.evaluation.retrain import evaluate
+from tuneoff.evaluation.evaluate import evaluate
 from tuneoff.report import figure_files
 from tuneoff.report.report import report
 from tuneoff.search.searches import tune
@@ -245,7 +245,7 @@ def test_a_method_that_fails_is_named_with_its_seed_and_the_other_seeds_end(tmp_
 
 MADE_METHODS = '''
 from tuneoff.core.problem import Done, Proposal
-from tuneoff.methods.user_method import can
+from tuneoff.methods.spec import MethodSpec
 
 class Moody:
     """Asks the first point, unless its seed is 0."""
@@ -262,7 +262,7 @@ class Moody:
 
 class Rung(Moody):
     """One trial of an epoch, and one that continues it to the end."""
-    spec = can(fidelity=True, warm_start=True)
+    spec = MethodSpec(fidelity=True, warm_start=True)
     def __init__(self, problem, settings):
         point = {"units": 16, "optimizer": "Adam"}
         self.left = [Proposal(point, 1), Proposal(point, problem.max_epochs, 0)]

@@ -27,7 +27,7 @@ from tuneoff.core.record.writer import Writer
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.journal import MemoryJournal
 from tuneoff.core.store.stop_request import Stopped
-from tuneoff.core.study import Goal, Split
+from tuneoff.core.study import ObjectiveSettings, Split
 from tuneoff.data.prepare import prepare
 from tuneoff.methods.registry import find
 from tuneoff.objectives.executor import Bench, Simulated, Workers
@@ -113,7 +113,7 @@ def fly(
         bench,
         record,
         budget,
-        Goal(),
+        ObjectiveSettings(),
         checkpoints or NoCheckpoints(),
         stopping,
     )
@@ -371,7 +371,7 @@ def test_a_method_that_breaks_ends_the_search_although_others_train() -> None:
 
 def test_curves_follow_the_order_in_which_trials_were_told() -> None:
     events, _, _ = fly(Simulated(Paced([9.0, 1.0, 1.0]), 3), Plain(epochs=2), Limits(trials=7))
-    curve = progress(replay(events, "", "", 0), Goal())
+    curve = progress(replay(events, "", "", 0), ObjectiveSettings())
     assert list(curve.trial) == [e["trial"] for e in of(events, "told")]
     assert list(curve.trial) != sorted(curve.trial)
     assert list(curve.epochs) == [2.0 * n for n in range(1, 8)]

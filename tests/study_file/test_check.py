@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from examples import FULL, LIBRARY_WORDING, MINIMAL
 from tuneoff.core.errors import StudyError
 from tuneoff.core.space import PAPER_SPACE
-from tuneoff.core.study import Budget, Goal, Study
+from tuneoff.core.study import Budget, ObjectiveSettings, Study
 from tuneoff.study_file import faults
 from tuneoff.study_file.check import MAX_FAULTS, check_file, read_study, schema, warnings
 from tuneoff.study_file.yaml_reader import parse
@@ -69,7 +69,7 @@ def test_a_study_with_every_field_is_taken(beside: Path) -> None:
     for model in _models(study):
         given_fields[type(model)] = given_fields.get(type(model), set()) | model.model_fields_set
     given_fields[Budget].add("in_flight")  # is not for every method: the studies below
-    given_fields[Goal].add("replay")  # is of studies on a table: test_studytable.py
+    given_fields[ObjectiveSettings].add("table")  # is of studies on a table: test_studytable.py
     for kind, given_ in given_fields.items():
         assert given_ == set(kind.model_fields), f"the full study leaves out fields of {kind.__name__}"
 
@@ -205,9 +205,9 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("s3://bucket/data/theirs.npz", "s3:///x.npz", "7: datasets[3].path: 's3:///x.npz' is not taken: give a path or an"),
         ("s3://bucket/data/theirs.npz", "s3://me:pw@b/x.npz", "7: datasets[3].path: credentials do not belong into a study: set"),
         # methods
-        ("  - random", "  - randon", "9: methods[0]: 'randon' is no method (did you mean random or ray-random?)"),
-        ("  - random", "  - Random Search", "9: methods[0]: 'Random Search' is no method"),
-        ("  - random", "  - {name: tpe}", "9: methods[0].name: 'tpe' is no method"),
+        ("  - random", "  - randon", "9: methods[0]: 'randon' is not a method (did you mean random or ray-random?)"),
+        ("  - random", "  - Random Search", "9: methods[0]: 'Random Search' is not a method"),
+        ("  - random", "  - {name: tpe}", "9: methods[0].name: 'tpe' is not a method"),
         ("  - random", "  - ax\n  - priorband", "10: methods[1]: priorband needs the environment neps, ax needs torch"),
         ("  - random", "  - [random]", '9: methods[0]: ["random"] is not taken: give a name or a mapping (name: …, settings: …)'),
         ("  - random", "  - {label: x}", "9: methods[0].name: the field is missing (a method of the registry, its settings, and"),

@@ -10,7 +10,7 @@ import yaml
 
 from tabled import EPOCHS, SPACE, study_file, table_file, trainings
 from tuneoff.core.errors import StudyError
-from tuneoff.core.study import Replay
+from tuneoff.core.study import TableSettings
 from tuneoff.core.table import TableInfo
 from tuneoff.study_file.check import check_file, read_study, study_of
 from tuneoff.study_file.table_binding import dataset_of
@@ -35,8 +35,8 @@ def test_the_table_gives_data_set_space_and_epochs(objective: Any, tmp_path: Pat
     assert study.space == SPACE
     assert [d.name for d in study.datasets] == ["made"]
     assert study.budget.epochs_per_trial == EPOCHS
-    assert study.objective.replay is not None
-    assert study.objective.replay.table == str(tmp_path / "table.parquet")
+    assert study.objective.table is not None
+    assert study.objective.table.path == str(tmp_path / "table.parquet")
 
 
 def test_a_study_that_was_read_is_read_again_as_it_is(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_a_tables_data_set_forgets_the_file_that_it_came_from() -> None:
 
 
 def test_the_long_and_the_short_form_are_the_same() -> None:
-    assert Replay.model_validate("a.parquet") == Replay(table="a.parquet", count_method_seconds=True)
+    assert TableSettings.model_validate("a.parquet") == TableSettings(path="a.parquet", count_method_seconds=True)
 
 
 def test_an_objective_of_another_shape_is_refused_as_ever(tmp_path: Path) -> None:
@@ -124,7 +124,7 @@ def test_a_study_may_be_put_on_another_table(tmp_path: Path, monkeypatch: pytest
     study = read_study(file, "other.parquet")
     assert (study.name, [d.name for d in study.datasets]) == ("replayed-other", ["other"])
     assert study.objective.metric == "val_loss"
-    assert study.objective.replay == Replay(table=str(tmp_path / "other.parquet"), count_method_seconds=False)
+    assert study.objective.table == TableSettings(path=str(tmp_path / "other.parquet"), count_method_seconds=False)
 
 
 def test_a_study_that_trains_is_put_on_no_table(tmp_path: Path) -> None:

@@ -47,7 +47,7 @@ def test_choices_come_into_the_file_and_data_is_looked_at(tmp_path: Path, monkey
     [
         (Choices(data=("mnst",)), "--data 'mnst' is no data set (did you mean mnist?)"),
         (Choices(data=("none.npz",)), "none.npz is no file"),
-        (Choices(methods=("randm",)), "'randm' is no method (did you mean random"),
+        (Choices(methods=("randm",)), "'randm' is not a method (did you mean random"),
         (Choices(name="No Name"), "'No Name' is not taken"),
         (Choices(epochs=3, epochs_per_trial=5), "Epochs = 3 does not pay"),
     ],

@@ -12,14 +12,13 @@ from tuneoff.contract.toy_objective import Bowl, drawn
 from tuneoff.core.errors import StudyError
 from tuneoff.core.problem import Done, Epoch, Problem, Proposal, Trial, Wait
 from tuneoff.core.space import Categorical, Model
-from tuneoff.methods.spec import Determinism
-from tuneoff.methods.user_method import can
+from tuneoff.methods.spec import Determinism, MethodSpec
 
 
 class Sound:
     """Random draws, which keep every promise."""
 
-    spec = can(parallel=True)
+    spec = MethodSpec(parallel=True)
 
     def __init__(self, problem: Problem, settings: Model) -> None:
         self.problem = problem
@@ -138,7 +137,7 @@ class Seedless(Sound):
 class Mislabelled(Sound):
     """Says that it is not to be repeated, and is."""
 
-    spec = can(determinism=Determinism.NO)
+    spec = MethodSpec(determinism=Determinism.NO)
 
 
 class Deaf(Sound):
@@ -220,7 +219,7 @@ class Hurried(Forgetful):
 class Possessive(Sound):
     """Continues trials whose weights it has given up."""
 
-    spec = can(fidelity=True, warm_start=True)
+    spec = MethodSpec(fidelity=True, warm_start=True)
 
     def ask(self) -> Proposal:
         self.asked += 1
@@ -259,7 +258,7 @@ class Perverse(Sound):
 class Unconditional(Sound):
     """Says that it knows no conditional spaces."""
 
-    spec = can(conditional=False)
+    spec = MethodSpec(conditional=False)
 
 
 class Absent(Sound):

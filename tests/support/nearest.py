@@ -26,6 +26,9 @@ class Settings(BaseModel):
 class Nearest:
     """Three models: a constant, one that fails, and the distance to each class's mean image."""
 
+    Settings = Settings
+    spec = MethodSpec(name="nearest", framework="numpy", package="numpy", kind="system", user_defined=True)
+
     def __init__(self, settings: Settings) -> None:
         self._then = settings.then
         self._means: list[Any] = []
@@ -72,16 +75,4 @@ def _softmax(means: Any, images: Any) -> Any:
     return weights / weights.sum(axis=1, keepdims=True)
 
 
-SPEC = MethodSpec(
-    name="nearest",
-    target="nearest:Nearest",
-    settings="nearest:Settings",
-    summary="",
-    source="",
-    when="",
-    framework="numpy",
-    package="numpy",
-    extra="",
-    home="",
-    kind="system",
-)
+SPEC = Nearest.spec.with_target("nearest:Nearest")

@@ -13,8 +13,8 @@ from tuneoff.core.record.events import Event
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.space import Space
 from tuneoff.core.store.journal import FileJournal
-from tuneoff.core.study import Goal
-from tuneoff.methods.spec import FailedRule, MethodSpec
+from tuneoff.core.study import ObjectiveSettings
+from tuneoff.methods.spec import MethodSpec
 from tuneoff.objectives.executor import WorkerDied
 from tuneoff.search.budget import Budget
 from tuneoff.search.checkpoints import NoCheckpoints
@@ -25,16 +25,8 @@ SPACE = Space.model_validate({"x": {"type": "float", "low": 0.0, "high": 1.0}, "
 
 def toy_spec(**changes: Any) -> MethodSpec:
     """A registry line for a toy method."""
-    fields: dict[str, Any] = {
-        "name": "toy",
-        "target": "",
-        "settings": "",
-        "summary": "",
-        "source": "",
-        "when": "",
-        "framework": "numpy",
-    }
-    return MethodSpec(**{**fields, "package": "numpy", "extra": "", "stop_rule": True, "failed": FailedRule.TOLD, **changes})
+    fields: dict[str, Any] = {"name": "toy", "framework": "numpy", "package": "numpy", "stop_rule": True}
+    return MethodSpec(**{**fields, **changes})
 
 
 class Halving:
@@ -142,7 +134,7 @@ def toy_search(
         objective or Curve(),
         record,
         Budget(limits or Limits(epochs=40)),
-        Goal(),
+        ObjectiveSettings(),
         NoCheckpoints(),
         stopping,
     )

@@ -16,7 +16,7 @@ from small import small_npz
 from tuneoff.core.errors import StudyError
 from tuneoff.core.prepared_data import load_part
 from tuneoff.core.runtime.extras import importable
-from tuneoff.core.study import Dataset, Goal, Split, Study
+from tuneoff.core.study import Dataset, ObjectiveSettings, Split, Study
 from tuneoff.data.prepare import prepare
 from tuneoff.methods.registry import find
 from tuneoff.planning.plan import Extent, extent
@@ -45,15 +45,17 @@ def searched(
     for place in ("work", "model"):
         (folder / place).mkdir()
     spec = find(name)
-    system = HostedSystem(spec, settings or {}, Work(data, Goal(metric=metric), seconds, 1, 2, folder / "work"), folder / "log")
+    system = HostedSystem(
+        spec, settings or {}, Work(data, ObjectiveSettings(metric=metric), seconds, 1, 2, folder / "work"), folder / "log"
+    )
     try:
         trials = list(system.trials(300, lambda: False))
-        losses = [loss_of(Goal(metric=metric), t.curve) for t in trials]
+        losses = [loss_of(ObjectiveSettings(metric=metric), t.curve) for t in trials]
         system.save(int(np.argmin(losses)), folder / "model")
     finally:
         system.close()
     np.save(folder / "images.npy", load_part(data, "test")[0])
-    command = [sys.executable, "-m", "tuneoff.systems.predict", spec.system_class]
+    command = [sys.executable, "-m", "tuneoff.systems.predict", spec.target]
     subprocess.run([*command, folder / "model", folder / "images.npy", folder / "out.npy"], check=True, capture_output=True)
     return trials, np.load(folder / "out.npy")
 

@@ -28,11 +28,11 @@ from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.open import open_store
 from tuneoff.core.store.stop_request import Stopped
 from tuneoff.core.store.study_store import read_study, read_system_model
-from tuneoff.core.study import Dataset, Goal, MethodChoice, Split, Study
+from tuneoff.core.study import Dataset, MethodChoice, ObjectiveSettings, Split, Study
 from tuneoff.data.prepare import prepare
-from tuneoff.evaluation.retrain import evaluate
+from tuneoff.evaluation.evaluate import evaluate
 from tuneoff.inspect.progress import cell_progress
-from tuneoff.methods.registry import REGISTRY
+from tuneoff.methods.registry import METHODS
 from tuneoff.methods.spec import MethodSpec
 from tuneoff.search.searches import tune
 from tuneoff.systems.host import HostedSystem
@@ -52,7 +52,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module", autouse=True)
 def _known() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(REGISTRY, "nearest", nearest.SPEC)
+        patch.setitem(METHODS, "nearest", "nearest:Nearest")
         patch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support"), prepend=os.pathsep)
         yield
 
@@ -87,7 +87,7 @@ def done(data: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Study, F
 
 def test_every_model_of_a_system_is_a_trial_with_a_configuration_of_its_own(done: tuple[Study, FolderStore]) -> None:
     search = search_of(done[1])
-    assert search.own_models
+    assert search.is_system
     assert [t.status for t in search.trials] == ["completed", "failed", "completed"]
     assert [dict(t.trial.proposal.config) for t in search.trials] == [
         {"kind": "constant", "depth": 3},
@@ -195,7 +195,7 @@ def test_a_system_is_stopped_on_request(data: Path, tmp_path: Path) -> None:
 
 
 def test_a_system_that_runs_far_over_its_time_is_ended(data: Path, tmp_path: Path) -> None:
-    work = Work(data, Goal(), 0.5, 0, 1, tmp_path)
+    work = Work(data, ObjectiveSettings(), 0.5, 0, 1, tmp_path)
     system = HostedSystem(nearest.SPEC, {"then": "hang"}, work, tmp_path / "log")
     with pytest.raises(MethodFailed, match=r"nearest had 0\.5 s and has not ended 2 s after them"):
         list(system.trials(2.0, lambda: False))

@@ -30,7 +30,7 @@ from tuneoff.core.record.state import replay
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import claim, read_study
-from tuneoff.core.study import Goal, Study
+from tuneoff.core.study import ObjectiveSettings, Study
 from tuneoff.search.budget import Budget
 from tuneoff.search.checkpoints import NoCheckpoints
 from tuneoff.search.loop import Search
@@ -108,7 +108,7 @@ class Tracked:
         sender.start()
         begun = time.monotonic()
         limits = Limits(epochs=EPOCHS)
-        Search(toy_spec(), Halving(), objective or Curve(), record, Budget(limits), Goal(), NoCheckpoints()).run()
+        Search(toy_spec(), Halving(), objective or Curve(), record, Budget(limits), ObjectiveSettings(), NoCheckpoints()).run()
         self.seconds = time.monotonic() - begun
         self.backlog = sender.close(patience_seconds)
         record.close()

@@ -47,7 +47,7 @@ class Source:
 def study_in(place: str) -> Source:
     """The study in an output folder or s3:// URI."""
     result = read_study(open_store(place))
-    searches = [s for c in result.cells if not c.own_models for s in c.searches]
+    searches = [s for c in result.cells if not c.is_system for s in c.searches]
     return Source(
         place=place,
         study=result.study,

@@ -59,13 +59,13 @@ class Outcome(Model):
 def outcome_of(result: StudyResult) -> Outcome:
     """What a finished study on a table found. StudyError where it trained, and where a search is not at its end."""
     study = result.study
-    if study.objective.replay is None:
-        raise StudyError(f"the study {study.name} searched no table: give the output folder of one with objective: replay:TABLE.")
+    if study.objective.table is None:
+        raise StudyError(f"the study {study.name} searched no table: give the output folder of one with objective: table:TABLE.")
     searches = [search for cell in result.cells for search in cell.searches]
     unfinished = sorted({s.method for s in searches if s.ended is None})
     if unfinished:
         raise StudyError(f"the study {study.name} is not at its end ({', '.join(unfinished)}): `tuneoff run` goes on with it.")
-    info = read_info(study.objective.replay.table)
+    info = read_info(study.objective.table.path)
     curves = [progress(search, study.objective) for search in searches]
     facts, _ = table_facts(result)
     anchors = anchors_of(study, curves, facts.best.get(study.datasets[0].name))

@@ -20,7 +20,7 @@ import pandas as pd
 from ..core.problem import Epoch
 from ..core.record.state import SearchRecord
 from ..core.space import Model
-from ..core.study import Goal
+from ..core.study import ObjectiveSettings
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -116,7 +116,7 @@ class Learning(Model):
     retrainings: list[dict[str, list[float]]]
 
 
-def progress(search: SearchRecord, goal: Goal) -> Progress:
+def progress(search: SearchRecord, goal: ObjectiveSettings) -> Progress:
     """The search's best-so-far curve. Equal objectives leave the earlier trial the incumbent."""
     told = sorted(search.told, key=lambda t: t.told_as)
     outcomes = [t.trial.outcome for t in told if t.trial.outcome]
@@ -166,7 +166,7 @@ def axis_end(curves: Sequence[Progress], axis: Axis) -> float:
     return max((float(c.spent(axis)[-1]) for c in curves if len(c.trial)), default=0.0)
 
 
-def band(curves: Sequence[Progress], axis: Axis, end: float, goal: Goal) -> Band | None:
+def band(curves: Sequence[Progress], axis: Axis, end: float, goal: ObjectiveSettings) -> Band | None:
     """Median and quartiles over the ended searches among these curves of one cell; None where none has ended with a trial.
 
     Quartiles lie between two seeds' values by linear interpolation (numpy's default). A search without a value yet counts as
@@ -184,7 +184,7 @@ def band(curves: Sequence[Progress], axis: Axis, end: float, goal: Goal) -> Band
     return Band(first.dataset, first.method, axis, len(ended), end, x[keep], median[keep], lower[keep], upper[keep])
 
 
-def curve_set(curves: Sequence[Progress], bands: Sequence[Band], goal: Goal) -> CurveSet | None:
+def curve_set(curves: Sequence[Progress], bands: Sequence[Band], goal: ObjectiveSettings) -> CurveSet | None:
     """What the figures of one data set show; None where nothing has been found yet."""
     ends = {axis: end for axis in AXES if (end := axis_end(curves, axis)) > 0}
     shown = tuple(b for b in bands if b.axis in ends and np.isfinite(b.median).any())
@@ -194,7 +194,7 @@ def curve_set(curves: Sequence[Progress], bands: Sequence[Band], goal: Goal) -> 
     return CurveSet(goal.metric, shown, unfinished, ends, _reach(shown, unfinished, ends, goal), _foremost(shown, goal))
 
 
-def _foremost(bands: Sequence[Band], goal: Goal) -> frozenset[str] | None:
+def _foremost(bands: Sequence[Band], goal: ObjectiveSettings) -> frozenset[str] | None:
     ends = {b.method: goal.sign * b.median[-1] for b in bands if np.isfinite(b.median[-1])}
     return foremost(list(ends), list(ends.values()))
 
@@ -231,7 +231,9 @@ def lineage(search: SearchRecord, trial: int) -> tuple[Epoch, ...]:
     return tuple(epochs[number] for number in sorted(epochs))
 
 
-def _reach(bands: Sequence[Band], unfinished: Sequence[Progress], ends: Mapping[Axis, float], goal: Goal) -> tuple[float, float]:
+def _reach(
+    bands: Sequence[Band], unfinished: Sequence[Progress], ends: Mapping[Axis, float], goal: ObjectiveSettings
+) -> tuple[float, float]:
     """From the worst that any figure must show after its start to the best, and a little air: the lower end first."""
     worst, best = [], []
     for axis, end in ends.items():

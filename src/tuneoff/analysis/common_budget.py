@@ -18,6 +18,7 @@ import numpy as np
 from ..core.record.state import SearchRecord
 from ..core.space import Config
 from ..core.study import Study
+from ..methods.registry import is_random
 from .best_so_far import AXES, Axis, Floats, Progress
 
 STEPS = 200
@@ -142,8 +143,8 @@ def _alike(first: Sequence[Config], second: Sequence[Config]) -> bool:
 
 
 def random_methods(study: Study) -> set[str]:
-    """The labels of the study's random searches: methods named random or …-random."""
-    return {m.label for m in study.methods if m.name == "random" or m.name.endswith("-random")}
+    """Return the labels of the study's random searches."""
+    return {m.label for m in study.methods if is_random(m.name)}
 
 
 def _course(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from ..core.record.state import SearchRecord, TrialRecord
 from ..core.space import Model, Value
-from ..core.study import Goal
+from ..core.study import ObjectiveSettings
 
 
 class Strand(Model):
@@ -30,7 +30,7 @@ class Family(Model):
     strands: list[Strand]
 
 
-def family(search: SearchRecord, goal: Goal) -> Family | None:
+def family(search: SearchRecord, goal: ObjectiveSettings) -> Family | None:
     """The search's strands; None where no trial goes on under another configuration than its parent's."""
     records = {t.trial.id: t for t in search.trials}
     proposals = [t.trial.proposal for t in search.trials]
@@ -56,7 +56,7 @@ def _line(last: TrialRecord | None, records: dict[int, TrialRecord]) -> set[int]
     return found
 
 
-def _strand(record: TrialRecord, records: dict[int, TrialRecord], goal: Goal, ancestors: set[int]) -> Strand:
+def _strand(record: TrialRecord, records: dict[int, TrialRecord], goal: ObjectiveSettings, ancestors: set[int]) -> Strand:
     trial = record.trial
     parent = None if trial.proposal.parent is None else records[trial.proposal.parent]
     before = trial.proposal.config if parent is None else parent.trial.proposal.config
@@ -73,6 +73,6 @@ def _strand(record: TrialRecord, records: dict[int, TrialRecord], goal: Goal, an
     )
 
 
-def _objective(record: TrialRecord, goal: Goal) -> float | None:
+def _objective(record: TrialRecord, goal: ObjectiveSettings) -> float | None:
     outcome = record.trial.outcome
     return None if outcome is None or outcome.loss is None else goal.sign * outcome.loss

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..core.space import Categorical, Float, Int, Model, Space, Value
-from ..core.study import Goal
+from ..core.study import ObjectiveSettings
 from ..core.text import bare, setting
 from .importance import code
 from .trial_rows import TrialRow, ranked
@@ -56,7 +56,9 @@ class ValueRow(Model):
     best: float
 
 
-def parallel(rows: Sequence[TrialRow], space: Space, goal: Goal, names: Sequence[str] | None = None) -> Parallel | None:
+def parallel(
+    rows: Sequence[TrialRow], space: Space, goal: ObjectiveSettings, names: Sequence[str] | None = None
+) -> Parallel | None:
     """The plot of the trials that have an objective; None without any.
 
     Of more than 400 trials the best 40 and every n-th of the others are drawn. Of more than 12 hyperparameters the first 12 of
@@ -81,7 +83,9 @@ def parallel(rows: Sequence[TrialRow], space: Space, goal: Goal, names: Sequence
     )
 
 
-def by_value(rows: Sequence[TrialRow], space: Space, goal: Goal, names: Sequence[str] | None = None) -> list[ValueRow]:
+def by_value(
+    rows: Sequence[TrialRow], space: Space, goal: ObjectiveSettings, names: Sequence[str] | None = None
+) -> list[ValueRow]:
     """Median and best objective by value of each hyperparameter; ranges are cut into quarters."""
     scored = ranked(rows, goal)
     shown = [n for n in space if n in list(names or space)[:MOST_AXES]]

@@ -13,6 +13,7 @@ from ..core.prepared_data import Prepared
 from ..core.space import Model
 from ..core.store.study_store import CellResult, StudyResult
 from ..core.study import Study
+from ..objectives import objective_of
 from .best_so_far import AXES, Band, Learning, Milestone, Progress, axis_end, band, milestones, progress
 from .importance import Importance, importance
 from .lineage import Family, family
@@ -132,7 +133,7 @@ def compute(result: StudyResult, versions: Mapping[str, str], facts: TableFacts 
     """
     rows = trial_rows(result)
     curves = [progress(s, result.study.objective) for cell in result.cells for s in cell.searches]
-    own = {(c.cell.dataset, c.cell.method.label) for c in result.cells if c.own_models}
+    own = {(c.cell.dataset, c.cell.method.label) for c in result.cells if c.is_system}
     compared = [c for c in curves if (c.dataset, c.method) not in own]
     bands = _bands(result, compared)
     by_cell = _by_cell(result, rows)
@@ -186,8 +187,8 @@ def _results(
 ) -> Results:
     goal = result.study.objective
     by_cell = _by_cell(result, rows)
-    replayed = goal.replay is not None
-    ten = {key: ten_best([r for r in mine if not r.own_models], goal, replayed) for key, mine in by_cell.items()}
+    repeats = objective_of(result.study).trainings_repeat_exactly
+    ten = {key: ten_best([r for r in mine if not r.own_models], goal, repeats) for key, mine in by_cell.items()}
     names = [d.name for d in result.study.datasets]
     return Results(
         generated_at=_moment(datetime.now(UTC)),

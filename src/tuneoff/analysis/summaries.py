@@ -9,7 +9,7 @@ from typing import Literal
 from ..core.record.state import SearchRecord
 from ..core.space import Model, Value
 from ..core.store.study_store import CellResult, Evaluation, StudyResult
-from ..core.study import Goal
+from ..core.study import ObjectiveSettings
 from .best_so_far import Learning, lineage
 from .trial_rows import METRICS, Spread, TrialRow, ranked, spread
 
@@ -202,7 +202,7 @@ def search_usages(result: StudyResult) -> list[SearchUsage]:
     ]
 
 
-def cell_score(cell: CellResult, rows: Sequence[TrialRow], goal: Goal) -> CellScore:
+def cell_score(cell: CellResult, rows: Sequence[TrialRow], goal: ObjectiveSettings) -> CellScore:
     """A cell's scores; `rows` are its trials."""
     best = ranked(rows, goal)
     by_seed = {row.seed: row.objective for row in reversed(best) if row.objective is not None}
@@ -216,7 +216,7 @@ def cell_score(cell: CellResult, rows: Sequence[TrialRow], goal: Goal) -> CellSc
         best=best[0] if best else None,
         test=evaluated(cell.evaluation, best[0] if best else None) if cell.evaluation and cell.evaluation.retrainings else None,
         usage=usage(cell.searches),
-        own_models=cell.own_models,
+        own_models=cell.is_system,
     )
 
 
@@ -237,7 +237,7 @@ def evaluated(evaluation: Evaluation, best: TrialRow | None) -> Evaluated:
     )
 
 
-def answer(dataset: str, scores: Sequence[CellScore], goal: Goal) -> Answer:
+def answer(dataset: str, scores: Sequence[CellScore], goal: ObjectiveSettings) -> Answer:
     """Who found the best score on a data set, who leads on average, and whether the lead exceeds the spread over seeds.
 
     Systems that train models of their own are left out: their validation scores are not of the same models.
@@ -281,13 +281,13 @@ def answer(dataset: str, scores: Sequence[CellScore], goal: Goal) -> Answer:
     )
 
 
-def ten_best(rows: Iterable[TrialRow], goal: Goal, replayed: bool = False) -> list[TrialRow]:
+def ten_best(rows: Iterable[TrialRow], goal: ObjectiveSettings, trainings_repeat_exactly: bool = False) -> list[TrialRow]:
     """The ten best trials over all seeds, by the study's objective; a trial and the one that it continues are two.
 
     On a table, where many searches read the same training, each training once.
     """
     order = ranked(rows, goal)
-    if replayed:
+    if trainings_repeat_exactly:
         firsts: dict[tuple[str, int, float | None], TrialRow] = {}
         for row in order[:MOST_READ]:
             firsts.setdefault((repr(sorted(row.config.items())), row.epochs, row.objective), row)
@@ -337,7 +337,7 @@ def learning(cell: CellResult, best: TrialRow | None) -> Learning | None:
 
     None also of a system that trains models of its own: its epochs compare with nobody's.
     """
-    if cell.own_models:
+    if cell.is_system:
         return None
     found = (cell.evaluation.seed, cell.evaluation.trial) if cell.evaluation else (best.seed, best.trial) if best else None
     search = next((s for s in cell.searches if found and s.seed == found[0]), None)

@@ -14,7 +14,7 @@ from ..core.errors import StudyError
 from ..core.record.state import SearchRecord
 from ..core.space import key_of
 from ..core.store.study_store import StudyResult
-from ..core.study import Goal, counted_epoch
+from ..core.study import ObjectiveSettings, counted_epoch
 from ..core.table import Recorded, Table, read_table, sources
 from .stats.winners_curse import Noise, spread_within
 
@@ -35,10 +35,10 @@ class TableFacts:
 def table_facts(result: StudyResult) -> tuple[TableFacts, tuple[str, ...]]:
     """What the study's table says; nothing without one, and, with a note, where it cannot be read any more."""
     study = result.study
-    if study.objective.replay is None:
+    if study.objective.table is None:
         return TableFacts(), ()
     try:
-        table = read_table(study.objective.replay.table)
+        table = read_table(study.objective.table.path)
     except (StudyError, ImportError) as error:
         return TableFacts(), (f"regret is to the best that was found, not to the best there is, since {error}",)
     searches = [search for cell in result.cells for search in cell.searches]
@@ -50,12 +50,12 @@ def table_facts(result: StudyResult) -> tuple[TableFacts, tuple[str, ...]]:
     ), ()
 
 
-def _best(table: Table, goal: Goal) -> float | None:
+def _best(table: Table, goal: ObjectiveSettings) -> float | None:
     scores = [score for training in table if (score := _score(training, goal)) is not None]
     return goal.sign * min(goal.sign * s for s in scores) if scores else None
 
 
-def _noise(table: Table, goal: Goal) -> Noise:
+def _noise(table: Table, goal: ObjectiveSettings) -> Noise:
     """The standard deviation within the better of the configurations that were recorded with several seeds."""
     groups: dict[str, list[float]] = defaultdict(list)
     for training in table:
@@ -69,12 +69,12 @@ def _noise(table: Table, goal: Goal) -> Noise:
     return Noise(sd=sd, source=source, freedom=freedom)
 
 
-def _score(training: Recorded, goal: Goal) -> float | None:
+def _score(training: Recorded, goal: ObjectiveSettings) -> float | None:
     epoch = counted_epoch(training.curve, goal)
     return None if epoch is None else epoch.metrics[goal.metric]
 
 
-def _tests(table: Table, search: SearchRecord, goal: Goal) -> Iterable[tuple[int, float]]:
+def _tests(table: Table, search: SearchRecord, goal: ObjectiveSettings) -> Iterable[tuple[int, float]]:
     """The test accuracy of each scored trial, at the epoch that counted."""
     try:
         found = sources(table, search.seed, (t.trial for t in search.trials))

@@ -6,12 +6,13 @@ import math
 import statistics
 from collections.abc import Iterable
 
+from ..core.metrics import ACCURACY, LOSS, VAL_ACCURACY, VAL_LOSS, names_of
 from ..core.record.state import SearchRecord, TrialRecord
 from ..core.space import Model, Value
 from ..core.store.study_store import StudyResult
-from ..core.study import Goal, counted_epoch
+from ..core.study import ObjectiveSettings, counted_epoch
 
-METRICS = ("accuracy", "val_accuracy", "loss", "val_loss")
+METRICS = names_of((ACCURACY, VAL_ACCURACY, LOSS, VAL_LOSS))
 
 
 class Spread(Model):
@@ -73,7 +74,7 @@ def trial_rows(result: StudyResult) -> list[TrialRow]:
     return [trial_row(search, t, goal) for cell in result.cells for search in cell.searches for t in search.trials]
 
 
-def trial_row(search: SearchRecord, record: TrialRecord, goal: Goal) -> TrialRow:
+def trial_row(search: SearchRecord, record: TrialRecord, goal: ObjectiveSettings) -> TrialRow:
     """A recorded trial as a row; metrics that are no finite number are None."""
     trial, outcome = record.trial, record.trial.outcome
     loss = outcome.loss if outcome else None
@@ -105,11 +106,11 @@ def trial_row(search: SearchRecord, record: TrialRecord, goal: Goal) -> TrialRow
         asked_at=record.asked_at,
         started_at=record.started_at,
         told_at=record.told_at,
-        own_models=search.own_models,
+        own_models=search.is_system,
     )
 
 
-def ranked(rows: Iterable[TrialRow], goal: Goal) -> list[TrialRow]:
+def ranked(rows: Iterable[TrialRow], goal: ObjectiveSettings) -> list[TrialRow]:
     """The trials that have an objective, the best first; of equals the earlier seed and number first."""
     scored = [r for r in rows if r.objective is not None]
     return sorted(scored, key=lambda r: (goal.sign * (r.objective or 0.0), r.seed, r.trial))

@@ -35,7 +35,7 @@ def methods(as_json: bool) -> None:
 
 
 def _state(spec: MethodSpec) -> str:
-    if not spec.home:
+    if spec.user_defined:
         return spec.target
     return f"{spec.framework} {spec.version}" if spec.installed else f"not installed: {spec.remedy}"
 
@@ -164,7 +164,7 @@ def validate(study: str, table: str | None, as_json: bool) -> None:
     from ..study_file.faults import field_name
 
     plan, faults = check_file(study, table)
-    said = warnings(plan) if plan is not None and not faults else []
+    said = warnings(plan, study) if plan is not None and not faults else []
     if as_json:
         listed = [{"file": study, "line": f.line, "field": field_name(f.where), "message": f.message} for f in faults]
         click.echo(json.dumps({"valid": not faults, "faults": listed, "warnings": said}, indent=1))
@@ -197,11 +197,12 @@ def plan(study: str, unprobed: bool, table: str | None, as_json: bool) -> None:
     A probe of about a minute prepares the data, trains the space's cheapest, middle and dearest configuration for two epochs as
     a run would, and leads each method through its search without training.
     """
+    from ..objectives import objective_of
     from ..study_file.check import read_study, warnings
 
     found = read_study(study, table)
     sys.path[:0] = [str(Path(study).parent.absolute()), str(Path.cwd())]
-    if unprobed or found.objective.replay is not None:  # there is nothing to train, and nothing to probe
+    if unprobed or objective_of(found).processes is None:  # there is nothing to train, and nothing to probe
         from ..planning.plan import without_probe
 
         made = without_probe(found)
@@ -216,7 +217,7 @@ def plan(study: str, unprobed: bool, table: str | None, as_json: bool) -> None:
         return
     from ..planning.plan import lines
 
-    for line in (*(f"Note: {w}" for w in warnings(found)), f"Study {found.name}: {extent(found)}", "", *lines(made)):
+    for line in (*(f"Note: {w}" for w in warnings(found, study)), f"Study {found.name}: {extent(found)}", "", *lines(made)):
         click.echo(line)
 
 

@@ -33,7 +33,7 @@ def run(study: str, out: Path | None, table: str | None, as_json: bool) -> None:
     require_for(plan)
     folder = out or Path("runs") / plan.name
     console = Console(stderr=as_json, highlight=False)
-    for warning in warnings(plan):
+    for warning in warnings(plan, study):
         console.print(f"Note: {warning}", markup=False, soft_wrap=True)
     console.print(f"Study {plan.name}: {extent(plan)}, into {folder}", markup=False, soft_wrap=True)
     with Display(console) as display:
@@ -99,6 +99,7 @@ def step(name: str, study: str, out: Path | None, dataset: str | None, method: s
     from ..core.store.open import open_store
     from ..core.store.stop_request import withdraw
     from ..core.store.study_store import held_study
+    from ..objectives import objective_of
     from ..study_file.check import read_study
     from ..tracking import tracking_uri
 
@@ -122,7 +123,7 @@ def step(name: str, study: str, out: Path | None, dataset: str | None, method: s
         work(text, dataset, store, prepared)
     elif name == "reporter":
         work(text, store, tracking, None, None)
-    elif plan.objective.replay is None and not Path(prepared, "dataset.json").is_file():
+    elif objective_of(plan).needs_prepared_data and not Path(prepared, "dataset.json").is_file():
         raise StudyError(f"{prepared} holds no prepared data: run `tuneoff step data_prep {study} --dataset {dataset}` first.")
     else:
         work(text, dataset, method, store, tracking, prepared, None, None)

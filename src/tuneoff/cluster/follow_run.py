@@ -13,6 +13,7 @@ from ..core.store.protocol import Store
 from ..core.store.study_store import StudyResult, read_study
 from ..core.study import Study
 from ..inspect.progress import cell_progress, tracking_note
+from ..objectives import objective_of
 from .kfp_server import KfpServer, Run
 from .kubernetes_api import Json, RunView, Workflow
 from .pending_pods import Waiting, failed_messages, in_words, of_events, refused_pods, starting_slowly, waiting_pods
@@ -214,7 +215,7 @@ class Follower:
         return None
 
     def _say_what_tracking_lacks(self) -> None:
-        if self._store is None or self._study.objective.replay is not None:
+        if self._store is None or not objective_of(self._study).tracked_while_running:
             return
         with suppress(StudyError, RecordError, OSError):
             result = read_study(self._store)

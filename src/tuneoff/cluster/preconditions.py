@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from tuneoff.cluster.upload_datasets import to_be_copied
-from tuneoff.core.errors import StudyError
-from tuneoff.core.study import Study
+from ..core.errors import StudyError
+from ..core.study import Study
+from ..objectives import objective_of
+from .upload_datasets import to_be_copied
 
 NO_TTL = "cluster.ttl_seconds has no effect on KFP 2.17, whose own settings keep the pods of a run for an hour"
 
@@ -20,9 +21,9 @@ def refuse_what_stays_here(study: Study, file: str, submitting: bool = False) ->
         if not submitting:
             remedy += "; `tuneoff submit` copies it, if artifacts is an s3:// URI"
         raise StudyError(f"{file}: {why}: {remedy}.")
-    replay = study.objective.replay
-    if replay is not None and not study.cluster.reaches(replay.table):
-        raise StudyError(f"{file}: the table {replay.table!r} lies on this machine: give an s3:// URI, or run the study here.")
+    for path in objective_of(study).local_files(study):
+        if not study.cluster.reaches(path):
+            raise StudyError(f"{file}: the table {path!r} lies on this machine: give an s3:// URI, or run the study here.")
 
 
 def store_on_cluster(study: Study) -> str:

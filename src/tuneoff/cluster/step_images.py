@@ -1,8 +1,8 @@
 """The container image that a step of a study runs in."""
 
-from tuneoff.core.runtime.images import MAIN, image_in
-from tuneoff.core.study import Step, Study
-from tuneoff.methods.registry import REGISTRY, SHORT
+from ..core.runtime.images import MAIN, image_in
+from ..core.study import Step, Study
+from ..methods.registry import REGISTRY, SHORT
 
 
 def image_of(study: Study, step: Step) -> str:

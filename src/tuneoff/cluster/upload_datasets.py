@@ -12,13 +12,14 @@ from ..core.store.open import open_store
 from ..core.store.protocol import Store
 from ..core.study import Dataset, Study
 from ..data.fetch import cache_path, fetch
+from ..objectives import objective_of
 
 Note = Callable[[str], None]
 
 
 def to_be_copied(study: Study, dataset: Dataset) -> bool:
     """Return whether pods need a copy of the data set: a built-in one, or a file of this machine."""
-    if study.objective.replay is not None:
+    if not objective_of(study).needs_prepared_data:
         return False
     return dataset.path is None or not study.cluster.reaches(dataset.path)
 
@@ -68,7 +69,7 @@ def _send(store: Store, dataset: Dataset, file: Path, note: Note) -> None:
 def look_at_inputs(study: Study, store: Store | None) -> Iterator[Finding]:
     """Say of each data set how the pods come by it. `store` is None where it cannot be written from here."""
     for dataset in study.datasets:
-        if study.objective.replay is not None:
+        if not objective_of(study).needs_prepared_data:
             return
         if not to_be_copied(study, dataset):
             yield _out_there(dataset)

@@ -10,6 +10,7 @@ from ..core.runtime.extras import EXTRAS
 from ..core.study import Step, Study
 from ..methods.registry import REGISTRY, SHORT
 from ..methods.user_method import is_own, registered
+from ..objectives import objective_of
 
 IN_IMAGES = {"tuneoff", *(package for packages in EXTRAS.values() for package in packages)}
 """Top-level packages that the stock images may hold."""
@@ -28,8 +29,7 @@ def own_code_notes(study: Study) -> list[str]:
 def _modules(study: Study) -> Iterator[tuple[str, str, tuple[Step, ...]]]:
     """Yield whose module it is, its name, and the steps that import it."""
     trains = any(method.name not in REGISTRY or REGISTRY[method.name].kind != "system" for method in study.methods)
-    if ":" in study.model and study.objective.replay is None and trains:
-        module = study.model.partition(":")[0]
+    for module in objective_of(study).user_modules(study) if trains else []:
         if not _shipped(module):
             yield "the model's module", module, ("tuner", "evaluator")
     targets = {m.name: m.name if is_own(m.name) else registered().get(m.name, "") for m in study.methods}

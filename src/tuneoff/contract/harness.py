@@ -14,7 +14,7 @@ from ..core.record.events import Event, proposal_of
 from ..core.record.writer import Writer
 from ..core.space import Space
 from ..core.store.journal import MemoryJournal
-from ..core.study import Goal
+from ..core.study import ObjectiveSettings
 from ..methods.spec import MethodSpec
 from ..objectives.executor import Simulated
 from ..search.budget import Budget
@@ -24,8 +24,6 @@ from ..workers.method_host import HostedMethod, Instance, build
 from .toy_objective import Bowl
 
 MAX_EPOCHS = 9
-ONE_A_PROCESS = ("ray",)
-"""Frameworks that one process can start only once: each of their methods gets its own, as in a search."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ DEAR_SECONDS = 0.4
 def size_for(spec: MethodSpec, pace_seconds: float, size: Size) -> Size:
     """How much is asked of a method with this pace, in a full or a quick check."""
     if size == FULL:
-        if spec.framework in ONE_A_PROCESS:
+        if spec.process_per_search:
             return STARTING
         return PATIENT if pace_seconds > SLOW_SECONDS else FULL
     if pace_seconds > DEAR_SECONDS:
@@ -80,7 +78,7 @@ class Subject:
         """The method, built for a problem; its framework's files lie in a folder of its own below `folder`."""
         own = Path(tempfile.mkdtemp(dir=folder))
         problem = Problem(space, max_epochs, seed, own, **limits)
-        if self.spec.framework in ONE_A_PROCESS:
+        if self.spec.process_per_search:
             hosted = HostedMethod(self.spec.name, self.settings, problem, folder / "method.log")
             try:
                 yield hosted
@@ -108,7 +106,7 @@ class Subject:
         bounds = {"trials": limits.trials, "epochs": limits.epochs, "in_flight": in_flight}
         with self.method(folder, space, seed, max_epochs, **bounds) as method:
             place, budget = _Clock(objective or Bowl(space), in_flight), Budget(limits)
-            Search(self.spec, method, place, writer, budget, Goal(), checkpoints or NoCheckpoints()).run()
+            Search(self.spec, method, place, writer, budget, ObjectiveSettings(), checkpoints or NoCheckpoints()).run()
         record.events = list(writer.events)
         return record
 

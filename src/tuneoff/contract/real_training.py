@@ -18,7 +18,7 @@ from ..core.runtime.machine import cores
 from ..core.space import Space
 from ..core.store.folder import FolderStore
 from ..core.store.journal import FileJournal
-from ..core.study import Goal, Training
+from ..core.study import ObjectiveSettings, Training
 from ..methods.spec import MethodSpec
 from ..objectives.executor import Workers
 from ..objectives.keras.training_worker import Worker, Workplace
@@ -59,7 +59,7 @@ def trains_three_real_trials(subject: Subject, folder: Path) -> None:
 
 def real_search(subject: Subject, folder: Path, in_flight: int = 1) -> list[Event]:
     """The events of a search that trains, with so many workers."""
-    workplace = Workplace(pictures(folder / "data"), "paper-cnn", Training(), Goal(), 1)
+    workplace = Workplace(pictures(folder / "data"), "paper-cnn", Training(), ObjectiveSettings(), 1)
     limits = Limits(epochs=30) if subject.spec.warm_start else Limits(trials=3)
     workers = [Worker(workplace, folder / f"worker-{number}.log") for number in range(in_flight)]
     record = Writer(FileJournal(folder / "events.jsonl"))
@@ -72,7 +72,7 @@ def real_search(subject: Subject, folder: Path, in_flight: int = 1) -> list[Even
             worker.serve_search(0)
         stored = StoredCheckpoints(FolderStore(folder / "store"), "checkpoints/", folder)
         kept = stored if subject.spec.warm_start else NoCheckpoints()
-        Search(subject.spec, method, Workers(workers), record, Budget(limits), Goal(), kept).run()
+        Search(subject.spec, method, Workers(workers), record, Budget(limits), ObjectiveSettings(), kept).run()
     finally:
         method.close()
         for worker in workers:
@@ -93,7 +93,7 @@ def trains_models_of_its_own(subject: Subject, folder: Path) -> None:
     data, kept = pictures(folder / "data"), folder / "kept"
     for place in (folder / "system", kept):
         place.mkdir()
-    work = Work(data, Goal(), SYSTEM_SECONDS, 0, cores(), folder / "system")
+    work = Work(data, ObjectiveSettings(), SYSTEM_SECONDS, 0, cores(), folder / "system")
     system = HostedSystem(subject.spec, subject.settings, work, folder / "system.log")
     try:
         trials = list(system.trials(LATE_SECONDS, lambda: False))
@@ -116,14 +116,14 @@ def _score(trial: SystemTrial) -> float:
     assert json.loads(json.dumps(config)) == config, f"not plain values: {config}"
     assert [epoch.number for epoch in trial.curve] == list(range(1, len(trial.curve) + 1)), f"its epochs are {trial.curve}"
     assert trial.seconds > 0, f"a model that took no time: {trial}"
-    score = -loss_of(Goal(), trial.curve)
+    score = -loss_of(ObjectiveSettings(), trial.curve)
     assert 0 <= score <= 1, f"val_accuracy is {score}"
     return score
 
 
 def _asked(subject: Subject, data: Path, kept: Path, folder: Path) -> Probabilities:
     """What the kept model says of the validation images in a process of its own, as the evaluator asks it."""
-    command = [sys.executable, "-m", predict.__name__, subject.spec.system_class, str(kept)]
+    command = [sys.executable, "-m", predict.__name__, subject.spec.target, str(kept)]
     subprocess.run([*command, str(data / "x_validation.npy"), str(folder / "found.npy")], check=True)
     found: Probabilities = np.load(folder / "found.npy")
     return found

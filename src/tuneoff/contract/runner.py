@@ -21,7 +21,7 @@ from ..methods.spec import MethodSpec
 from ..workers.child import Child, ChildDied
 from ..workers.method_host import ENVIRONMENT
 from .checks import Check, checks_of, is_no_worse_than_random_search
-from .harness import ONE_A_PROCESS, Size, Subject, size_for
+from .harness import Size, Subject, size_for
 from .known_failures import KNOWN
 from .real_training import training_of
 
@@ -151,5 +151,5 @@ def pace_of(subject: Subject, folder: Path) -> Pace:
     wall, processor = time.perf_counter(), time.process_time()
     asked = subject.search(Path(tempfile.mkdtemp(dir=folder)), PAPER_SPACE, Limits(trials=subject.size.asks)).of("asked")
     at_work = min(1.0, (time.process_time() - processor) / (time.perf_counter() - wall))
-    elsewhere = subject.spec.framework in ONE_A_PROCESS
+    elsewhere = subject.spec.process_per_search
     return Pace(fmean(e["seconds"] for e in asked[-LAST:]) * (1.0 if elsewhere else at_work), len(asked))

@@ -7,10 +7,11 @@ import re
 from collections.abc import Iterable
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ConfigDict, Field, model_validator
 
 from .cluster_settings import Cluster
 from .cluster_settings import Step as Step
+from .metrics import direction_of
 from .problem import Epoch, Limits
 from .space import PAPER_SPACE, Model, Space
 
@@ -135,48 +136,68 @@ class Budget(Model):
         return Limits(self.trials, self.epochs, self.seconds)
 
 
-REPLAY = "replay:"
+TABLE = "table:"
+FORMERLY_REPLAY = "replay:"
+"""How study files of release 0.1 name a table. They are still read."""
 
 
-class Replay(Model):
-    """A table of recorded trainings, which answers instead of training."""
+class TableSettings(Model):
+    """The table of recorded trainings that a table study searches.
 
-    table: Annotated[str, Field(min_length=1, max_length=1000)] = Field(description="A table's path or s3:// URI.")
+    The key on disk is `table`, as in the records of release 0.1.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
+    path: Annotated[str, Field(min_length=1, max_length=1000)] = Field(
+        serialization_alias="table", description="The path or s3:// URI of a table."
+    )
     count_method_seconds: bool = Field(
-        default=True, description="Whether the method's own measured time counts beside the table's seconds."
+        default=True, description="Whether the method's own measured time counts in addition to the table's seconds."
     )
 
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, data: Any) -> Any:
-        return {"table": data} if isinstance(data, str) else data
+        if isinstance(data, str):
+            return {"path": data}
+        if isinstance(data, dict) and "table" in data and "path" not in data:
+            return {"path" if key == "table" else key: value for key, value in data.items()}
+        return data
 
 
-class Goal(Model):
-    """What is optimised, and whether it is trained for or looked up; `replay:TABLE` stands for the whole section."""
+class ObjectiveSettings(Model):
+    """What is optimised, and whether trials are trained or looked up. `table:TABLE` stands for the whole section.
 
+    The key of `table` on disk is `replay`, as in the records and compiled pipelines of release 0.1.
+    """
+
+    model_config = ConfigDict(serialize_by_alias=True)
     metric: Literal["val_accuracy", "val_loss"] = "val_accuracy"
     direction: Literal["max", "min"] | None = Field(
         default=None, description="By default max for an accuracy and min for a loss."
     )
     epoch: Literal["best", "last"] = Field(default="best", description="Which epoch's value counts for a trial.")
-    replay: Replay | None = Field(default=None, description="A table to look trials up in; by default they are trained.")
+    table: TableSettings | None = Field(
+        default=None, serialization_alias="replay", description="A table to look trials up in; by default they are trained."
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, data: Any) -> Any:
-        if isinstance(data, str) and data.startswith(REPLAY):
-            return {"replay": data.removeprefix(REPLAY)}
+        if isinstance(data, str) and data.startswith((TABLE, FORMERLY_REPLAY)):
+            return {"table": data.partition(":")[2]}
+        if isinstance(data, dict) and "replay" in data and "table" not in data:
+            return {"table" if key == "replay" else key: value for key, value in data.items()}
         return data
 
     @property
     def sign(self) -> int:
         """loss = sign × metric, to be minimised."""
-        direction = self.direction or ("max" if self.metric == "val_accuracy" else "min")
+        direction = self.direction or direction_of(self.metric)
         return -1 if direction == "max" else 1
 
 
-def counted_epoch(curve: Iterable[Epoch], goal: Goal) -> Epoch | None:
+def counted_epoch(curve: Iterable[Epoch], goal: ObjectiveSettings) -> Epoch | None:
     """The epoch whose objective counts for a trial: the best (the earliest of equals) or the last; None without a finite one."""
     scored = [e for e in curve if math.isfinite(e.metrics.get(goal.metric, math.nan))]
     if not scored:
@@ -272,7 +293,7 @@ class Study(Model):
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, max_length=1000)] = [0]
     model: Annotated[str, Field(pattern=r"^(paper-cnn|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$")] = "paper-cnn"
     space: Space = PAPER_SPACE
-    objective: Goal = Goal()
+    objective: ObjectiveSettings = ObjectiveSettings()
     split: Split = Split()
     training: Training = Training()
     evaluation: Evaluation = Evaluation()

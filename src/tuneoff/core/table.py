@@ -19,8 +19,10 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from . import metrics
 from .errors import StudyError
 from .grid import configurations
+from .metrics import CLASSIFICATION, names_of
 from .prepared_data import Prepared
 from .problem import Epoch, Inherit, Trial, TrialId
 from .space import Categorical, Config, Float, Int, Model, Space, Value, key_of
@@ -29,9 +31,9 @@ from .study import Name
 
 SCHEMA = 1
 METADATA = b"tuneoff"
-VALIDATED = ("loss", "accuracy", "val_loss", "val_accuracy")
+VALIDATED = names_of(CLASSIFICATION)
 """What a method and the record may see of an epoch."""
-TESTED = ("test_loss", "test_accuracy")
+TESTED = names_of(metrics.TESTED)
 """What nobody sees before a search has ended."""
 METRICS = (*VALIDATED, *TESTED)
 HP = "hp."

@@ -7,6 +7,8 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from .metrics import KNOWN
+
 THIN = "\u202f"
 """A narrow no-break space: between thousands, and between a number and its unit."""
 NOTHING = "–"
@@ -17,17 +19,15 @@ OWN_MODELS = "trains its own models"
 """What stands beside a system wherever a method is named."""
 MINUS = "−"
 
-METRIC_NAMES = {"accuracy": "accuracy", "val_accuracy": "validation accuracy", "loss": "loss", "val_loss": "validation loss"}
-
 
 def metric_name(metric: str) -> str:
     """A metric's name in running text."""
-    return METRIC_NAMES.get(metric, metric)
+    return KNOWN[metric].title if metric in KNOWN else metric
 
 
 def is_share(metric: str) -> bool:
     """Whether the metric is a share of 1, written in per cent."""
-    return metric.endswith("accuracy")
+    return metric in KNOWN and KNOWN[metric].is_share
 
 
 def bare(value: float | None, metric: str) -> str:

@@ -16,7 +16,7 @@ from ..core.problem import Status
 from ..core.record.state import SearchRecord
 from ..core.space import Categorical, Float, Int, Space, Value
 from ..core.store.study_store import StudyResult
-from ..core.study import Goal
+from ..core.study import ObjectiveSettings
 
 _STATUS = {
     Status.COMPLETED: "success",
@@ -37,7 +37,7 @@ def write_runs(result: StudyResult, folder: Path) -> None:
     folder.mkdir()
     for cell in result.cells:
         for search in cell.searches:
-            if search.told and not search.own_models:
+            if search.told and not search.is_system:
                 _write_run(search, result.study.space, result.study.objective, folder / run_name(search))
 
 
@@ -46,7 +46,7 @@ def run_name(search: SearchRecord) -> str:
     return f"{search.dataset}+{search.method}+seed-{search.seed}".replace(".", ",")
 
 
-def _write_run(search: SearchRecord, space: Space, goal: Goal, folder: Path) -> None:
+def _write_run(search: SearchRecord, space: Space, goal: ObjectiveSettings, folder: Path) -> None:
     folder.mkdir()
     columns = {name: column_name(name) for name in space}
     rows = [trial_row(search, t, goal) for t in search.told]
@@ -112,7 +112,7 @@ def _value(value: Value | None, parameter: Categorical | Int | Float) -> Value:
     return parameter.low if value is None else value
 
 
-def _metric_column(rows: Iterable[TrialRow], goal: Goal) -> str:
+def _metric_column(rows: Iterable[TrialRow], goal: ObjectiveSettings) -> str:
     scores = [r.objective for r in rows if r.objective is not None]
     low, high = min(0, math.floor(min(scores, default=0))), max(1, math.ceil(max(scores, default=1)))
     return f"metric:{goal.metric} [{low}.0; {high}.0] ({'maximize' if goal.sign < 0 else 'minimize'})"

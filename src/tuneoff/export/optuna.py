@@ -22,7 +22,7 @@ from ..analysis.trial_rows import METRICS, trial_row
 from ..core.record.state import SearchRecord, TrialRecord
 from ..core.space import Categorical, Float, Int, Space, Value
 from ..core.store.study_store import CellResult, StudyResult
-from ..core.study import Goal
+from ..core.study import ObjectiveSettings
 from ..core.study import Study as OurStudy
 
 _STATES = {
@@ -42,7 +42,7 @@ def write_storage(result: StudyResult, file: Path) -> None:
     """A storage with one Optuna study per search, begun or not; none of a system that trains its own models."""
     with _quiet(), _storage(file) as storage:
         for cell in result.cells:
-            for search in (s for s in cell.searches if not s.own_models):
+            for search in (s for s in cell.searches if not s.is_system):
                 _add(storage, result, cell, search)
 
 
@@ -106,7 +106,7 @@ def _incumbent_facts(cell: CellResult, search: SearchRecord, record: TrialRecord
 def _trial(
     search: SearchRecord,
     record: TrialRecord,
-    goal: Goal,
+    goal: ObjectiveSettings,
     space: Space,
     known: Mapping[str, BaseDistribution],
     facts: Mapping[str, Any],

@@ -16,6 +16,7 @@ from ..core.record.budget_use import clock_text, seconds_left, used_share
 from ..core.record.state import limits_of, remaining
 from ..core.store.study_store import CellResult, StudyResult
 from ..core.study import Budget
+from ..objectives import objective_of
 
 PLAIN_EVERY_SECONDS = 10.0
 
@@ -35,7 +36,7 @@ class CellProgress:
     budget_left: dict[str, float | None]  # trials, epochs, seconds over all seeds; None where there is no such limit
     backlog: int  # ended trials that the tracking server is not known to have
     tracking_trouble: str | None  # why, where it could not be used
-    own_models: bool = False  # a system that trains models of its own: its trials and epochs compare with nobody's
+    is_system: bool = False  # a system that trains models of its own: its trials and epochs compare with nobody's
 
 
 def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
@@ -45,8 +46,8 @@ def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
     share = sum(shares) / len(shares)
     best = [t.trial.outcome.loss for s in cell.searches for t in [s.incumbent] if t and t.trial.outcome]
     least = min((loss for loss in best if loss is not None), default=None)
-    in_flight = 1 if cell.own_models else study.budget.in_flight
-    trained = study.objective.replay is None  # a search of a table counts a simulated clock's seconds
+    in_flight = 1 if cell.is_system else study.budget.in_flight
+    trained = objective_of(study).processes is not None  # otherwise seconds are a simulated clock's
     left = seconds_left(cell.searches, share, in_flight) if trained else None
     return CellProgress(
         name=cell.cell.name,
@@ -60,7 +61,7 @@ def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
         budget_left=_left(study.budget, cell),
         backlog=cell.backlog,
         tracking_trouble=cell.delivered.trouble if cell.delivered else None,
-        own_models=cell.own_models,
+        is_system=cell.is_system,
     )
 
 
@@ -146,12 +147,12 @@ def table(cells: list[CellProgress]) -> Table:
             Text(cell.name),
             ProgressBar(total=1, completed=cell.share, width=24),
             f"{cell.trials}{failed}",
-            "" if cell.own_models else str(cell.epochs),
-            "" if cell.own_models else _number(cell.best),
+            "" if cell.is_system else str(cell.epochs),
+            "" if cell.is_system else _number(cell.best),
             budget_left(cell),
             _clock(cell.seconds_left),
             str(cell.backlog) if cell.backlog else "",
-            Text(f"{cell.state} (trains its own models)" if cell.own_models else cell.state),
+            Text(f"{cell.state} (trains its own models)" if cell.is_system else cell.state),
         )
     return grid
 
@@ -177,7 +178,7 @@ def line(cell: CellProgress) -> str:
     failed = f", {cell.failed} failed" if cell.failed else ""
     left = f" · {_clock(cell.seconds_left)} left" if cell.seconds_left is not None else ""
     best = f" · best {_number(cell.best)}" if cell.best is not None else ""
-    if cell.own_models:
+    if cell.is_system:
         return f"{cell.name} {cell.share:4.0%} · trains its own models · {cell.trials} trials{failed}{left} · {cell.state}"
     return f"{cell.name} {cell.share:4.0%} · {cell.trials} trials{failed} · {cell.epochs} epochs{best}{left} · {cell.state}"
 

@@ -11,12 +11,12 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..analysis.trial_rows import TrialRow, ranked, trial_rows
+from ..analysis.trial_rows import METRICS, TrialRow, ranked, trial_rows
 from ..core.errors import StudyError
 from ..core.store.study_store import StudyResult
 from .progress import CellProgress, cell_progress, table, tracking_note
 
-SHOWN = ("dataset", "method", "seed", "trial", "status", "epochs", "objective", "accuracy", "val_accuracy", "loss", "val_loss")
+SHOWN = ("dataset", "method", "seed", "trial", "status", "epochs", "objective", *METRICS)
 
 
 def cells(result: StudyResult) -> list[CellProgress]:

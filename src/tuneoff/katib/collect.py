@@ -22,6 +22,7 @@ import yaml
 
 from ..core import layout
 from ..core.errors import RecordError, StudyError
+from ..core.metrics import CLASSIFICATION, names_of
 from ..core.problem import Epoch, Outcome, Proposal, Status
 from ..core.record.events import SCHEMA, epoch_fields, outcome_fields, proposal_fields
 from ..core.record.state import read_search, remaining, replay
@@ -45,7 +46,7 @@ MAX_BYTES = 100_000_000
 ENGINES = {"hyperopt": "0.2.5", "optuna": "3.3.0", "goptuna": "0.8.0"}
 """What the images of Katib 0.19 hold (its requirements.txt and go.mod); scikit-optimize floats."""
 UNKNOWN = "not known"
-CURVE = ("loss", "accuracy", "val_loss", "val_accuracy")
+CURVE = names_of(CLASSIFICATION)
 
 
 @dataclass

@@ -15,11 +15,12 @@ from typing import Any, Literal
 from ..cluster.kubernetes_yaml import dump
 from ..core.cluster_settings import Cluster
 from ..core.errors import StudyError
+from ..core.metrics import CLASSIFICATION, names_of
 from ..core.runtime.images import image_in
 from ..core.space import Categorical, Float, Int
 from ..core.study import COLLECTED, Cell, Dataset, MethodChoice, Resources, Study, Tracking
 from ..methods.ray_tune import SHAPING
-from ..methods.registry import SHORT
+from ..methods.registry import REGISTRY, SHORT
 from .trial import SAFE, STUDY, text_of
 
 Kind = Literal["categorical", "int", "int with log", "int with step", "float", "float with log", "float with step"]
@@ -34,7 +35,7 @@ LONGEST_NAME = 40
 LONGEST_PBT_NAME = 26
 """Katib's pbt adds 37 characters to make a trial's name, which is also a label and a Job's name, of 63 at most."""
 CONTAINER = "train"
-METRICS = ("epoch", "loss", "accuracy", "val_loss", "val_accuracy", "seconds")
+METRICS = ("epoch", *names_of(CLASSIFICATION), "seconds")
 """What a trial prints of each epoch, and Katib keeps."""
 RESOURCE = "target-epochs"
 """The parameter by which hyperband sets a trial's epochs; no hyperparameter of ours can have a hyphen in its name."""
@@ -52,7 +53,6 @@ class Algorithm:
     name: str
     engine: str  # the library behind it
     short: str  # within an experiment's name
-    methods: tuple[str, ...] = ()  # names in our registry
     cannot: Mapping[Kind, str] = field(default_factory=dict)  # kinds of parameters that it takes for something else, and for what
     seeded: bool = True  # takes a random_state
     from_zero: bool = False  # counts steps from 0, not from low
@@ -68,15 +68,13 @@ ALGORITHMS: dict[str, Algorithm] = {
             "random",
             "hyperopt",
             "random",
-            ("keras-tuner-random", "sklearn-random", "hyperopt-random", "optuna-random", "ray-random"),
             from_zero=True,
         ),
-        Algorithm("grid", "optuna", "grid", ("sklearn-grid", "keras-tuner-grid")),
+        Algorithm("grid", "optuna", "grid"),
         Algorithm(
             "bayesianoptimization",
             "scikit-optimize",
             "bayes",
-            ("skopt-gp", "keras-tuner-bayes"),
             {
                 "int with log": _SAMPLED_EVENLY,
                 "int with step": _NO_STEPS,
@@ -84,16 +82,13 @@ ALGORITHMS: dict[str, Algorithm] = {
                 "float with step": "ignores steps, and searches every double on a logarithmic scale",
             },
         ),
-        Algorithm("tpe", "hyperopt", "tpe", ("hyperopt-tpe", "ray-hyperopt"), from_zero=True),
-        Algorithm("multivariate-tpe", "optuna", "mtpe", ("optuna-tpe", "optuna-tpe-classic")),
-        Algorithm(
-            "cmaes", "goptuna", "cmaes", ("optuna-cmaes",), {"int with log": _SAMPLED_EVENLY, "float with log": _SAMPLED_EVENLY}
-        ),
+        Algorithm("tpe", "hyperopt", "tpe", from_zero=True),
+        Algorithm("multivariate-tpe", "optuna", "mtpe"),
+        Algorithm("cmaes", "goptuna", "cmaes", {"int with log": _SAMPLED_EVENLY, "float with log": _SAMPLED_EVENLY}),
         Algorithm(
             "sobol",
             "goptuna",
             "sobol",
-            (),
             {
                 "int": "never draws its highest value",
                 "int with log": "never draws its highest value",
@@ -106,7 +101,6 @@ ALGORITHMS: dict[str, Algorithm] = {
             "hyperband",
             "katib",
             "hb",
-            ("keras-tuner-hyperband", "ray-hyperband"),
             {
                 "int with log": _SAMPLED_EVENLY,
                 "int with step": _NO_STEPS,
@@ -119,7 +113,6 @@ ALGORITHMS: dict[str, Algorithm] = {
             "pbt",
             "katib",
             "pbt",
-            ("ray-pbt",),
             {
                 "int": "cannot read the bounds of an int again that it has written itself",
                 "int with log": "cannot read the bounds of an int again that it has written itself",
@@ -199,7 +192,7 @@ def algorithms_of(study: Study, named: tuple[str, ...]) -> list[Algorithm]:
     """Those that are named, or else the counterparts of the study's methods; a StudyError names each method that has none."""
     if named:
         return [ALGORITHMS[name] for name in dict.fromkeys(named)]
-    counterparts = {method: a for a in ALGORITHMS.values() for method in a.methods}
+    counterparts = {spec.name: ALGORITHMS[name] for spec in REGISTRY.values() for name in spec.katib}
     lacking = [m.label for m in study.methods if SHORT.get(m.name, m.name) not in counterparts]
     if lacking:
         raise StudyError(

@@ -29,7 +29,7 @@ from ..core.problem import Checkpoint, Epoch, Proposal, TrainingFailed, Trial
 from ..core.runtime.machine import cores
 from ..core.space import Categorical, Float, Int, Space, Value
 from ..core.store.open import open_store
-from ..core.study import Goal, Study
+from ..core.study import ObjectiveSettings, Study
 from ..objectives.executor import WorkerDied
 from ..objectives.keras.training_worker import Patience, Worker, Workplace
 from ..search.loop import not_finite
@@ -153,7 +153,7 @@ def train_one(
         before.unlink()
 
 
-def _told(epochs: Generator[Epoch, None, None], goal: Goal) -> None:
+def _told(epochs: Generator[Epoch, None, None], goal: ObjectiveSettings) -> None:
     seconds = 0.0
     with closing(epochs):
         for epoch in epochs:
@@ -216,7 +216,7 @@ def _pair(text: str) -> tuple[str, str]:
 
 
 def _parser() -> argparse.ArgumentParser:
-    program = f"python -m {__spec__.name if __spec__ else __name__}"
+    program = "python -m tuneoff.components.tuner.one"
     parser = argparse.ArgumentParser(prog=program, description=__doc__.splitlines()[0])
     parser.add_argument("--data", required=True, help="a prepared data set: a folder, or s3://bucket/prefix")
     parser.add_argument("--epochs", type=int, required=True, help="epochs to train here")

@@ -11,6 +11,7 @@ from pydantic import Field
 from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Model
+from .spec import MethodSpec
 
 
 class AxSettings(Model):
@@ -25,6 +26,19 @@ class AxSettings(Model):
 
 class Ax:
     """ax.Client. It knows conditions of a tree only, so that an inactive parameter has a value here that has no effect."""
+
+    Settings = AxSettings
+    spec = MethodSpec(
+        name="ax",
+        summary="A Gaussian process and log expected improvement from BoTorch: Ax's Client.",
+        source="Olson et al., Ax: a platform for adaptive experimentation, AutoML conference, 2025",
+        when="Trials are dear and few, and the model's own time (seconds each) does not matter.",
+        framework="ax-platform",
+        package="ax",
+        extra="torch",
+        environment="torch",
+        parallel=True,
+    )
 
     def __init__(self, problem: Problem, settings: AxSettings) -> None:
         warnings.simplefilter("ignore")

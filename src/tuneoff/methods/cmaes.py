@@ -12,6 +12,7 @@ from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId, Wait
 from ..core.space import Categorical, Model
 from ..core.study import Study
+from .spec import MethodSpec
 
 MANY_PLACES = 1000
 """CatCMAwM keeps a table of a whole number's places: one with more of them is searched as a real number and rounded."""
@@ -34,6 +35,19 @@ def check(study: Study, settings: CatCmaSettings) -> list[str]:
 
 class CatCma:
     """A generation is asked trial by trial and told when all of it has ended. A failed trial ranks with its worst."""
+
+    Settings = CatCmaSettings
+    spec = MethodSpec(
+        name="catcma",
+        summary="An evolution strategy over categories, whole and real numbers at once: cmaes' CatCMAwM.",
+        source="Hamano et al., CatCMA with margin, GECCO 2025",
+        when="Hundreds of trials in a mixed space, a generation of them side by side.",
+        framework="cmaes",
+        package="cmaes",
+        extra="cmaes",
+        parallel=True,
+    )
+    check = staticmethod(check)
 
     def __init__(self, problem: Problem, settings: CatCmaSettings) -> None:
         self._axes = Axes(problem.space)

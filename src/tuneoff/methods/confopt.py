@@ -12,6 +12,7 @@ from ..core.encoding import Axes, Axis
 from ..core.problem import Problem, Proposal
 from ..core.space import Model
 from .inversion import Door, Threaded
+from .spec import MethodSpec
 
 UNLIMITED = 10**9
 """The study's budget ends the search; confopt itself fails without a limit."""
@@ -28,6 +29,18 @@ class ConfoptSettings(Model):
 
 class Confopt(Threaded):
     """confopt.tuning.ConformalTuner with its default searcher; a failed trial is told as not a number, which bars it."""
+
+    Settings = ConfoptSettings
+    spec = MethodSpec(
+        name="confopt",
+        summary="Boosted trees for quantiles, conformal prediction and Thompson sampling: confopt's ConformalTuner.",
+        source="Doyle, Enhancing the performance of conformal hyperparameter optimization, 2025",
+        when="As a second opinion on conformal search beside cqr.",
+        framework="confopt",
+        package="confopt",
+        extra="torch",
+        environment="torch",
+    )
 
     def __init__(self, problem: Problem, settings: ConfoptSettings) -> None:
         self._problem = problem

@@ -11,6 +11,7 @@ from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Model
 from ..core.study import Study
 from .configspace import decode, encode, key
+from .spec import MethodSpec
 
 WORST = sys.float_info.max
 """What a failed trial is told as: DEHB compares and sorts losses and does no more with them."""
@@ -38,6 +39,21 @@ def check(study: Study, settings: DehbSettings) -> list[str]:
 
 class Dehb:
     """dehb.DEHB: a configuration that it asks again at a higher fidelity continues the earlier trial."""
+
+    Settings = DehbSettings
+    spec = MethodSpec(
+        name="dehb",
+        summary="Differential evolution over Hyperband's rungs: DEHB.",
+        source="Awad, Mallik and Hutter, DEHB: evolutionary Hyperband for scalable, robust and efficient HPO, IJCAI 30, 2021",
+        when="Early epochs tell good from bad, the space is large, and the method itself should cost next to nothing.",
+        framework="dehb",
+        package="dehb",
+        extra="dehb",
+        fidelity=True,
+        warm_start=True,
+        parallel=True,
+    )
+    check = staticmethod(check)
 
     def __init__(self, problem: Problem, settings: DehbSettings) -> None:
         from dehb import DEHB

@@ -11,6 +11,7 @@ from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId, Wait
 from ..core.space import Categorical, Model, Value
 from ..core.study import Study
+from .spec import MethodSpec
 
 MAX_REFUSALS = 200
 """FLAML answers an ask with nothing where it thinks again, or meets a configuration that it has asked before."""
@@ -89,12 +90,38 @@ class _Searcher:
 class Cfo(_Searcher):
     """flaml.CFO."""
 
+    Settings = FlamlSettings
+    spec = MethodSpec(
+        name="flaml-cfo",
+        summary="A local search that starts again where it gets stuck: FLAML's CFO.",
+        source="Wu, Wang and Huang, Frugal optimization for cost-related hyperparameters, AAAI 35, 2021",
+        when="A cheap configuration is known to start from, and the way from there is smooth.",
+        framework="flaml",
+        package="flaml",
+        extra="flaml",
+        parallel=True,
+    )
+    check = staticmethod(check)
+
     def __init__(self, problem: Problem, settings: FlamlSettings) -> None:
         super().__init__(problem, settings, "CFO")
 
 
 class Blend(_Searcher):
     """flaml.BlendSearch."""
+
+    Settings = FlamlSettings
+    spec = MethodSpec(
+        name="flaml-blendsearch",
+        summary="Local searches that a global one (Optuna's TPE) starts: FLAML's BlendSearch.",
+        source="Wang, Wu, Huang and Saied, Economical hyperparameter optimization with blended search strategy, ICLR 2021",
+        when="As flaml-cfo, where the space has several good regions.",
+        framework="flaml",
+        package="flaml",
+        extra="flaml",
+        parallel=True,
+    )
+    check = staticmethod(check)
 
     def __init__(self, problem: Problem, settings: FlamlSettings) -> None:
         super().__init__(problem, settings, "BlendSearch")

@@ -12,6 +12,7 @@ from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Model
 from ..core.study import Study
+from .spec import Algorithm, FailedRule, MethodSpec
 
 MAX_POINTS = 10_000_000
 MAX_DRAWS = 100_000
@@ -41,6 +42,22 @@ def check(study: Study, settings: GridSettings) -> list[str]:
 
 class Grid:
     """Asks the grid's points one after another; combinations that differ in inactive parameters alone are asked once."""
+
+    Settings = GridSettings
+    spec = MethodSpec(
+        name="sklearn-grid",
+        katib=("grid",),
+        paper=("grid", 1),
+        summary="All combinations of the space's levels, in scikit-learn's order or shuffled by the seed.",
+        source="scikit-learn, sklearn.model_selection.ParameterGrid",
+        when="The space is small and every corner of it must be seen; shuffled where the budget ends before the grid does.",
+        framework="scikit-learn",
+        package="sklearn",
+        extra="grid",
+        failed=FailedRule.UNTOLD,
+        beats_random=False,
+    )
+    check = staticmethod(check)
 
     def __init__(self, problem: Problem, settings: GridSettings) -> None:
         import numpy as np
@@ -72,6 +89,23 @@ class Grid:
 class Random:
     """ParameterSampler's draws. As in scikit-learn, there are no repeats only where every parameter is a list: a category or
     steps. It knows no conditions: inactive parameters are drawn too and removed, so that such lists may seem to repeat."""
+
+    Settings = RandomSettings
+    spec = MethodSpec(
+        name="sklearn-random",
+        algorithm=Algorithm.RANDOM_SEARCH,
+        is_random=True,
+        katib=("random",),
+        paper=("random", 2),
+        summary="Independent draws: scikit-learn's ParameterSampler. Without repeats where no parameter is a range.",
+        source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
+        when="As a baseline: what RandomizedSearchCV draws.",
+        framework="scikit-learn",
+        package="sklearn",
+        extra="grid",
+        failed=FailedRule.UNTOLD,
+        parallel=True,
+    )
 
     def __init__(self, problem: Problem, settings: RandomSettings) -> None:
         self._axes = Axes(problem.space)

@@ -17,6 +17,7 @@ from pydantic import Field
 from ..core.problem import Done, Epoch, Inherit, Problem, Proposal, Trial, TrialId, Wait
 from ..core.space import Config, Model
 from .keras_tuner import Random, RandomSettings
+from .spec import Algorithm, MethodSpec
 
 
 class HyperbandFixedSettings(Model):
@@ -134,6 +135,21 @@ class HyperbandFixed:
 
     The next one begins early only where a trial may start and all brackets wait for trials in flight.
     """
+
+    Settings = HyperbandFixedSettings
+    spec = MethodSpec(
+        name="hyperband-fixed",
+        algorithm=Algorithm.HYPERBAND,
+        summary="Hyperband after its paper: states go up whole, rungs decide when full, and the budget is spent whole.",
+        source="Li et al., Hyperband, JMLR 18, 2018",
+        when="Early epochs tell good from bad, and trials are to be compared with their equals alone: docs/hyperband.md.",
+        framework="keras-tuner",
+        package="keras_tuner",
+        extra="keras-tuner",
+        fidelity=True,
+        warm_start=True,
+        parallel=True,
+    )
 
     def __init__(self, problem: Problem, settings: HyperbandFixedSettings) -> None:
         self._problem = problem

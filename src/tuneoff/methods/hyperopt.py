@@ -12,6 +12,7 @@ from pydantic import Field
 from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Categorical, Model, Space
+from .spec import Algorithm, MethodSpec
 
 
 class RandomSettings(Model):
@@ -76,6 +77,21 @@ class _Suggest:
 class Random(_Suggest):
     """hyperopt.rand."""
 
+    Settings = RandomSettings
+    spec = MethodSpec(
+        name="hyperopt-random",
+        algorithm=Algorithm.RANDOM_SEARCH,
+        is_random=True,
+        katib=("random",),
+        summary="Independent draws, repeats included: hyperopt's rand.suggest.",
+        source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
+        when="As the baseline of hyperopt's other algorithms.",
+        framework="hyperopt",
+        package="hyperopt",
+        extra="hyperopt",
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: RandomSettings) -> None:
         from hyperopt import rand
 
@@ -85,6 +101,20 @@ class Random(_Suggest):
 class Tpe(_Suggest):
     """hyperopt.tpe."""
 
+    Settings = TpeSettings
+    spec = MethodSpec(
+        name="hyperopt-tpe",
+        algorithm=Algorithm.TPE,
+        katib=("tpe",),
+        summary="A tree-structured Parzen estimator that knows which parameters are active: hyperopt's tpe.suggest.",
+        source="Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 24, 2011",
+        when="To compare with older work: the implementation that made TPE known.",
+        framework="hyperopt",
+        package="hyperopt",
+        extra="hyperopt",
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: TpeSettings) -> None:
         from hyperopt import tpe
 
@@ -93,6 +123,18 @@ class Tpe(_Suggest):
 
 class Anneal(_Suggest):
     """hyperopt.anneal."""
+
+    Settings = AnnealSettings
+    spec = MethodSpec(
+        name="hyperopt-anneal",
+        summary="Draws around one of the best trials, ever closer: hyperopt's anneal.suggest.",
+        source="hyperopt, hyperopt.anneal",
+        when="The space is smooth and the budget small; it is quick and simple.",
+        framework="hyperopt",
+        package="hyperopt",
+        extra="hyperopt",
+        parallel=True,
+    )
 
     def __init__(self, problem: Problem, settings: AnnealSettings) -> None:
         from hyperopt import anneal

@@ -12,6 +12,7 @@ from pydantic import Field
 from ..core.problem import Done, Epoch, Inherit, Problem, Proposal, Trial, TrialId, Wait
 from ..core.space import Categorical, Float, Int, Model, Space, Value
 from ..core.study import Study
+from .spec import Algorithm, MethodSpec
 
 
 class RandomSettings(Model):
@@ -104,6 +105,22 @@ class _Oracle:
 class Random(_Oracle):
     """keras_tuner.oracles.RandomSearchOracle."""
 
+    Settings = RandomSettings
+    spec = MethodSpec(
+        name="keras-tuner-random",
+        algorithm=Algorithm.RANDOM_SEARCH,
+        is_random=True,
+        katib=("random",),
+        paper=("random", 1),
+        summary="Independent draws without repeats: KerasTuner's RandomSearch oracle.",
+        source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
+        when="As the baseline that every other method has to beat.",
+        framework="keras-tuner",
+        package="keras_tuner",
+        extra="keras-tuner",
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: RandomSettings) -> None:
         from keras_tuner import oracles
 
@@ -112,6 +129,21 @@ class Random(_Oracle):
 
 class Bayes(_Oracle):
     """keras_tuner.oracles.BayesianOptimizationOracle."""
+
+    Settings = BayesSettings
+    spec = MethodSpec(
+        name="keras-tuner-bayes",
+        algorithm=Algorithm.GAUSSIAN_PROCESS,
+        katib=("bayesianoptimization",),
+        slow=True,
+        summary="A Gaussian process and a lower confidence bound: KerasTuner's BayesianOptimization oracle.",
+        source="Snoek, Larochelle and Adams, Practical Bayesian optimization, NeurIPS 25, 2012",
+        when="To see what KerasTuner's users get; it is slow beside the other Gaussian processes.",
+        parallel=True,
+        framework="keras-tuner",
+        package="keras_tuner",
+        extra="keras-tuner",
+    )
 
     def __init__(self, problem: Problem, settings: BayesSettings) -> None:
         from keras_tuner import oracles
@@ -122,6 +154,22 @@ class Bayes(_Oracle):
 
 class Grid(_Oracle):
     """keras_tuner.oracles.GridSearchOracle over the levels of the space."""
+
+    Settings = GridSettings
+    spec = MethodSpec(
+        name="keras-tuner-grid",
+        katib=("grid",),
+        paper=("grid", 2),
+        summary="All combinations of the space's levels, the last parameter changing first: KerasTuner's GridSearch oracle.",
+        source="KerasTuner, keras_tuner.oracles.GridSearchOracle",
+        when="To compare with KerasTuner's own grid; the order is fixed, and a part of it stays in its first corner.",
+        parallel=True,
+        beats_random=False,
+        framework="keras-tuner",
+        package="keras_tuner",
+        extra="keras-tuner",
+    )
+    check = staticmethod(check_grid)
 
     def __init__(self, problem: Problem, settings: GridSettings) -> None:
         from keras_tuner import oracles
@@ -138,6 +186,23 @@ class Grid(_Oracle):
 class Hyperband(_Oracle):
     """keras_tuner.oracles.HyperbandOracle. A promoted trial takes over its parent's best weights, not the optimizer's state,
     as keras_tuner.Hyperband does."""
+
+    Settings = HyperbandSettings
+    spec = MethodSpec(
+        name="keras-tuner-hyperband",
+        algorithm=Algorithm.HYPERBAND,
+        katib=("hyperband",),
+        paper=("hyperband", 2),
+        summary="Successive halving over several brackets: KerasTuner's Hyperband oracle, exactly as it ships.",
+        source="Li et al., Hyperband, JMLR 18, 2018",
+        when="To see what KerasTuner's users get; its promotions drop the optimizer's state.",
+        framework="keras-tuner",
+        package="keras_tuner",
+        extra="keras-tuner",
+        fidelity=True,
+        warm_start=True,
+        parallel=True,
+    )
 
     inherit = Inherit.BEST_WEIGHTS
 
@@ -174,6 +239,22 @@ class Hyperband(_Oracle):
 
 class Hyperband2020(Hyperband):
     """KerasTuner's oracle with the training of its versions 1.0.0 to 1.1.3, in which no promoted trial took over any weights."""
+
+    Settings = Hyperband2020Settings
+    spec = MethodSpec(
+        name="hyperband-2020",
+        algorithm=Algorithm.HYPERBAND,
+        paper=("hyperband", 1),
+        summary="KerasTuner's Hyperband as it was until 2022: a promoted trial takes over no weights. For ablations.",
+        source="KerasTuner 1.1.3; keras-team/keras-tuner, issue 372 and pull request 711",
+        when="To reproduce results of that time, and to remove one cause of them at a time: docs/hyperband.md.",
+        framework="keras-tuner",
+        package="keras_tuner",
+        extra="keras-tuner",
+        fidelity=True,
+        warm_start=True,
+        parallel=True,
+    )
 
     def __init__(self, problem: Problem, settings: Hyperband2020Settings) -> None:
         super().__init__(problem, settings)

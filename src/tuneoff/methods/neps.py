@@ -14,6 +14,7 @@ from ..core.errors import StudyError
 from ..core.problem import Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Model
 from ..core.study import Study
+from .spec import MethodSpec
 
 FIDELITY = "tuneoff.epochs"
 """No parameter of a study can have this name."""
@@ -130,6 +131,21 @@ class _Neps:
 class PriorBand(_Neps):
     """neps.algorithms.priorband."""
 
+    Settings = PriorBandSettings
+    spec = MethodSpec(
+        name="priorband",
+        summary="Hyperband that also draws around the user's own values and around the best trial: NePS's PriorBand.",
+        source="Mallik et al., PriorBand: practical HPO in the age of deep learning, NeurIPS 36, 2023",
+        when="You have an idea of good values, and early epochs tell good from bad.",
+        framework="neural-pipeline-search",
+        package="neps",
+        extra="neps",
+        environment="neps",
+        fidelity=True,
+        warm_start=True,
+    )
+    check = staticmethod(check_priorband)
+
     def __init__(self, problem: Problem, settings: PriorBandSettings) -> None:
         from neps import algorithms
 
@@ -141,6 +157,21 @@ class PriorBand(_Neps):
 
 class FreezeThaw(_Neps):
     """neps.algorithms.ifbo: each proposal trains one more epoch of the configuration that is most likely to improve."""
+
+    Settings = FreezeThawSettings
+    spec = MethodSpec(
+        name="freeze-thaw",
+        summary="One epoch at a time for whichever learning curve promises most, by a pre-trained model of curves: ifBO.",
+        source="Rakotoarison et al., In-context freeze-thaw Bayesian optimization for HPO, ICML 41, 2024",
+        when="The budget is epochs, and the machine may download ifBO's model once.",
+        framework="neural-pipeline-search",
+        package="neps",
+        extra="neps",
+        environment="neps",
+        fidelity=True,
+        warm_start=True,
+    )
+    check = staticmethod(check_freeze_thaw)
 
     def __init__(self, problem: Problem, settings: FreezeThawSettings) -> None:
         from neps import algorithms

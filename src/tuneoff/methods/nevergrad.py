@@ -9,6 +9,7 @@ from pydantic import Field
 from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Model
+from .spec import FailedRule, MethodSpec
 
 
 class NevergradSettings(Model):
@@ -23,6 +24,19 @@ class NevergradSettings(Model):
 
 class Nevergrad:
     """nevergrad.optimizers.registry[…]. Nevergrad knows no conditions: inactive parameters vary without effect."""
+
+    Settings = NevergradSettings
+    spec = MethodSpec(
+        name="nevergrad-ngopt",
+        summary="Nevergrad's NGOpt, which chooses an algorithm by space and budget; or one of five others by name.",
+        source="Bennet et al., Nevergrad: black-box optimization platform, SIGEVOlution 14, 2021",
+        when="There are hundreds of trials, and no model of the space is wanted.",
+        framework="nevergrad",
+        package="nevergrad",
+        extra="nevergrad",
+        failed=FailedRule.PENALTY,
+        parallel=True,
+    )
 
     def __init__(self, problem: Problem, settings: NevergradSettings) -> None:
         import warnings

@@ -9,6 +9,7 @@ from pydantic import Field
 from ..core.problem import Done, Epoch, Problem, Proposal, Status, Trial, TrialId
 from ..core.space import Categorical, Float, Int, Model, Space
 from ..core.study import Study
+from .spec import Algorithm, MethodSpec
 
 
 class RandomSettings(Model):
@@ -120,6 +121,21 @@ class _Study:
 class Random(_Study):
     """optuna.samplers.RandomSampler."""
 
+    Settings = RandomSettings
+    spec = MethodSpec(
+        name="optuna-random",
+        algorithm=Algorithm.RANDOM_SEARCH,
+        is_random=True,
+        katib=("random",),
+        summary="Independent draws, repeats included: Optuna's RandomSampler.",
+        source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
+        when="As the baseline of Optuna's other samplers.",
+        framework="optuna",
+        package="optuna",
+        extra="optuna",
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: RandomSettings) -> None:
         super().__init__(problem, _optuna().samplers.RandomSampler(problem.seed))
 
@@ -127,12 +143,40 @@ class Random(_Study):
 class Tpe(_Study):
     """optuna.samplers.TPESampler as Optuna 5 has it: all parameters in one model, and trials in flight count as bad ones."""
 
+    Settings = TpeSettings
+    spec = MethodSpec(
+        name="optuna-tpe",
+        algorithm=Algorithm.TPE,
+        katib=("multivariate-tpe",),
+        summary="A tree-structured Parzen estimator over all parameters jointly: Optuna 5's default sampler.",
+        source="Watanabe, Tree-structured Parzen estimator: understanding its algorithm components, 2023",
+        when="As the first thing to try: quick, at home in mixed and conditional spaces, used to trials in flight.",
+        framework="optuna",
+        package="optuna",
+        extra="optuna",
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: TpeSettings) -> None:
         super().__init__(problem, _optuna().samplers.TPESampler(seed=problem.seed, **settings.model_dump()))
 
 
 class ClassicTpe(_Study):
     """optuna.samplers.TPESampler with the defaults of Optuna 4: each parameter by itself, trials in flight unknown."""
+
+    Settings = ClassicSettings
+    spec = MethodSpec(
+        name="optuna-tpe-classic",
+        algorithm=Algorithm.TPE,
+        katib=("multivariate-tpe",),
+        summary="A Parzen estimator for each parameter by itself: Optuna's default sampler up to version 4.",
+        source="Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 24, 2011",
+        when="To compare with results of Optuna 4 and before.",
+        framework="optuna",
+        package="optuna",
+        extra="optuna",
+        parallel=True,
+    )
 
     def __init__(self, problem: Problem, settings: ClassicSettings) -> None:
         options = {"multivariate": False, "constant_liar": False, **settings.model_dump()}
@@ -142,6 +186,19 @@ class ClassicTpe(_Study):
 class Cmaes(_Study):
     """optuna.samplers.CmaEsSampler; what it cannot model, its RandomSampler draws."""
 
+    Settings = CmaesSettings
+    spec = MethodSpec(
+        name="optuna-cmaes",
+        katib=("cmaes",),
+        summary="Covariance matrix adaptation over the numbers of the space; categories are drawn at random.",
+        source="Hansen, The CMA evolution strategy: a tutorial, 2016",
+        when="Most parameters are numbers without conditions, and there are hundreds of trials.",
+        framework="optuna",
+        package="optuna",
+        extra="optuna",
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: CmaesSettings) -> None:
         sampler = _optuna().samplers.CmaEsSampler(seed=problem.seed, **settings.model_dump(exclude={"levels"}))
         super().__init__(problem, sampler, ordered=settings.levels == "ordered")
@@ -150,12 +207,41 @@ class Cmaes(_Study):
 class Gp(_Study):
     """optuna.samplers.GPSampler."""
 
+    Settings = GpSettings
+    spec = MethodSpec(
+        name="optuna-gp",
+        algorithm=Algorithm.GAUSSIAN_PROCESS,
+        summary="A Gaussian process and log expected improvement: Optuna's GPSampler.",
+        source="Ament et al., Unexpected improvements to expected improvement for Bayesian optimization, NeurIPS 36, 2023",
+        when="Trials are dear and few, and torch may be installed.",
+        framework="optuna",
+        package="torch",
+        extra="torch",
+        environment="torch",
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: GpSettings) -> None:
         super().__init__(problem, _optuna().samplers.GPSampler(seed=problem.seed, **settings.model_dump()))
 
 
 class TpeHyperband(_Study):
     """TPESampler and HyperbandPruner: each bracket has a model of its own."""
+
+    Settings = HyperbandSettings
+    spec = MethodSpec(
+        name="optuna-tpe-hyperband",
+        algorithm=Algorithm.HYPERBAND,
+        summary="TPE whose hopeless trials are stopped by Hyperband's brackets: Optuna's HyperbandPruner.",
+        source="Falkner, Klein and Hutter, BOHB, ICML 35, 2018",
+        when="Early epochs tell good from bad; a stopped trial is never taken up again.",
+        framework="optuna",
+        package="optuna",
+        extra="optuna",
+        stop_rule=True,
+        parallel=True,
+    )
+    check = staticmethod(check_pruner)
 
     def __init__(self, problem: Problem, settings: HyperbandSettings) -> None:
         optuna = _optuna()
@@ -168,6 +254,21 @@ class TpeHyperband(_Study):
 
 class Asha(_Study):
     """SuccessiveHalvingPruner: after each rung a trial goes on if it is among the best that came so far."""
+
+    Settings = AshaSettings
+    spec = MethodSpec(
+        name="optuna-asha",
+        algorithm=Algorithm.ASHA,
+        summary="Random draws whose trials are stopped after each rung unless among the best: SuccessiveHalvingPruner.",
+        source="Li et al., A system for massively parallel hyperparameter tuning, MLSys 2, 2020",
+        when="Many short trials, side by side; a stopped trial is never taken up again.",
+        framework="optuna",
+        package="optuna",
+        extra="optuna",
+        stop_rule=True,
+        parallel=True,
+    )
+    check = staticmethod(check_pruner)
 
     def __init__(self, problem: Problem, settings: AshaSettings) -> None:
         optuna = _optuna()

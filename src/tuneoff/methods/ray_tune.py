@@ -18,6 +18,7 @@ from ..core.space import Categorical, Model
 from ..core.study import Study
 from .inversion import Door, Threaded, Visit
 from .ray_actor import Desk, State, Step
+from .spec import Algorithm, MethodSpec
 
 WORST = float("inf")
 """What a failed trial is worth to schedulers that wait for the whole rung or population."""
@@ -213,6 +214,22 @@ class _Ray(Threaded):
 class Random(_Ray):
     """tune.search.BasicVariantGenerator: independent draws."""
 
+    Settings = RandomSettings
+    spec = MethodSpec(
+        name="ray-random",
+        algorithm=Algorithm.RANDOM_SEARCH,
+        is_random=True,
+        katib=("random",),
+        process_per_search=True,
+        summary="Independent draws: Ray Tune's BasicVariantGenerator, run by Ray.",
+        source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
+        when="As the baseline of Ray Tune's other methods: it shows what running under Ray costs.",
+        framework="ray",
+        package="ray",
+        extra="ray",
+        beats_random=False,
+    )
+
     name = "Ray Tune's random search"
 
     def __init__(self, problem: Problem, settings: RandomSettings) -> None:
@@ -224,6 +241,19 @@ class Random(_Ray):
 
 class BayesOpt(_Ray):
     """tune.search.bayesopt.BayesOptSearch, one trial at a time. It knows real numbers alone: all else is a stretch of them."""
+
+    Settings = BayesSettings
+    spec = MethodSpec(
+        name="ray-bayesopt",
+        algorithm=Algorithm.GAUSSIAN_PROCESS,
+        process_per_search=True,
+        summary="A Gaussian process over real numbers and an upper confidence bound: Ray Tune's BayesOptSearch, run by Ray.",
+        source="Nogueira, bayesian-optimization, 2014; Srinivas et al., Gaussian process optimization, ICML 2010",
+        when="Most parameters are real numbers; categories and steps are rounded from a stretch of them.",
+        framework="ray",
+        package="ray",
+        extra="ray",
+    )
 
     name = "Ray Tune's BayesOptSearch"
 
@@ -263,6 +293,20 @@ class Hyperopt(_Ray):
     Whole numbers and steps go by a line of real numbers: hyperopt's own whole numbers have half the chance at both ends.
     """
 
+    Settings = HyperoptSettings
+    spec = MethodSpec(
+        name="ray-hyperopt",
+        algorithm=Algorithm.TPE,
+        katib=("tpe",),
+        process_per_search=True,
+        summary="A tree of Parzen estimators: hyperopt's TPE as Ray Tune's HyperOptSearch wraps it, run by Ray.",
+        source="Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 2011",
+        when="To see what Ray Tune's wrapper makes of hyperopt; conditions are not told to it.",
+        framework="ray",
+        package="ray",
+        extra="ray",
+    )
+
     name = "Ray Tune's HyperOptSearch"
 
     def __init__(self, problem: Problem, settings: HyperoptSettings) -> None:
@@ -285,6 +329,21 @@ class Hyperopt(_Ray):
 
 class Asha(_Ray):
     """tune.schedulers.ASHAScheduler: each step of a Ray trial is an epoch, and Ray stops it between two."""
+
+    Settings = AshaSettings
+    spec = MethodSpec(
+        name="ray-asha",
+        algorithm=Algorithm.ASHA,
+        process_per_search=True,
+        summary="Random draws of which the worse are stopped at rungs: Ray Tune's ASHAScheduler, run by Ray.",
+        source="Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020",
+        when="Bad configurations show early; with one trial at a time it never waits for a rung to fill.",
+        framework="ray",
+        package="ray",
+        extra="ray",
+        stop_rule=True,
+    )
+    check = staticmethod(check_asha)
 
     name = "Ray Tune's ASHAScheduler"
 
@@ -342,6 +401,22 @@ class _Continuing(_Ray):
 class Hyperband(_Continuing):
     """tune.schedulers.HyperBandScheduler: a rung is a pause."""
 
+    Settings = HyperbandSettings
+    spec = MethodSpec(
+        name="ray-hyperband",
+        algorithm=Algorithm.HYPERBAND,
+        katib=("hyperband",),
+        process_per_search=True,
+        summary="Successive halving over several brackets, paused and continued: Ray Tune's HyperBandScheduler, run by Ray.",
+        source="Li et al., Hyperband, JMLR 18, 2018",
+        when="As keras-tuner-hyperband, where continued trials should keep their optimizer's state.",
+        framework="ray",
+        package="ray",
+        extra="ray",
+        fidelity=True,
+        warm_start=True,
+    )
+
     name = "Ray Tune's HyperBandScheduler"
 
     def __init__(self, problem: Problem, settings: HyperbandSettings) -> None:
@@ -366,6 +441,23 @@ class Hyperband(_Continuing):
 
 class Pbt(_Continuing):
     """tune.schedulers.PopulationBasedTraining, synchronous: an exploiting Ray trial goes on from another's weights."""
+
+    Settings = PbtSettings
+    spec = MethodSpec(
+        name="ray-pbt",
+        katib=("pbt",),
+        process_per_search=True,
+        summary="A population whose worst copy the best one's weights and change: Ray Tune's PopulationBasedTraining.",
+        source="Jaderberg et al., Population based training of neural networks, arXiv:1711.09846, 2017",
+        when="A schedule of learning rate or dropout is worth more than one good value.",
+        framework="ray",
+        package="ray",
+        extra="ray",
+        fidelity=True,
+        warm_start=True,
+        mutates=True,
+    )
+    check = staticmethod(check_pbt)
 
     name = "Ray Tune's PopulationBasedTraining"
 

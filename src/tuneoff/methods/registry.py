@@ -1,665 +1,114 @@
-"""Every search method by name. Imports no framework. A new method is one file in methods/ and one line here."""
+"""Every search method by name. A new method is one file in this package and one line here."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
+from functools import cache
 
 from ..core.errors import StudyError
-from .spec import FailedRule, MethodSpec
+from ..core.study import COLLECTED
+from .spec import Algorithm, MethodSpec, load_class
 from .user_method import is_own, own_method, registered
 
-REGISTRY: dict[str, MethodSpec] = {
-    spec.name: spec
-    for spec in (
-        # scikit-learn
-        MethodSpec(
-            name="sklearn-grid",
-            target="grid:Grid",
-            settings="grid:GridSettings",
-            summary="All combinations of the space's levels, in scikit-learn's order or shuffled by the seed.",
-            source="scikit-learn, sklearn.model_selection.ParameterGrid",
-            when="The space is small and every corner of it must be seen; shuffled where the budget ends before the grid does.",
-            framework="scikit-learn",
-            package="sklearn",
-            extra="grid",
-            check="grid:check",
-            failed=FailedRule.UNTOLD,
-            beats_random=False,
-        ),
-        MethodSpec(
-            name="sklearn-random",
-            target="grid:Random",
-            settings="grid:RandomSettings",
-            summary="Independent draws: scikit-learn's ParameterSampler. Without repeats where no parameter is a range.",
-            source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
-            when="As a baseline: what RandomizedSearchCV draws.",
-            framework="scikit-learn",
-            package="sklearn",
-            extra="grid",
-            failed=FailedRule.UNTOLD,
-            parallel=True,
-        ),
-        MethodSpec(
-            name="sklearn-halving",
-            target="sklearn_halving:Halving",
-            settings="sklearn_halving:HalvingSettings",
-            summary="Successive halving of random draws with epochs as the resource: scikit-learn's HalvingRandomSearchCV.",
-            source="Jamieson and Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, AISTATS 2016",
-            when="To see what scikit-learn's users get; it fits a promoted configuration anew, unless resume is set.",
-            framework="scikit-learn",
-            package="sklearn",
-            extra="grid",
-            check="sklearn_halving:check",
-            fidelity=True,
-            warm_start=True,
-            fits_anew=True,
-        ),
-        # KerasTuner
-        MethodSpec(
-            name="keras-tuner-random",
-            target="keras_tuner:Random",
-            settings="keras_tuner:RandomSettings",
-            summary="Independent draws without repeats: KerasTuner's RandomSearch oracle.",
-            source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
-            when="As the baseline that every other method has to beat.",
-            framework="keras-tuner",
-            package="keras_tuner",
-            extra="keras-tuner",
-            parallel=True,
-        ),
-        MethodSpec(
-            name="keras-tuner-hyperband",
-            target="keras_tuner:Hyperband",
-            settings="keras_tuner:HyperbandSettings",
-            summary="Successive halving over several brackets: KerasTuner's Hyperband oracle, exactly as it ships.",
-            source="Li et al., Hyperband, JMLR 18, 2018",
-            when="To see what KerasTuner's users get; its promotions drop the optimizer's state.",
-            framework="keras-tuner",
-            package="keras_tuner",
-            extra="keras-tuner",
-            fidelity=True,
-            warm_start=True,
-            parallel=True,
-        ),
-        MethodSpec(
-            name="hyperband-2020",
-            target="keras_tuner:Hyperband2020",
-            settings="keras_tuner:Hyperband2020Settings",
-            summary="KerasTuner's Hyperband as it was until 2022: a promoted trial takes over no weights. For ablations.",
-            source="KerasTuner 1.1.3; keras-team/keras-tuner, issue 372 and pull request 711",
-            when="To reproduce results of that time, and to remove one cause of them at a time: docs/hyperband.md.",
-            framework="keras-tuner",
-            package="keras_tuner",
-            extra="keras-tuner",
-            fidelity=True,
-            warm_start=True,
-            parallel=True,
-        ),
-        MethodSpec(
-            name="hyperband-fixed",
-            target="hyperband_fixed:HyperbandFixed",
-            settings="hyperband_fixed:HyperbandFixedSettings",
-            summary="Hyperband after its paper: states go up whole, rungs decide when full, and the budget is spent whole.",
-            source="Li et al., Hyperband, JMLR 18, 2018",
-            when="Early epochs tell good from bad, and trials are to be compared with their equals alone: docs/hyperband.md.",
-            framework="keras-tuner",
-            package="keras_tuner",
-            extra="keras-tuner",
-            fidelity=True,
-            warm_start=True,
-            parallel=True,
-        ),
-        MethodSpec(
-            name="keras-tuner-bayes",
-            target="keras_tuner:Bayes",
-            settings="keras_tuner:BayesSettings",
-            summary="A Gaussian process and a lower confidence bound: KerasTuner's BayesianOptimization oracle.",
-            source="Snoek, Larochelle and Adams, Practical Bayesian optimization, NeurIPS 25, 2012",
-            when="To see what KerasTuner's users get; it is slow beside the other Gaussian processes.",
-            parallel=True,
-            framework="keras-tuner",
-            package="keras_tuner",
-            extra="keras-tuner",
-        ),
-        MethodSpec(
-            name="keras-tuner-grid",
-            target="keras_tuner:Grid",
-            settings="keras_tuner:GridSettings",
-            summary="All combinations of the space's levels, the last parameter changing first: KerasTuner's GridSearch oracle.",
-            source="KerasTuner, keras_tuner.oracles.GridSearchOracle",
-            when="To compare with KerasTuner's own grid; the order is fixed, and a part of it stays in its first corner.",
-            check="keras_tuner:check_grid",
-            parallel=True,
-            beats_random=False,
-            framework="keras-tuner",
-            package="keras_tuner",
-            extra="keras-tuner",
-        ),
-        # scikit-optimize
-        MethodSpec(
-            name="skopt-gp",
-            target="skopt:Bayes",
-            settings="skopt:BayesSettings",
-            summary="A Gaussian process and expected improvement: scikit-optimize's Optimizer.",
-            source="Jones, Schonlau and Welch, Efficient global optimization, Journal of Global Optimization 13, 1998",
-            when="Trials are dear and few (up to about a hundred): the model's own time grows with their cube.",
-            framework="scikit-optimize",
-            package="skopt",
-            extra="skopt",
-            failed=FailedRule.PENALTY,
-            parallel=True,
-        ),
-        MethodSpec(
-            name="skopt-forest",
-            target="skopt:Forest",
-            settings="skopt:ForestSettings",
-            summary="Extra trees (or a random forest) and expected improvement: scikit-optimize's forest_minimize.",
-            source="Hutter, Hoos and Leyton-Brown, Sequential model-based optimization (SMAC), LION 5, 2011",
-            when="Many categories, and more trials than a Gaussian process can take.",
-            framework="scikit-optimize",
-            package="skopt",
-            extra="skopt",
-            failed=FailedRule.PENALTY,
-            parallel=True,
-        ),
-        MethodSpec(
-            name="skopt-gbrt",
-            target="skopt:BoostedTrees",
-            settings="skopt:BayesSettings",
-            summary="Boosted quantile trees and expected improvement: scikit-optimize's gbrt_minimize.",
-            source="scikit-optimize, skopt.gbrt_minimize",
-            when="As skopt-forest, where the losses are noisy: it models quantiles, not a mean.",
-            framework="scikit-optimize",
-            package="skopt",
-            extra="skopt",
-            failed=FailedRule.PENALTY,
-            parallel=True,
-        ),
-        # hyperopt
-        MethodSpec(
-            name="hyperopt-tpe",
-            target="hyperopt:Tpe",
-            settings="hyperopt:TpeSettings",
-            summary="A tree-structured Parzen estimator that knows which parameters are active: hyperopt's tpe.suggest.",
-            source="Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 24, 2011",
-            when="To compare with older work: the implementation that made TPE known.",
-            framework="hyperopt",
-            package="hyperopt",
-            extra="hyperopt",
-            parallel=True,
-        ),
-        MethodSpec(
-            name="hyperopt-anneal",
-            target="hyperopt:Anneal",
-            settings="hyperopt:AnnealSettings",
-            summary="Draws around one of the best trials, ever closer: hyperopt's anneal.suggest.",
-            source="hyperopt, hyperopt.anneal",
-            when="The space is smooth and the budget small; it is quick and simple.",
-            framework="hyperopt",
-            package="hyperopt",
-            extra="hyperopt",
-            parallel=True,
-        ),
-        MethodSpec(
-            name="hyperopt-random",
-            target="hyperopt:Random",
-            settings="hyperopt:RandomSettings",
-            summary="Independent draws, repeats included: hyperopt's rand.suggest.",
-            source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
-            when="As the baseline of hyperopt's other algorithms.",
-            framework="hyperopt",
-            package="hyperopt",
-            extra="hyperopt",
-            parallel=True,
-        ),
-        # Optuna
-        MethodSpec(
-            name="optuna-tpe",
-            target="optuna:Tpe",
-            settings="optuna:TpeSettings",
-            summary="A tree-structured Parzen estimator over all parameters jointly: Optuna 5's default sampler.",
-            source="Watanabe, Tree-structured Parzen estimator: understanding its algorithm components, 2023",
-            when="As the first thing to try: quick, at home in mixed and conditional spaces, used to trials in flight.",
-            framework="optuna",
-            package="optuna",
-            extra="optuna",
-            parallel=True,
-        ),
-        MethodSpec(
-            name="optuna-tpe-classic",
-            target="optuna:ClassicTpe",
-            settings="optuna:ClassicSettings",
-            summary="A Parzen estimator for each parameter by itself: Optuna's default sampler up to version 4.",
-            source="Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 24, 2011",
-            when="To compare with results of Optuna 4 and before.",
-            framework="optuna",
-            package="optuna",
-            extra="optuna",
-            parallel=True,
-        ),
-        MethodSpec(
-            name="optuna-cmaes",
-            target="optuna:Cmaes",
-            settings="optuna:CmaesSettings",
-            summary="Covariance matrix adaptation over the numbers of the space; categories are drawn at random.",
-            source="Hansen, The CMA evolution strategy: a tutorial, 2016",
-            when="Most parameters are numbers without conditions, and there are hundreds of trials.",
-            framework="optuna",
-            package="optuna",
-            extra="optuna",
-            parallel=True,
-        ),
-        MethodSpec(
-            name="optuna-tpe-hyperband",
-            target="optuna:TpeHyperband",
-            settings="optuna:HyperbandSettings",
-            summary="TPE whose hopeless trials are stopped by Hyperband's brackets: Optuna's HyperbandPruner.",
-            source="Falkner, Klein and Hutter, BOHB, ICML 35, 2018",
-            when="Early epochs tell good from bad; a stopped trial is never taken up again.",
-            framework="optuna",
-            package="optuna",
-            extra="optuna",
-            check="optuna:check_pruner",
-            stop_rule=True,
-            parallel=True,
-        ),
-        MethodSpec(
-            name="optuna-asha",
-            target="optuna:Asha",
-            settings="optuna:AshaSettings",
-            summary="Random draws whose trials are stopped after each rung unless among the best: SuccessiveHalvingPruner.",
-            source="Li et al., A system for massively parallel hyperparameter tuning, MLSys 2, 2020",
-            when="Many short trials, side by side; a stopped trial is never taken up again.",
-            framework="optuna",
-            package="optuna",
-            extra="optuna",
-            check="optuna:check_pruner",
-            stop_rule=True,
-            parallel=True,
-        ),
-        MethodSpec(
-            name="optuna-random",
-            target="optuna:Random",
-            settings="optuna:RandomSettings",
-            summary="Independent draws, repeats included: Optuna's RandomSampler.",
-            source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
-            when="As the baseline of Optuna's other samplers.",
-            framework="optuna",
-            package="optuna",
-            extra="optuna",
-            parallel=True,
-        ),
-        # cmaes
-        MethodSpec(
-            name="catcma",
-            target="cmaes:CatCma",
-            settings="cmaes:CatCmaSettings",
-            summary="An evolution strategy over categories, whole and real numbers at once: cmaes' CatCMAwM.",
-            source="Hamano et al., CatCMA with margin, GECCO 2025",
-            when="Hundreds of trials in a mixed space, a generation of them side by side.",
-            framework="cmaes",
-            package="cmaes",
-            extra="cmaes",
-            check="cmaes:check",
-            parallel=True,
-        ),
-        # SMAC3
-        MethodSpec(
-            name="smac-bb",
-            target="smac:BlackBox",
-            settings="smac:BlackBoxSettings",
-            summary="A Gaussian process with a kernel for categories, and expected improvement: SMAC3's BlackBoxFacade.",
-            source="Lindauer et al., SMAC3: a versatile Bayesian optimization package, JMLR 23, 2022",
-            when="Trials are dear and few, and the space has conditions that the model should know.",
-            framework="smac",
-            package="smac",
-            extra="smac",
-            parallel=True,
-        ),
-        MethodSpec(
-            name="smac-mf",
-            target="smac:MultiFidelity",
-            settings="smac:MultiFidelitySettings",
-            summary="Hyperband whose configurations a random forest proposes: SMAC3's MultiFidelityFacade.",
-            source="Lindauer et al., SMAC3: a versatile Bayesian optimization package, JMLR 23, 2022",
-            when="Few epochs already tell good configurations from bad ones, and the budget holds several dozen full trainings.",
-            framework="smac",
-            package="smac",
-            extra="smac",
-            fidelity=True,
-            warm_start=True,
-            parallel=True,
-        ),
-        # Syne Tune
-        MethodSpec(
-            name="cqr",
-            target="syne_tune:Cqr",
-            settings="syne_tune:CqrSettings",
-            summary="Boosted trees for quantiles, made honest by conformal prediction: Syne Tune's CQR.",
-            source="Salinas et al., Optimizing hyperparameters with conformal quantile regression, ICML 40, 2023",
-            when="The noise differs across the space, or losses are far from normally distributed.",
-            framework="syne-tune",
-            package="syne_tune",
-            extra="syne-tune",
-            parallel=True,
-        ),
-        MethodSpec(
-            name="asha-cqr",
-            target="syne_tune:AshaCqr",
-            settings="syne_tune:AshaCqrSettings",
-            summary="CQR's configurations, hopeless ones stopped by asynchronous halving: Syne Tune's ASHACQR.",
-            source="Salinas et al., Optimizing hyperparameters with conformal quantile regression, ICML 40, 2023",
-            when="Early epochs tell good from bad; a stopped trial is never taken up again.",
-            framework="syne-tune",
-            package="syne_tune",
-            extra="syne-tune",
-            check="syne_tune:check_asha",
-            stop_rule=True,
-            parallel=True,
-        ),
-        MethodSpec(
-            name="bohb",
-            target="syne_tune:Bohb",
-            settings="syne_tune:BohbSettings",
-            summary="Density estimates of good and bad configurations, with asynchronous halving: Syne Tune's BOHB.",
-            source="Falkner, Klein and Hutter, BOHB: robust and efficient hyperparameter optimization at scale, ICML 35, 2018",
-            when="As the well-known mixture of Hyperband and model; this one stops trials where the paper's pauses them.",
-            framework="syne-tune",
-            package="syne_tune",
-            extra="syne-tune",
-            check="syne_tune:check_bohb",
-            stop_rule=True,
-            parallel=True,
-        ),
-        # DEHB
-        MethodSpec(
-            name="dehb",
-            target="dehb:Dehb",
-            settings="dehb:DehbSettings",
-            summary="Differential evolution over Hyperband's rungs: DEHB.",
-            source="Awad, Mallik and Hutter, DEHB: evolutionary Hyperband for scalable, robust and efficient HPO, IJCAI 30, 2021",
-            when="Early epochs tell good from bad, the space is large, and the method itself should cost next to nothing.",
-            framework="dehb",
-            package="dehb",
-            extra="dehb",
-            check="dehb:check",
-            fidelity=True,
-            warm_start=True,
-            parallel=True,
-        ),
-        # Nevergrad
-        MethodSpec(
-            name="nevergrad-ngopt",
-            target="nevergrad:Nevergrad",
-            settings="nevergrad:NevergradSettings",
-            summary="Nevergrad's NGOpt, which chooses an algorithm by space and budget; or one of five others by name.",
-            source="Bennet et al., Nevergrad: black-box optimization platform, SIGEVOlution 14, 2021",
-            when="There are hundreds of trials, and no model of the space is wanted.",
-            framework="nevergrad",
-            package="nevergrad",
-            extra="nevergrad",
-            failed=FailedRule.PENALTY,
-            parallel=True,
-        ),
-        # FLAML
-        MethodSpec(
-            name="flaml-cfo",
-            target="flaml_tune:Cfo",
-            settings="flaml_tune:FlamlSettings",
-            summary="A local search that starts again where it gets stuck: FLAML's CFO.",
-            source="Wu, Wang and Huang, Frugal optimization for cost-related hyperparameters, AAAI 35, 2021",
-            when="A cheap configuration is known to start from, and the way from there is smooth.",
-            framework="flaml",
-            package="flaml",
-            extra="flaml",
-            check="flaml_tune:check",
-            parallel=True,
-        ),
-        MethodSpec(
-            name="flaml-blendsearch",
-            target="flaml_tune:Blend",
-            settings="flaml_tune:FlamlSettings",
-            summary="Local searches that a global one (Optuna's TPE) starts: FLAML's BlendSearch.",
-            source="Wang, Wu, Huang and Saied, Economical hyperparameter optimization with blended search strategy, ICLR 2021",
-            when="As flaml-cfo, where the space has several good regions.",
-            framework="flaml",
-            package="flaml",
-            extra="flaml",
-            check="flaml_tune:check",
-            parallel=True,
-        ),
-        # Ray Tune
-        MethodSpec(
-            name="ray-random",
-            target="ray_tune:Random",
-            settings="ray_tune:RandomSettings",
-            summary="Independent draws: Ray Tune's BasicVariantGenerator, run by Ray.",
-            source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
-            when="As the baseline of Ray Tune's other methods: it shows what running under Ray costs.",
-            framework="ray",
-            package="ray",
-            extra="ray",
-            beats_random=False,
-        ),
-        MethodSpec(
-            name="ray-asha",
-            target="ray_tune:Asha",
-            settings="ray_tune:AshaSettings",
-            summary="Random draws of which the worse are stopped at rungs: Ray Tune's ASHAScheduler, run by Ray.",
-            source="Li et al., A system for massively parallel hyperparameter tuning, MLSys 2020",
-            when="Bad configurations show early; with one trial at a time it never waits for a rung to fill.",
-            framework="ray",
-            package="ray",
-            extra="ray",
-            check="ray_tune:check_asha",
-            stop_rule=True,
-        ),
-        MethodSpec(
-            name="ray-hyperband",
-            target="ray_tune:Hyperband",
-            settings="ray_tune:HyperbandSettings",
-            summary="Successive halving over several brackets, paused and continued: Ray Tune's HyperBandScheduler, run by Ray.",
-            source="Li et al., Hyperband, JMLR 18, 2018",
-            when="As keras-tuner-hyperband, where continued trials should keep their optimizer's state.",
-            framework="ray",
-            package="ray",
-            extra="ray",
-            fidelity=True,
-            warm_start=True,
-        ),
-        MethodSpec(
-            name="ray-pbt",
-            target="ray_tune:Pbt",
-            settings="ray_tune:PbtSettings",
-            summary="A population whose worst copy the best one's weights and change: Ray Tune's PopulationBasedTraining.",
-            source="Jaderberg et al., Population based training of neural networks, arXiv:1711.09846, 2017",
-            when="A schedule of learning rate or dropout is worth more than one good value.",
-            framework="ray",
-            package="ray",
-            extra="ray",
-            check="ray_tune:check_pbt",
-            fidelity=True,
-            warm_start=True,
-            mutates=True,
-        ),
-        MethodSpec(
-            name="ray-bayesopt",
-            target="ray_tune:BayesOpt",
-            settings="ray_tune:BayesSettings",
-            summary="A Gaussian process over real numbers and an upper confidence bound: Ray Tune's BayesOptSearch, run by Ray.",
-            source="Nogueira, bayesian-optimization, 2014; Srinivas et al., Gaussian process optimization, ICML 2010",
-            when="Most parameters are real numbers; categories and steps are rounded from a stretch of them.",
-            framework="ray",
-            package="ray",
-            extra="ray",
-        ),
-        MethodSpec(
-            name="ray-hyperopt",
-            target="ray_tune:Hyperopt",
-            settings="ray_tune:HyperoptSettings",
-            summary="A tree of Parzen estimators: hyperopt's TPE as Ray Tune's HyperOptSearch wraps it, run by Ray.",
-            source="Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 2011",
-            when="To see what Ray Tune's wrapper makes of hyperopt; conditions are not told to it.",
-            framework="ray",
-            package="ray",
-            extra="ray",
-        ),
-        # Systems that train models of their own
-        MethodSpec(
-            name="flaml",
-            home="tuneoff.systems",
-            target="flaml_automl:Flaml",
-            settings="flaml_automl:FlamlSettings",
-            summary="Trains models of its own: boosted trees and forests on flattened images, by FLAML's AutoML.",
-            source="Wang, Wu, Weimer and Zhu, FLAML: a fast and lightweight AutoML library, MLSys 2021",
-            when="To see what a general AutoML library reaches in the same seconds without any network.",
-            framework="flaml",
-            package="flaml",
-            extra="flaml",
-            check="flaml_automl:check",
-            kind="system",
-        ),
-        MethodSpec(
-            name="h2o-automl",
-            home="tuneoff.systems",
-            target="h2o_automl:H2o",
-            settings="h2o_automl:H2oSettings",
-            summary="Trains models of its own: boosted trees, forests, linear models and networks on flat images, by H2O AutoML.",
-            source="LeDell and Poirier, H2O AutoML: scalable automatic machine learning, AutoML workshop at ICML 2020",
-            when="As flaml, with Java at hand; its ensembles need cross-validation and are left out.",
-            framework="h2o",
-            package="h2o",
-            program="java",
-            extra="h2o",
-            kind="system",
-        ),
-        MethodSpec(
-            name="autokeras",
-            home="tuneoff.systems",
-            target="autokeras:AutoKeras",
-            settings="autokeras:AutoKerasSettings",
-            summary="Trains models of its own: image classifiers whose architecture AutoKeras searches.",
-            source="Jin, Chollet, Song and Hu, AutoKeras: an AutoML library for deep learning, JMLR 24, 2023",
-            when="The architecture itself is open, and hours are there for each search.",
-            framework="autokeras",
-            package="autokeras",
-            extra="autokeras",
-            environment="autokeras",
-            check="autokeras:check",
-            kind="system",
-        ),
-        # In environments of their own
-        MethodSpec(
-            name="ax",
-            target="ax:Ax",
-            settings="ax:AxSettings",
-            summary="A Gaussian process and log expected improvement from BoTorch: Ax's Client.",
-            source="Olson et al., Ax: a platform for adaptive experimentation, AutoML conference, 2025",
-            when="Trials are dear and few, and the model's own time (seconds each) does not matter.",
-            framework="ax-platform",
-            package="ax",
-            extra="torch",
-            environment="torch",
-            parallel=True,
-        ),
-        MethodSpec(
-            name="confopt",
-            target="confopt:Confopt",
-            settings="confopt:ConfoptSettings",
-            summary="Boosted trees for quantiles, conformal prediction and Thompson sampling: confopt's ConformalTuner.",
-            source="Doyle, Enhancing the performance of conformal hyperparameter optimization, 2025",
-            when="As a second opinion on conformal search beside cqr.",
-            framework="confopt",
-            package="confopt",
-            extra="torch",
-            environment="torch",
-        ),
-        MethodSpec(
-            name="vizier-gp",
-            target="vizier:Gp",
-            settings="vizier:GpSettings",
-            summary="A Gaussian process bandit with a trust region: Google Vizier's VizierGPBandit.",
-            source="Song et al., The Vizier Gaussian process bandit algorithm, 2024",
-            when="A trial costs minutes or more: a suggestion costs seconds, more on a slow machine. It begins in the middle of"
-            " each range, so that it wants twenty trials or more.",
-            framework="google-vizier",
-            package="vizier",
-            extra="vizier",
-            environment="vizier",
-        ),
-        MethodSpec(
-            name="vizier-eagle",
-            target="vizier:Eagle",
-            settings="vizier:EagleSettings",
-            summary="A swarm of fireflies that attract and repel each other: Google Vizier's eagle strategy.",
-            source="Yang and Deb, Eagle strategy using Levy walk and firefly algorithms for stochastic optimization, 2010",
-            when="Hundreds of trials, and a method that costs next to nothing.",
-            framework="google-vizier",
-            package="vizier",
-            extra="vizier",
-            environment="vizier",
-        ),
-        MethodSpec(
-            name="priorband",
-            target="neps:PriorBand",
-            settings="neps:PriorBandSettings",
-            summary="Hyperband that also draws around the user's own values and around the best trial: NePS's PriorBand.",
-            source="Mallik et al., PriorBand: practical HPO in the age of deep learning, NeurIPS 36, 2023",
-            when="You have an idea of good values, and early epochs tell good from bad.",
-            framework="neural-pipeline-search",
-            package="neps",
-            extra="neps",
-            check="neps:check_priorband",
-            environment="neps",
-            fidelity=True,
-            warm_start=True,
-        ),
-        MethodSpec(
-            name="freeze-thaw",
-            target="neps:FreezeThaw",
-            settings="neps:FreezeThawSettings",
-            summary="One epoch at a time for whichever learning curve promises most, by a pre-trained model of curves: ifBO.",
-            source="Rakotoarison et al., In-context freeze-thaw Bayesian optimization for HPO, ICML 41, 2024",
-            when="The budget is epochs, and the machine may download ifBO's model once.",
-            framework="neural-pipeline-search",
-            package="neps",
-            extra="neps",
-            check="neps:check_freeze_thaw",
-            environment="neps",
-            fidelity=True,
-            warm_start=True,
-        ),
-        MethodSpec(
-            name="optuna-gp",
-            target="optuna:Gp",
-            settings="optuna:GpSettings",
-            summary="A Gaussian process and log expected improvement: Optuna's GPSampler.",
-            source="Ament et al., Unexpected improvements to expected improvement for Bayesian optimization, NeurIPS 36, 2023",
-            when="Trials are dear and few, and torch may be installed.",
-            framework="optuna",
-            package="torch",
-            extra="torch",
-            environment="torch",
-            parallel=True,
-        ),
-    )
+METHODS: dict[str, str] = {
+    "sklearn-grid": "tuneoff.methods.grid:Grid",
+    "sklearn-random": "tuneoff.methods.grid:Random",
+    "sklearn-halving": "tuneoff.methods.sklearn_halving:Halving",
+    "keras-tuner-random": "tuneoff.methods.keras_tuner:Random",
+    "keras-tuner-hyperband": "tuneoff.methods.keras_tuner:Hyperband",
+    "hyperband-2020": "tuneoff.methods.keras_tuner:Hyperband2020",
+    "hyperband-fixed": "tuneoff.methods.hyperband_fixed:HyperbandFixed",
+    "keras-tuner-bayes": "tuneoff.methods.keras_tuner:Bayes",
+    "keras-tuner-grid": "tuneoff.methods.keras_tuner:Grid",
+    "skopt-gp": "tuneoff.methods.skopt:Bayes",
+    "skopt-forest": "tuneoff.methods.skopt:Forest",
+    "skopt-gbrt": "tuneoff.methods.skopt:BoostedTrees",
+    "hyperopt-tpe": "tuneoff.methods.hyperopt:Tpe",
+    "hyperopt-anneal": "tuneoff.methods.hyperopt:Anneal",
+    "hyperopt-random": "tuneoff.methods.hyperopt:Random",
+    "optuna-tpe": "tuneoff.methods.optuna:Tpe",
+    "optuna-tpe-classic": "tuneoff.methods.optuna:ClassicTpe",
+    "optuna-cmaes": "tuneoff.methods.optuna:Cmaes",
+    "optuna-tpe-hyperband": "tuneoff.methods.optuna:TpeHyperband",
+    "optuna-asha": "tuneoff.methods.optuna:Asha",
+    "optuna-random": "tuneoff.methods.optuna:Random",
+    "catcma": "tuneoff.methods.cmaes:CatCma",
+    "smac-bb": "tuneoff.methods.smac:BlackBox",
+    "smac-mf": "tuneoff.methods.smac:MultiFidelity",
+    "cqr": "tuneoff.methods.syne_tune:Cqr",
+    "asha-cqr": "tuneoff.methods.syne_tune:AshaCqr",
+    "bohb": "tuneoff.methods.syne_tune:Bohb",
+    "dehb": "tuneoff.methods.dehb:Dehb",
+    "nevergrad-ngopt": "tuneoff.methods.nevergrad:Nevergrad",
+    "flaml-cfo": "tuneoff.methods.flaml_tune:Cfo",
+    "flaml-blendsearch": "tuneoff.methods.flaml_tune:Blend",
+    "ray-random": "tuneoff.methods.ray_tune:Random",
+    "ray-asha": "tuneoff.methods.ray_tune:Asha",
+    "ray-hyperband": "tuneoff.methods.ray_tune:Hyperband",
+    "ray-pbt": "tuneoff.methods.ray_tune:Pbt",
+    "ray-bayesopt": "tuneoff.methods.ray_tune:BayesOpt",
+    "ray-hyperopt": "tuneoff.methods.ray_tune:Hyperopt",
+    "flaml": "tuneoff.systems.flaml_automl:Flaml",
+    "h2o-automl": "tuneoff.systems.h2o_automl:H2o",
+    "autokeras": "tuneoff.systems.autokeras:AutoKeras",
+    "ax": "tuneoff.methods.ax:Ax",
+    "confopt": "tuneoff.methods.confopt:Confopt",
+    "vizier-gp": "tuneoff.methods.vizier:Gp",
+    "vizier-eagle": "tuneoff.methods.vizier:Eagle",
+    "priorband": "tuneoff.methods.neps:PriorBand",
+    "freeze-thaw": "tuneoff.methods.neps:FreezeThaw",
+    "optuna-gp": "tuneoff.methods.optuna:Gp",
 }
+"""The module and class of each method that comes with Tuneoff; the class carries its `spec`."""
 
 SHORT = {"grid": "sklearn-grid", "random": "keras-tuner-random", "bayes": "skopt-gp", "hyperband": "keras-tuner-hyperband"}
 """Short names of the paper's four methods."""
 
+LONGEST_QUOTED = 60
+"""Characters of an unknown name that an error message quotes."""
 
-LONGEST = 60
-"""So much of an unknown name is quoted."""
+
+class Registry(Mapping[str, MethodSpec]):
+    """The specs of `METHODS` by name. A method's module is imported when its spec is first read; its framework is not."""
+
+    def __getitem__(self, name: str) -> MethodSpec:
+        return _spec(name, METHODS[name])
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(METHODS)
+
+    def __len__(self) -> int:
+        return len(METHODS)
+
+    def __contains__(self, name: object) -> bool:
+        return name in METHODS
+
+
+REGISTRY = Registry()
+
+
+@cache
+def _spec(name: str, target: str) -> MethodSpec:
+    spec: MethodSpec = load_class(target).spec
+    assert spec.name == name, f"{target} is registered as {name} and calls itself {spec.name}"
+    return spec.with_target(target)
 
 
 def names() -> list[str]:
-    """All names that a study file may give a method, the short ones first; beside them, module:Class."""
+    """Return all names that a study file may give a method, the short ones first. It may also give `module:Class`."""
     return [*SHORT, *REGISTRY, *registered()]
 
 
 def find(name: str) -> MethodSpec:
-    """What is known of a method: a registry line, an entry point's class, or module:Class. StudyError where there is none."""
+    """Return the spec of a method.
+
+    Args:
+        name: A name of the registry, a short name, the name of an entry point, or `module:Class`.
+
+    Raises:
+        StudyError: No method has this name, or the class that it names is not a method.
+    """
     full = SHORT.get(name, name)
     if full in REGISTRY:
         return REGISTRY[full]
@@ -671,8 +120,27 @@ def find(name: str) -> MethodSpec:
 
 
 def unknown(name: str) -> str:
-    """A clause for a name that is none, with those that are near."""
-    shown = name if len(name) <= LONGEST else name[: LONGEST - 1] + "…"
+    """Return a clause that says that a name is unknown, with the names that are close to it."""
+    shown = name if len(name) <= LONGEST_QUOTED else name[: LONGEST_QUOTED - 1] + "…"
     near = get_close_matches(shown.lower(), names(), 3, 0.6)
     hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-    return f"{shown!r} is no method{hint}: `tuneoff methods` lists them, and module:Class names one of your own"
+    return f"{shown!r} is not a method{hint}: `tuneoff methods` lists them, and module:Class names one of your own"
+
+
+def algorithm_of(name: str) -> Algorithm | None:
+    """Return the algorithm that a method of the registry shares with methods of other frameworks, or None."""
+    full = SHORT.get(name, name)
+    return REGISTRY[full].algorithm if full in REGISTRY else None
+
+
+def is_random(name: str) -> bool:
+    """Return whether a method draws configurations independently, without learning from earlier trials."""
+    full = SHORT.get(name, name)
+    return REGISTRY[full].is_random if full in REGISTRY else name == f"{COLLECTED}random"
+
+
+def stand_ins(paper_method: str) -> list[str]:
+    """Return the names of the methods that stand for a method of the paper, the nearest to the paper's first."""
+    ranks = {spec.name: spec.paper[1] for spec in REGISTRY.values() if spec.paper and spec.paper[0] == paper_method}
+    short = {full: name for name, full in SHORT.items()}
+    return [name for full in sorted(ranks, key=ranks.__getitem__) for name in (short.get(full), full) if name]

@@ -14,6 +14,7 @@ from ..core.problem import Problem, Proposal, Trial, TrialId
 from ..core.space import Config, Model
 from ..core.study import Study
 from .inversion import Door, Threaded
+from .spec import MethodSpec
 
 
 class HalvingSettings(Model):
@@ -51,6 +52,21 @@ class Halving(Threaded):
 
     It names no parent: the earlier trial of a configuration is known by the configuration.
     """
+
+    Settings = HalvingSettings
+    spec = MethodSpec(
+        name="sklearn-halving",
+        summary="Successive halving of random draws with epochs as the resource: scikit-learn's HalvingRandomSearchCV.",
+        source="Jamieson and Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, AISTATS 2016",
+        when="To see what scikit-learn's users get; it fits a promoted configuration anew, unless resume is set.",
+        framework="scikit-learn",
+        package="sklearn",
+        extra="grid",
+        fidelity=True,
+        warm_start=True,
+        fits_anew=True,
+    )
+    check = staticmethod(check)
 
     def __init__(self, problem: Problem, settings: HalvingSettings) -> None:
         self._problem = problem

@@ -9,6 +9,7 @@ from pydantic import Field
 from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Config, Model
+from .spec import Algorithm, FailedRule, MethodSpec
 
 
 class BayesSettings(Model):
@@ -84,6 +85,23 @@ class _Optimizer:
 class Bayes(_Optimizer):
     """A Gaussian process, as skopt.gp_minimize has it."""
 
+    Settings = BayesSettings
+    spec = MethodSpec(
+        name="skopt-gp",
+        algorithm=Algorithm.GAUSSIAN_PROCESS,
+        katib=("bayesianoptimization",),
+        paper=("bayes", 1),
+        slow=True,
+        summary="A Gaussian process and expected improvement: scikit-optimize's Optimizer.",
+        source="Jones, Schonlau and Welch, Efficient global optimization, Journal of Global Optimization 13, 1998",
+        when="Trials are dear and few (up to about a hundred): the model's own time grows with their cube.",
+        framework="scikit-optimize",
+        package="skopt",
+        extra="skopt",
+        failed=FailedRule.PENALTY,
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: BayesSettings) -> None:
         super().__init__(problem, settings, "GP")
 
@@ -91,12 +109,40 @@ class Bayes(_Optimizer):
 class Forest(_Optimizer):
     """A forest, as skopt.forest_minimize has it."""
 
+    Settings = ForestSettings
+    spec = MethodSpec(
+        name="skopt-forest",
+        slow=True,
+        summary="Extra trees (or a random forest) and expected improvement: scikit-optimize's forest_minimize.",
+        source="Hutter, Hoos and Leyton-Brown, Sequential model-based optimization (SMAC), LION 5, 2011",
+        when="Many categories, and more trials than a Gaussian process can take.",
+        framework="scikit-optimize",
+        package="skopt",
+        extra="skopt",
+        failed=FailedRule.PENALTY,
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: ForestSettings) -> None:
         super().__init__(problem, settings, settings.base_estimator)
 
 
 class BoostedTrees(_Optimizer):
     """Gradient-boosted quantile trees, as skopt.gbrt_minimize has them."""
+
+    Settings = BayesSettings
+    spec = MethodSpec(
+        name="skopt-gbrt",
+        slow=True,
+        summary="Boosted quantile trees and expected improvement: scikit-optimize's gbrt_minimize.",
+        source="scikit-optimize, skopt.gbrt_minimize",
+        when="As skopt-forest, where the losses are noisy: it models quantiles, not a mean.",
+        framework="scikit-optimize",
+        package="skopt",
+        extra="skopt",
+        failed=FailedRule.PENALTY,
+        parallel=True,
+    )
 
     def __init__(self, problem: Problem, settings: BayesSettings) -> None:
         super().__init__(problem, settings, _quantile_trees(problem.seed))

@@ -9,6 +9,7 @@ from pydantic import Field
 from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Model
 from .configspace import decode, encode
+from .spec import MethodSpec
 
 UNLIMITED = 10**9
 """SMAC's own count of trials is off: the study's budget counts, and a longer one must not change a search's start."""
@@ -107,6 +108,19 @@ class _Facade:
 class BlackBox(_Facade):
     """smac.BlackBoxFacade."""
 
+    Settings = BlackBoxSettings
+    spec = MethodSpec(
+        name="smac-bb",
+        slow=True,
+        summary="A Gaussian process with a kernel for categories, and expected improvement: SMAC3's BlackBoxFacade.",
+        source="Lindauer et al., SMAC3: a versatile Bayesian optimization package, JMLR 23, 2022",
+        when="Trials are dear and few, and the space has conditions that the model should know.",
+        framework="smac",
+        package="smac",
+        extra="smac",
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: BlackBoxSettings) -> None:
         from smac import BlackBoxFacade as Facade
 
@@ -125,6 +139,21 @@ class BlackBox(_Facade):
 
 class MultiFidelity(_Facade):
     """smac.MultiFidelityFacade: the same configuration at a higher budget continues the earlier trial."""
+
+    Settings = MultiFidelitySettings
+    spec = MethodSpec(
+        name="smac-mf",
+        slow=True,
+        summary="Hyperband whose configurations a random forest proposes: SMAC3's MultiFidelityFacade.",
+        source="Lindauer et al., SMAC3: a versatile Bayesian optimization package, JMLR 23, 2022",
+        when="Few epochs already tell good configurations from bad ones, and the budget holds several dozen full trainings.",
+        framework="smac",
+        package="smac",
+        extra="smac",
+        fidelity=True,
+        warm_start=True,
+        parallel=True,
+    )
 
     def __init__(self, problem: Problem, settings: MultiFidelitySettings) -> None:
         from smac import MultiFidelityFacade as Facade

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import importlib
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cache
 from importlib import metadata
-from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Literal, cast
 
 from pydantic import BaseModel
 
+from ..core.metrics import direction_of
 from ..core.problem import Method, Problem
 from ..core.runtime.extras import importable
 from ..core.runtime.images import MAIN
-from ..core.space import Categorical, Space
+from ..core.space import Categorical, Model, Space
 from ..core.study import Study
 
 if TYPE_CHECKING:
@@ -38,37 +39,67 @@ class Determinism(StrEnum):
     NO = "no"
 
 
+class Algorithm(StrEnum):
+    """An algorithm that several frameworks implement. The report compares the implementations."""
+
+    RANDOM_SEARCH = "random search"
+    GAUSSIAN_PROCESS = "Gaussian process"
+    TPE = "TPE"
+    HYPERBAND = "Hyperband"
+    ASHA = "successive halving, asynchronous"
+
+
+PaperMethod = Literal["grid", "random", "bayes", "hyperband"]
+
+
+class NoSettings(Model):
+    """The settings of a method without any."""
+
+
 @dataclass(frozen=True)
 class MethodSpec:
-    """A registry line. `target`, `settings` and `check` are "module:name" within `home`, imported when used."""
+    """Everything that Tuneoff knows of a search method before its framework is imported.
 
-    name: str
-    target: str
-    settings: str
-    summary: str
-    source: str  # the paper or documentation of the algorithm
-    when: str  # when to choose it
-    framework: str  # the distribution whose algorithm it is
-    package: str  # what is imported to find out whether it is installed
-    extra: str  # pip install 'tuneoff[extra]'
-    check: str | None = None  # (study, settings) -> sentences why this method cannot do this study
-    kind: Literal["search", "system"] = "search"  # a system trains models of its own; target is then a System, not a Method
-    program: str | None = None  # what it runs beside its package, such as java
-    environment: str = MAIN  # the virtual environment that holds it, where its framework does not go with all others
-    home: str = "tuneoff.methods"  # the package of target, settings and check; "" for a user's own module
+    A method's class declares it as the class attribute `spec`. Next to it the class may have `Settings`, a pydantic model
+    whose fields all have defaults, and `check`, a static method that takes the study and the settings and returns sentences
+    that say why this method cannot do this study.
+    """
+
+    name: str = ""
+    summary: str = ""
+    source: str = ""  # the paper or documentation of the algorithm
+    when: str = ""  # when to choose it
+    framework: str = ""  # the distribution whose algorithm it is
+    package: str = ""  # what is imported to find out whether it is installed
+    extra: str = ""  # pip install 'tuneoff[extra]'
+    target: str = ""  # "module:Class"; the registry fills it in
+    user_defined: bool = False  # the class is the user's own
+    kind: Literal["search", "system"] = "search"  # a system trains models of its own: its class is a System, not a Method
+    program: str | None = None  # a program that it runs besides its package, such as java
+    environment: str = MAIN  # the virtual environment that holds it, if its framework conflicts with the others
+    algorithm: Algorithm | None = None  # set if several frameworks implement it
+    is_random: bool = False  # draws configurations independently, without learning from earlier trials
+    katib: tuple[str, ...] = ()  # Katib's names of this algorithm
+    paper: tuple[PaperMethod, int] | None = None  # the paper's method that it stands for, and its rank among the stand-ins
+    process_per_search: bool = False  # a process can start the framework only once
+    slow: bool = False  # takes a second or more to propose a configuration
     fidelity: bool = False  # asks for less than the full epochs
-    warm_start: bool = False  # continues trials: their weights are kept
-    fits_anew: bool = False  # unless its settings say otherwise, it does not
-    mutates: bool = False  # a trial that continues another may have another configuration
-    stop_rule: bool = False  # is asked after every epoch whether training goes on
-    conditional: bool = True  # knows conditional spaces
-    log: bool = True
-    step: bool = True
+    warm_start: bool = False  # resumes trials: their weights are kept
+    fits_anew: bool = False  # warm start is off unless the settings enable it
+    mutates: bool = False  # a trial that resumes another may have another configuration
+    stop_rule: bool = False  # decides after every epoch whether training continues
+    conditional: bool = True  # supports conditional parameters
+    log: bool = True  # supports logarithmic scales
+    step: bool = True  # supports steps
     parallel: bool = False  # may have several trials in flight
     failed: FailedRule = FailedRule.TOLD
     exact_replay: bool = True  # resumes by repeating its asks; otherwise it is told its record as observations
     determinism: Determinism = Determinism.EXACT
     beats_random: bool = True  # claims to be at least as good as random search within the contract's budget
+
+    def with_target(self, target: str) -> MethodSpec:
+        """Return this spec, bound to the class that `target` names."""
+        return replace(self, target=target)
 
     @property
     def installed(self) -> bool:
@@ -94,15 +125,13 @@ class MethodSpec:
             return None
 
     def settings_model(self) -> type[BaseModel]:
-        """The pydantic model of the method's settings."""
-        return cast(type[BaseModel], self._named(self.settings))
+        """Return the pydantic model of the method's settings."""
+        return cast(type[BaseModel], getattr(load_class(self.target), "Settings", NoSettings))
 
     def refusals(self, study: Study, settings: BaseModel) -> list[str]:
         """Sentences that say why the method cannot do this study; empty where it can."""
-        if study.objective.replay is not None and (self.kind == "system" or self.mutates):
-            trains = "trains models of its own" if self.kind == "system" else "continues trials with another configuration"
-            return [f"{self.name} {trains}, for which a table of recorded trainings has no answer."]
-        own = list(self._named(self.check)(study, settings)) if self.check else []
+        check = getattr(load_class(self.target), "check", None)
+        own = list(check(study, settings)) if check else []
         if self.kind == "system":
             return own or self._unfit(study)
         return [*(own or self._unknown(study.space)), *self._crowded(study)]
@@ -122,7 +151,7 @@ class MethodSpec:
             said.append(
                 f"{self.name} trains models of its own, without cross-validation: give split.validation, not split.folds."
             )
-        natural = "max" if study.objective.metric == "val_accuracy" else "min"
+        natural = direction_of(study.objective.metric)
         if study.objective.direction not in (None, natural):
             said.append(f"{self.name} takes {study.objective.metric} with the direction {natural} alone.")
         return said
@@ -138,20 +167,16 @@ class MethodSpec:
         return [f"{self.name} knows no {what}, and {', '.join(named)} would need them." for what, named in found.items() if named]
 
     def build(self, problem: Problem, settings: dict[str, Any]) -> Method:
-        """The method, ready to be asked; imports its framework."""
-        return cast(Method, self._named(self.target)(problem, self.settings_model().model_validate(settings)))
+        """Return the method, ready to be asked. This imports its framework."""
+        return cast(Method, load_class(self.target)(problem, self.settings_model().model_validate(settings)))
 
     def build_system(self, settings: dict[str, Any]) -> System:
-        """The system, ready to run; its framework is imported when it does."""
-        return cast("System", self._named(self.target)(self.settings_model().model_validate(settings)))
+        """Return the system, ready to run. Its framework is imported when it runs."""
+        return cast("System", load_class(self.target)(self.settings_model().model_validate(settings)))
 
-    @property
-    def system_class(self) -> str:
-        """Where a system's class lies, as "package.module:Class"."""
-        found = self._named(self.target)
-        return f"{found.__module__}:{found.__qualname__}"
 
-    def _named(self, target: str) -> Any:
-        module, _, path = target.partition(":")
-        found = importlib.import_module(f"{self.home}.{module}" if self.home else module)
-        return attrgetter(path)(found)
+@cache
+def load_class(target: str) -> Any:
+    """Import the class that "module:Class" names."""
+    module, _, name = target.partition(":")
+    return getattr(importlib.import_module(module), name)

@@ -13,6 +13,7 @@ from ..core.encoding import Axes, Axis
 from ..core.problem import Done, Epoch, Problem, Proposal, Status, Trial, TrialId
 from ..core.space import Model
 from ..core.study import Study
+from .spec import MethodSpec
 
 
 class CqrSettings(Model):
@@ -100,6 +101,19 @@ class _Scheduler:
 class Cqr(_Scheduler):
     """ConformalQuantileRegression in a scheduler of whole trainings, as baselines.CQR has it."""
 
+    Settings = CqrSettings
+    spec = MethodSpec(
+        name="cqr",
+        slow=True,
+        summary="Boosted trees for quantiles, made honest by conformal prediction: Syne Tune's CQR.",
+        source="Salinas et al., Optimizing hyperparameters with conformal quantile regression, ICML 40, 2023",
+        when="The noise differs across the space, or losses are far from normally distributed.",
+        framework="syne-tune",
+        package="syne_tune",
+        extra="syne-tune",
+        parallel=True,
+    )
+
     def __init__(self, problem: Problem, settings: CqrSettings) -> None:
         from syne_tune.optimizer.schedulers.searchers.conformal.conformal_quantile_regression_searcher import (
             ConformalQuantileRegression,
@@ -115,6 +129,21 @@ class Cqr(_Scheduler):
 class AshaCqr(_Scheduler):
     """baselines.ASHACQR."""
 
+    Settings = AshaCqrSettings
+    spec = MethodSpec(
+        name="asha-cqr",
+        slow=True,
+        summary="CQR's configurations, hopeless ones stopped by asynchronous halving: Syne Tune's ASHACQR.",
+        source="Salinas et al., Optimizing hyperparameters with conformal quantile regression, ICML 40, 2023",
+        when="Early epochs tell good from bad; a stopped trial is never taken up again.",
+        framework="syne-tune",
+        package="syne_tune",
+        extra="syne-tune",
+        stop_rule=True,
+        parallel=True,
+    )
+    check = staticmethod(check_asha)
+
     def __init__(self, problem: Problem, settings: AshaCqrSettings) -> None:
         from syne_tune.optimizer.baselines import ASHACQR
 
@@ -123,6 +152,20 @@ class AshaCqr(_Scheduler):
 
 class Bohb(_Scheduler):
     """baselines.BOHB: it stops trials by asynchronous halving, where the paper's BOHB pauses and promotes them."""
+
+    Settings = BohbSettings
+    spec = MethodSpec(
+        name="bohb",
+        summary="Density estimates of good and bad configurations, with asynchronous halving: Syne Tune's BOHB.",
+        source="Falkner, Klein and Hutter, BOHB: robust and efficient hyperparameter optimization at scale, ICML 35, 2018",
+        when="As the well-known mixture of Hyperband and model; this one stops trials where the paper's pauses them.",
+        framework="syne-tune",
+        package="syne_tune",
+        extra="syne-tune",
+        stop_rule=True,
+        parallel=True,
+    )
+    check = staticmethod(check_bohb)
 
     def __init__(self, problem: Problem, settings: BohbSettings) -> None:
         from syne_tune.optimizer.baselines import BOHB

@@ -12,23 +12,11 @@ from typing import Any
 from pydantic import BaseModel
 
 from ..core.errors import StudyError
-from ..core.space import Model
-from .spec import MethodSpec
+from .spec import MethodSpec, NoSettings
 
 GROUP = "tuneoff.methods"
 PATTERN = r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$"
 """module:Class."""
-
-
-class NoSettings(Model):
-    """Of a class without `Settings`."""
-
-
-def can(**abilities: Any) -> MethodSpec:
-    """What a class says as its `spec` of what it can do: fidelity, warm_start, stop_rule, conditional, log, step, parallel,
-    failed, exact_replay, determinism, beats_random, as MethodSpec explains them; also source and when, for `tuneoff methods`."""
-    told = {"summary": "", "source": "", "when": "", "framework": "", "package": "", "extra": "", **abilities}
-    return MethodSpec(name="", target="", settings="", **told)
 
 
 @cache
@@ -47,21 +35,17 @@ def own_method(name: str, target: str) -> MethodSpec:
     settings = getattr(found, "Settings", NoSettings)
     if not (isinstance(settings, type) and issubclass(settings, BaseModel)):
         raise StudyError(f"method {name!r} has Settings that are no pydantic model: derive them from pydantic.BaseModel.")
-    told = getattr(found, "spec", can())
-    if not isinstance(told, MethodSpec):
-        raise StudyError(
-            f"method {name!r} has a spec that is no MethodSpec: write spec = can(…), from tuneoff.methods.user_method."
-        )
+    declared = getattr(found, "spec", MethodSpec())
+    if not isinstance(declared, MethodSpec):
+        raise StudyError(f"method {name!r} has a spec that is no MethodSpec: write spec = MethodSpec(…), from tuneoff.method.")
     package = module.partition(".")[0]
     return replace(
-        told,
+        declared,
         name=name,
-        home="",
         target=target,
-        settings=f"{__name__}:NoSettings" if settings is NoSettings else f"{target}.Settings",
-        check=f"{target}.check" if hasattr(found, "check") else None,
-        summary=told.summary or (found.__doc__ or target).strip().splitlines()[0],
-        framework=told.framework or package,
+        user_defined=True,
+        summary=declared.summary or (found.__doc__ or target).strip().splitlines()[0],
+        framework=declared.framework or package,
         package=package,
     )
 

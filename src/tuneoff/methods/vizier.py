@@ -11,6 +11,7 @@ from pydantic import Field
 from ..core.encoding import Axes, Axis
 from ..core.problem import Epoch, Problem, Proposal, Trial, TrialId
 from ..core.space import Model
+from .spec import MethodSpec
 
 
 class GpSettings(Model):
@@ -80,6 +81,19 @@ class _Designer:
 class Gp(_Designer):
     """VizierGPBandit. Arrays grow by powers of two, so that the model is compiled anew only then."""
 
+    Settings = GpSettings
+    spec = MethodSpec(
+        name="vizier-gp",
+        summary="A Gaussian process bandit with a trust region: Google Vizier's VizierGPBandit.",
+        source="Song et al., The Vizier Gaussian process bandit algorithm, 2024",
+        when="A trial costs minutes or more: a suggestion costs seconds, more on a slow machine. It begins in the middle of"
+        " each range, so that it wants twenty trials or more.",
+        framework="google-vizier",
+        package="vizier",
+        extra="vizier",
+        environment="vizier",
+    )
+
     def __init__(self, problem: Problem, settings: GpSettings) -> None:
         import jax
         from vizier._src.algorithms.designers import gp_bandit
@@ -107,6 +121,18 @@ class Gp(_Designer):
 
 class Eagle(_Designer):
     """EagleStrategyDesigner: a swarm of fireflies."""
+
+    Settings = EagleSettings
+    spec = MethodSpec(
+        name="vizier-eagle",
+        summary="A swarm of fireflies that attract and repel each other: Google Vizier's eagle strategy.",
+        source="Yang and Deb, Eagle strategy using Levy walk and firefly algorithms for stochastic optimization, 2010",
+        when="Hundreds of trials, and a method that costs next to nothing.",
+        framework="google-vizier",
+        package="vizier",
+        extra="vizier",
+        environment="vizier",
+    )
 
     def __init__(self, problem: Problem, settings: EagleSettings) -> None:
         from vizier._src.algorithms.designers.eagle_strategy.eagle_strategy import EagleStrategyDesigner

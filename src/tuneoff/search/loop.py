@@ -12,7 +12,7 @@ from ..core.problem import Checkpoint, Done, Epoch, Method, Outcome, Proposal, S
 from ..core.record.events import Event, epoch_fields, epoch_of, outcome_fields, proposal_fields, proposal_of
 from ..core.record.state import TrialRecord, lineage, replay
 from ..core.record.writer import Writer
-from ..core.study import Goal, counted_epoch
+from ..core.study import ObjectiveSettings, counted_epoch
 from ..methods.spec import FailedRule, MethodSpec
 from ..objectives.executor import Bench, TrainingObjective, Word, WorkerDied, bench_of
 from .budget import Budget
@@ -84,7 +84,7 @@ class Search:
     objective: TrainingObjective | Bench
     record: Writer
     budget: Budget
-    goal: Goal
+    goal: ObjectiveSettings
     checkpoints: Checkpoints
     stopping: Callable[[], bool] = lambda: False
 
@@ -396,7 +396,7 @@ class Search:
         self._bench.passed(trial, epoch.seconds)
 
 
-def loss_of(goal: Goal, curve: tuple[Epoch, ...]) -> float:
+def loss_of(goal: ObjectiveSettings, curve: tuple[Epoch, ...]) -> float:
     """What the method minimises: the objective's metric of the best or the last epoch trained in this trial."""
     epoch = counted_epoch(curve, goal)
     assert epoch is not None

@@ -13,6 +13,7 @@ from ..core.record.budget_use import clock_text, seconds_left, used_share
 from ..core.record.events import Event
 from ..core.record.state import SearchRecord, limits_of
 from ..core.study import Cell, Study
+from ..objectives import objective_of
 
 LOOK_EVERY_SECONDS = 1.0
 PROGRESS_EVERY_SECONDS = 60.0
@@ -214,9 +215,9 @@ def progress_line(study: Study, cell: Cell, searches: Sequence[SearchRecord], un
     """Return the line of the minute: trials, budget used, best so far, time left, and what the tracking server lacks."""
     limits = study.budget.limits
     share = sum(used_share(s, limits) for s in searches) / len(searches)
-    own_models = any(search.own_models for search in searches)
+    own_models = any(search.is_system for search in searches)
     left = None
-    if study.objective.replay is None:  # a search of a table counts a simulated clock's seconds
+    if objective_of(study).processes is not None:  # otherwise seconds are a simulated clock's
         left = seconds_left(searches, share, 1 if own_models else study.budget.in_flight)
     parts = _used(study, searches)
     running = [t for search in searches for t in search.trials if t.trial.outcome is None]

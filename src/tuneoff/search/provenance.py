@@ -18,7 +18,7 @@ TRAINING = ("tuneoff", "tensorflow", "tensorflow-cpu", "keras", "numpy")
 
 def versions_of(study: Study, spec: MethodSpec) -> dict[str, str]:
     """Versions by distribution, and digests of the modules of the user's own model and method; imports nothing."""
-    own = {} if spec.home else _digest(f"method {spec.name}", spec.target)
+    own = {} if not spec.user_defined else _digest(f"method {spec.name}", spec.target)
     return {**training_versions(study), **versions("kfp", "mlflow", spec.framework), **own}
 
 

@@ -23,8 +23,10 @@ from ..core.store.stop_request import Stopped
 from ..core.store.study_store import MODEL_FILE, SystemModel, claim, note_prepared, read_prepared, write_failure
 from ..core.study import Cell, Study
 from ..methods.registry import find
+from ..objectives import objective_of
+from ..objectives.base import TrialProcesses
 from ..objectives.executor import WorkerDied, Workers
-from ..objectives.keras.training_worker import Patience, Worker, Workplace
+from ..objectives.keras.training_worker import Patience, Worker
 from ..systems.host import HostedSystem
 from ..systems.protocol import Work
 from ..tracking import Delivery, Tracker
@@ -39,7 +41,7 @@ from .table_search import Order, replay_searches
 
 PATIENCE_SECONDS, CLUSTER_PATIENCE_SECONDS = 10.0, 60.0
 """How long a step waits at its end for the tracking server. A local run sends the rest itself, so its steps wait less."""
-PREDICTOR = f"{__package__}.predicting"
+PREDICTOR = "tuneoff.systems.predict"
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,11 @@ def tune(
     try:
         study_id = claim(store, study)
         store.delete(failure)  # of an earlier attempt: it does not fail now
-        if study.objective.replay is not None:
-            found, backlog = _replay(study, cell, store, study_id, report, stopping), None
+        processes = objective_of(study).processes
+        if processes is None:
+            found, backlog = _search_table(study, cell, store, study_id, report, stopping), None
         else:
-            found, backlog = _train(study, cell, data, store, study_id, tracking_uri, report, stopping)
+            found, backlog = _train(study, cell, data, store, study_id, tracking_uri, processes, report, stopping)
     except Exception as error:
         write_failure(store, failure, "tuner", error)
         raise
@@ -89,6 +92,7 @@ def _train(
     store: Store,
     study_id: str,
     tracking_uri: str,
+    processes: TrialProcesses,
     report: Callable[[str], None],
     stopping: Callable[[], bool],
 ) -> tuple[tuple[SearchRecord, ...], str | None]:
@@ -96,7 +100,7 @@ def _train(
     if read_prepared(store, cell.dataset) is None:  # KFP had the data in its cache, and this store is new
         note_prepared(store, cell.dataset, data)
     tracker = Tracker(store, study, study_id, tracking_uri)
-    searches = _Searches(study, cell, data, store, study_id, stopping)
+    searches = _Searches(study, cell, data, store, study_id, processes, stopping)
 
     def waiting() -> int:
         try:
@@ -120,7 +124,7 @@ def _train(
     return tuple(searches.records()), backlog
 
 
-def _replay(
+def _search_table(
     study: Study, cell: Cell, store: Store, study_id: str, report: Callable[[str], None], stopping: Callable[[], bool]
 ) -> tuple[SearchRecord, ...]:
     """Nothing is sent to a tracking server, which takes far longer than the searches: `tuneoff sync` does it where wanted."""
@@ -145,14 +149,25 @@ def _replay(
 class _Searches:
     """The searches of a cell, some side by side, each with a worker for every trial in flight, kept for the next seed."""
 
-    def __init__(self, study: Study, cell: Cell, data: Path, store: Store, study_id: str, stopping: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        study: Study,
+        cell: Cell,
+        data: Path,
+        store: Store,
+        study_id: str,
+        processes: TrialProcesses,
+        stopping: Callable[[], bool],
+    ) -> None:
         self._study = study
         self._stopping = stopping
         self._cell = cell
         self._store = store
         self._spec = find(cell.method.name)
         self._side_by_side = study.searches_at_once(cores())
-        self._workplace = Workplace(data, study.model, study.training, study.objective, study.threads(cores()))
+        self._data = data
+        self._threads = study.threads(cores())
+        self._processes = processes
         self._patience = Patience(study.budget.trial_seconds, study.resources.hang_seconds)
         self._header = header(study_id, study, cell, self._spec, Prepared.read(data).fingerprint)
         self._local = threading.local()
@@ -244,13 +259,13 @@ class _Searches:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _run_system(self, seed: int, record: Writer) -> None:
-        folder, place = self._scratch / f"seed-{seed}", self._workplace
+        folder, goal = self._scratch / f"seed-{seed}", self._study.objective
         (folder / "system").mkdir(parents=True)
         seconds = self._study.budget.seconds
         if seconds is None:
             raise Settled(f"{self._spec.name} trains models of its own and needs budget.seconds")
         threads = max(1, cores() // self._side_by_side)  # it trains in one process, whatever is in flight elsewhere
-        work = Work(place.data, place.goal, seconds, seed, threads, folder / "system")
+        work = Work(self._data, goal, seconds, seed, threads, folder / "system")
         system = HostedSystem(self._spec, self._cell.method.settings, work, self._log("system", seed))
 
         def keep(trial: int, number: int) -> None:
@@ -260,7 +275,7 @@ class _Searches:
 
         late, device = self._study.resources.hang_seconds, f"{threads} cores"
         try:
-            SystemSearch(self._spec.name, system, record, place.goal, seconds, late, device, keep, self._stopping).run()
+            SystemSearch(self._spec.name, system, record, goal, seconds, late, device, keep, self._stopping).run()
         finally:
             system.close()
             shutil.rmtree(folder, ignore_errors=True)
@@ -268,7 +283,7 @@ class _Searches:
     def _put_model(self, seed: int, trial: int, folder: Path) -> None:
         """Keep what lies in the folder's `model`, and then the note that says what it is."""
         place = layout.system(self._cell.dataset, self._cell.method.label, seed)
-        note = SystemModel(trial=trial, predictor=PREDICTOR, target=self._spec.system_class)
+        note = SystemModel(trial=trial, predictor=PREDICTOR, target=self._spec.target)
         self._store.put(Path(shutil.make_archive(str(folder / "packed"), "zip", folder / "model")), place + MODEL_FILE)
         self._store.write(place + "model.json", note.model_dump_json(indent=1).encode())
 
@@ -291,7 +306,8 @@ class _Searches:
 
     def _new_worker(self) -> Worker:
         with self._looking:
-            worker = Worker(self._workplace, self._log("worker", len(self._open_workers)), self._patience)
+            log = self._log("worker", len(self._open_workers))
+            worker = self._processes.worker(self._study, self._data, self._threads, log, self._patience)
             self._open_workers.append(worker)
         return worker
 

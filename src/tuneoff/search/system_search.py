@@ -11,7 +11,7 @@ from ..core.errors import plain
 from ..core.problem import Outcome, Proposal, Status
 from ..core.record.events import epoch_fields, outcome_fields, proposal_fields
 from ..core.record.writer import Writer
-from ..core.study import Goal, counted_epoch
+from ..core.study import ObjectiveSettings, counted_epoch
 from ..systems.host import SystemStopped
 from ..systems.protocol import SystemTrial, plain_config
 from .loop import STOPPED, loss_of
@@ -37,7 +37,7 @@ class SystemSearch:
     name: str
     system: Trials
     record: Writer
-    goal: Goal
+    goal: ObjectiveSettings
     seconds: float  # the budget
     late_seconds: float  # so long after its time a system that has not ended is killed
     device: str

@@ -32,6 +32,7 @@ from ..core.study import Cell, Study
 from ..core.table import Source, Table, read_table, source_of, sources
 from ..methods.registry import find
 from ..objectives.executor import Simulated
+from ..objectives.table import counts_method_seconds, table_path
 from ..workers.child import Child, ChildDied, ChildSilent
 from ..workers.method_host import ENVIRONMENT, Instance, MethodFailed, build, problem_of
 from .budget import Budget
@@ -125,8 +126,7 @@ def serve(pipe: Connection) -> None:
     """The process's side: a fork for each seed; says each fault, and None at the end."""
     order: Order = pipe.recv()
     try:
-        assert order.study.objective.replay is not None
-        table = read_table(order.study.objective.replay.table)
+        table = read_table(table_path(order.study))
         _warm_up(order.cell.method.name)
     except (StudyError, RecordError) as error:
         pipe.send(error)
@@ -191,7 +191,6 @@ def _search_alone(order: Order, table: Table, seed: int, pipe: Connection) -> No
 def search(order: Order, table: Table, seed: int) -> None:
     """The search with this seed in this process, from where its record stands to its end."""
     study, cell, spec = order.study, order.cell, find(order.cell.method.name)
-    assert study.objective.replay is not None
     journal = open_store(order.store).quick_journal(layout.events(cell.dataset, cell.method.label, seed))
     events = parse(journal.lines())
     known = (t.trial for t in replay(events, "", "", seed).trials)
@@ -204,7 +203,7 @@ def search(order: Order, table: Table, seed: int) -> None:
         _check(record, table)
         told = {"table": table.source, "clock": "simulated", "best_weights": "answered with the curve of the last state"}
         record.open(seed=seed, **header(order.study_id, study, cell, spec, table.info.fingerprint), replay=told)
-        clock = time.process_time if study.objective.replay.count_method_seconds else lambda: 0.0
+        clock = time.process_time if counts_method_seconds(study) else lambda: 0.0
         with tempfile.TemporaryDirectory(prefix="tuneoff-") as folder:
             method = Instance(build(spec.name, cell.method.settings, problem_of(study, seed, Path(folder))), clock)
             Search(spec, method, bench, record, Budget(study.budget.limits), study.objective, NoCheckpoints()).run()

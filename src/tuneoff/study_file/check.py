@@ -20,10 +20,11 @@ from ..core.errors import StudyError
 from ..core.runtime.images import MAIN
 from ..core.runtime.machine import cores
 from ..core.space import PAPER_SPACE, Space
-from ..core.study import Budget, Dataset, MethodChoice, Split, Study
+from ..core.study import FORMERLY_REPLAY, Budget, Dataset, MethodChoice, Split, Study
 from ..methods.registry import REGISTRY, SHORT, find
 from ..methods.spec import MethodSpec
 from ..methods.user_method import PATTERN as OWN_METHOD
+from ..objectives import objective_of
 from .faults import Fault, Found, Place, did_you_mean, faults_of, quoted, shortened
 from .table_binding import filled, on_another_table, table_of, with_table
 from .yaml_reader import Document, read
@@ -111,9 +112,20 @@ def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | Non
     return study, found
 
 
-def warnings(study: Study) -> list[str]:
-    """What is allowed, but probably not meant."""
-    return [*_of_grids(study), *_of_flights(study)]
+def warnings(study: Study, file: str | Path | None = None) -> list[str]:
+    """Return sentences on what is allowed but probably not intended, and on old spellings in the study file."""
+    spelling = [] if file is None else _old_spellings(read(Path(file)).value)
+    return [*spelling, *_of_grids(study), *_of_flights(study)]
+
+
+def _old_spellings(document: Any) -> list[str]:
+    objective = document.get("objective") if isinstance(document, dict) else None
+    if isinstance(objective, str) and objective.startswith(FORMERLY_REPLAY):
+        new = f"table:{objective.removeprefix(FORMERLY_REPLAY)}"
+        return [f"objective: replay: is the spelling of release 0.1 and is still read. Write objective: {quoted(new)}."]
+    if isinstance(objective, dict) and "replay" in objective:
+        return ["objective.replay is the spelling of release 0.1 and is still read. Write objective.table, with path in it."]
+    return []
 
 
 def _of_flights(study: Study) -> Iterator[str]:
@@ -418,7 +430,9 @@ def _method_faults(study: Study | None, spec: MethodSpec, settings: dict[str, An
         valid = model.model_validate(settings, strict=True)
     except ValidationError as error:
         return [(("settings", *place), message) for _, (place, message) in faults_of(error, settings, model)]
-    return [] if study is None else [((), message) for message in spec.refusals(study, valid)]
+    if study is None:
+        return []
+    return [((), message) for message in objective_of(study).refusals(spec) or spec.refusals(study, valid)]
 
 
 def _sound_study(document: Mapping[str, Any]) -> Study | None:
@@ -535,8 +549,8 @@ def schema() -> dict[str, Any]:
     dataset["required"], method["required"] = [], ["name"]
     found["required"].remove("datasets")  # a table gives it
     text = {"type": "string"}
-    found["properties"]["objective"] = {"anyOf": [text, {"$ref": "#/$defs/Goal"}], "default": {}}
-    found["$defs"]["Goal"]["properties"]["replay"]["anyOf"].insert(0, text)
+    found["properties"]["objective"] = {"anyOf": [text, {"$ref": "#/$defs/ObjectiveSettings"}], "default": {}}
+    found["$defs"]["ObjectiveSettings"]["properties"]["table"]["anyOf"].insert(0, text)
     method["properties"]["name"] |= {"anyOf": [{"enum": shipped}, {"pattern": OWN_METHOD}]}
     for section, model in (("datasets", "Dataset"), ("methods", "MethodChoice")):
         whole = {"$ref": f"#/$defs/{model}"}

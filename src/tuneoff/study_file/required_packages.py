@@ -7,6 +7,7 @@ from ..core.runtime.extras import importable, missing
 from ..core.runtime.images import MAIN
 from ..core.study import Study
 from ..methods.registry import find
+from ..objectives import objective_of
 
 
 def require_for(study: Study) -> None:
@@ -19,7 +20,7 @@ def require_for(study: Study) -> None:
             raise StudyError(
                 f"Method {spec.name} is of the environment {spec.environment}, and not installed here: {spec.remedy}."
             )
-    needed = ("pipeline", "data", "cpu", "tracking") if study.objective.replay is None else ("pipeline", "report")
+    needed = objective_of(study).extras
     lacking = [extra for extra in needed if missing(extra)]
     lacking += [spec.extra for spec in methods if not spec.installed]
     if lacking:

@@ -12,41 +12,51 @@ from pydantic import ValidationError
 from ..core.errors import StudyError
 from ..core.grid import on_grid
 from ..core.space import Space
-from ..core.study import REPLAY, Dataset
+from ..core.study import FORMERLY_REPLAY, TABLE, Dataset
 from ..core.table import TableInfo, read_info
 from .faults import Found, Place, quoted
 from .yaml_reader import Document
 
 
 def table_of(objective: Any) -> tuple[str, Place] | None:
-    """The table that an objective names, and where in the study file; None where it names none."""
+    """Return the table that an objective names and its place in the study file; None if it names none.
+
+    The spelling of release 0.1, `replay` for `table`, is read as well.
+    """
     match objective:
-        case str() if objective.startswith(REPLAY):
-            return objective.removeprefix(REPLAY), ("objective",)
-        case {"replay": str() as table}:
-            return table, ("objective", "replay")
-        case {"replay": {"table": str() as table}}:
-            return table, ("objective", "replay", "table")
+        case str() if objective.startswith((TABLE, FORMERLY_REPLAY)):
+            return objective.partition(":")[2], ("objective",)
+        case dict():
+            pass
         case _:
             return None
+    for key in ("table", "replay"):
+        match objective.get(key):
+            case str() as path:
+                return path, ("objective", key)
+            case {"path": str() as path}:
+                return path, ("objective", key, "path")
+            case {"table": str() as path}:
+                return path, ("objective", key, "table")
+    return None
 
 
-def with_table(objective: Any, table: str) -> Any:
-    """The objective with this table in the place of the one that it names."""
-    match objective:
-        case str():
-            return f"{REPLAY}{table}"
-        case {"replay": str()}:
-            return {**objective, "replay": table}
-        case _:
-            return {**objective, "replay": {**objective["replay"], "table": table}}
+def with_table(objective: Any, path: str) -> Any:
+    """Return the objective with this table in place of the one that it names."""
+    if isinstance(objective, str):
+        return f"{TABLE}{path}"
+    key = "table" if "table" in objective else "replay"
+    settings = objective[key]
+    if isinstance(settings, str):
+        return {**objective, key: path}
+    return {**objective, key: {**settings, "path" if "path" in settings else "table": path}}
 
 
 def on_another_table(document: Document, table: str, file: str) -> Document:
     """The study file's document on this table (a path, seen from here, or URI). StudyError where it searches none."""
     sections = document.value if isinstance(document.value, dict) else {}
     if table_of(sections.get("objective")) is None:
-        raise StudyError(f"--table {table!r} is not taken: {file} searches no table; its objective would be replay:TABLE.")
+        raise StudyError(f"--table {table!r} is not taken: {file} does not search a table. Its objective would be table:TABLE.")
     place = table if "://" in table else str(Path(table).expanduser().absolute())
     name = {"name": f"{sections['name']}-{PurePosixPath(table).stem}"} if isinstance(sections.get("name"), str) else {}
     return replace(document, value={**sections, **name, "objective": with_table(sections["objective"], place)})

@@ -14,11 +14,13 @@ from typing import Any, Literal
 import numpy as np
 from pydantic import Field
 
+from ..core.metrics import CLASSIFICATION, names_of
 from ..core.prepared_data import Prepared, load_part
 from ..core.problem import Epoch, Status
 from ..core.space import Model
 from ..core.study import Study
 from ..methods.keras_tuner import kerastuners_seed
+from ..methods.spec import MethodSpec
 from .protocol import Probabilities, SystemTrial, Work, plain_config, whole_columns
 
 
@@ -43,7 +45,7 @@ def check(study: Study, settings: AutoKerasSettings) -> list[str]:
     return []
 
 
-METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
+METRICS = names_of(CLASSIFICATION)
 TIME_IS_UP = "the seconds of the budget were used up"
 
 
@@ -53,6 +55,20 @@ class _Over(Exception):
 
 class AutoKeras:
     """One fit of ImageClassifier in a thread; its tuner tells of each trial when that has ended."""
+
+    Settings = AutoKerasSettings
+    spec = MethodSpec(
+        name="autokeras",
+        summary="Trains models of its own: image classifiers whose architecture AutoKeras searches.",
+        source="Jin, Chollet, Song and Hu, AutoKeras: an AutoML library for deep learning, JMLR 24, 2023",
+        when="The architecture itself is open, and hours are there for each search.",
+        framework="autokeras",
+        package="autokeras",
+        extra="autokeras",
+        environment="autokeras",
+        kind="system",
+    )
+    check = staticmethod(check)
 
     def __init__(self, settings: AutoKerasSettings) -> None:
         self._settings = settings

@@ -17,6 +17,7 @@ from ..core.prepared_data import Prepared, load_part
 from ..core.runtime.extras import importable
 from ..core.space import Model
 from ..core.study import Study
+from ..methods.spec import MethodSpec
 from .protocol import Probabilities, SystemTrial, Work, plain_config, scored, scores, whole_columns
 
 LEARNERS = {"lgbm": "lightgbm", "xgboost": "xgboost", "xgb_limitdepth": "xgboost", "catboost": "catboost"}
@@ -52,6 +53,19 @@ def _default_learners() -> list[str]:
 
 class Flaml:
     """One fit of flaml.AutoML in a thread; its log of trials is read while it grows."""
+
+    Settings = FlamlSettings
+    spec = MethodSpec(
+        name="flaml",
+        summary="Trains models of its own: boosted trees and forests on flattened images, by FLAML's AutoML.",
+        source="Wang, Wu, Weimer and Zhu, FLAML: a fast and lightweight AutoML library, MLSys 2021",
+        when="To see what a general AutoML library reaches in the same seconds without any network.",
+        framework="flaml",
+        package="flaml",
+        extra="flaml",
+        kind="system",
+    )
+    check = staticmethod(check)
 
     def __init__(self, settings: FlamlSettings) -> None:
         self._settings = settings

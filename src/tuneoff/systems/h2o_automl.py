@@ -19,6 +19,7 @@ from pydantic import Field
 
 from ..core.prepared_data import load_part
 from ..core.space import Model
+from ..methods.spec import MethodSpec
 from .protocol import Probabilities, SystemTrial, Work, plain_config, scored, scores
 
 START_SECONDS = 120.0
@@ -41,6 +42,19 @@ class H2oSettings(Model):
 
 class H2o:
     """One run of H2OAutoML; its models are heard of when it has ended, from the leaderboard."""
+
+    Settings = H2oSettings
+    spec = MethodSpec(
+        name="h2o-automl",
+        summary="Trains models of its own: boosted trees, forests, linear models and networks on flat images, by H2O AutoML.",
+        source="LeDell and Poirier, H2O AutoML: scalable automatic machine learning, AutoML workshop at ICML 2020",
+        when="As flaml, with Java at hand; its ensembles need cross-validation and are left out.",
+        framework="h2o",
+        package="h2o",
+        program="java",
+        extra="h2o",
+        kind="system",
+    )
 
     def __init__(self, settings: H2oSettings) -> None:
         self._settings = settings

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from ..core.problem import Epoch, Status
 from ..core.space import Value
-from ..core.study import Goal
+from ..core.study import ObjectiveSettings
 
 Probabilities = npt.NDArray[np.floating[Any]]
 LONGEST_VALUE = 500
@@ -25,7 +25,7 @@ class Work:
     """What a system is to do. Of the data it may open the train and validation parts alone (see core.prepared)."""
 
     data: Path  # a prepared data set's folder
-    goal: Goal
+    goal: ObjectiveSettings
     seconds: float
     seed: int
     threads: int

@@ -30,6 +30,7 @@ from ..core.store.stop_request import heeding
 from ..core.study import Study
 from ..core.table import METRICS, Made, Recorded, Table, TableInfo, read_table, write_table
 from ..data.prepare import prepare
+from ..objectives import objective_of
 from ..objectives.executor import WorkerDied
 from ..objectives.keras.training_worker import Patience, Worker, Workplace
 from ..search.loop import MAX_DEATHS
@@ -115,8 +116,8 @@ def _refuse(study: Study) -> None:
         raise StudyError(f"A table is of one data set, and the study has {len(study.datasets)}: give each a study of its own.")
     if study.split.folds is not None:
         raise StudyError("A table is trained with one validation part: give split.validation, not split.folds.")
-    if study.objective.replay is not None:
-        raise StudyError("A table is trained, and the study's objective is a table already: leave objective.replay out.")
+    if objective_of(study).processes is None:
+        raise StudyError("A table is built by training, and this study searches a table. Leave objective.table out.")
     try:
         configurations(on_grid(study.space))
     except ValueError as error:

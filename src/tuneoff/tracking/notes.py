@@ -28,7 +28,7 @@ def escaped(text: object) -> str:
 def search_note(study: Study, search: SearchRecord, reasons: Sequence[str]) -> str:
     """What a search has found, used and lost; `reasons` say why its cell failed."""
     best = search.incumbent
-    own = [OWN_MODELS, ""] if search.own_models else []
+    own = [OWN_MODELS, ""] if search.is_system else []
     lines = [
         f"**{escaped(search.method)}** on **{escaped(search.dataset)}**, seed {search.seed}: {_state(search, reasons)}.",
         "",
@@ -92,7 +92,7 @@ def _cell_row(study: Study, cell: CellResult) -> Sequence[object]:
     over = sum(s.ended is not None for s in cell.searches)
     return (
         cell.cell.dataset,
-        f"{cell.cell.method.label} (trains its own models)" if cell.own_models else cell.cell.method.label,
+        f"{cell.cell.method.label} (trains its own models)" if cell.is_system else cell.cell.method.label,
         "" if best is None else f"{best:.5g}",
         f"{statistics.fmean(test):.4f}" if test else "",
         sum(s.spent.epochs for s in cell.searches),

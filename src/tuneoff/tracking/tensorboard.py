@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ..core import layout
+from ..core.metrics import ACCURACY, LOSS, VAL_ACCURACY, VAL_LOSS, names_of
 from ..core.problem import Status
 from ..core.record.state import SearchRecord, TrialRecord
 from ..core.space import Categorical, Space, Value
@@ -16,7 +17,7 @@ from ..core.store.study_store import StudyResult
 from ..core.study import Study
 from .trial_facts import begun, ended, epoch_ends, objective_of, trial_name
 
-METRICS = ("objective", "val_accuracy", "val_loss", "accuracy", "loss")
+METRICS = ("objective", *names_of((VAL_ACCURACY, VAL_LOSS, ACCURACY, LOSS)))
 """Columns of the HParams table: the value that counted for the trial, then the values at its last epoch."""
 
 FLOAT32_MAX = 3.4e38

@@ -18,10 +18,12 @@ from ...core.runtime.extras import importable
 from ...core.space import PAPER_SPACE, Model, Value, key_of
 from ...core.study import Study
 from ...core.text import count, difference, duration, listed, percent, plural, score
+from ...methods.registry import stand_ins
+from ...objectives import objective_of
 from ..stats.paired_tests import ALPHA, FEWEST_SEEDS, above, below, differences, within
 from ..summaries import TEN
 from ..trial_rows import TrialRow, ranked
-from .tables import KINDS, TITLES
+from .tables import TITLES
 
 Verdict = Literal["confirmed", "refuted", "undecided", "not testable"]
 FEW, MANY = 120, 1400
@@ -113,7 +115,7 @@ class _Study:
 
     def all(self, dataset: str, kind: str) -> list[Found]:
         """All methods that stand for one of the paper's, the nearest first."""
-        labels = [m.label for name in KINDS[kind] for m in self.study.methods if m.name == name]
+        labels = [m.label for name in stand_ins(kind) for m in self.study.methods if m.name == name]
         return [Found(dataset, la, self._rows[dataset, la]) for la in labels if (dataset, la) in self._rows]
 
     def one(self, dataset: str, kind: str) -> Found | None:
@@ -298,7 +300,7 @@ def _settings(found: _Study) -> Claim:
         wanted_names = {*BEST_VALUES, "dropout"}
         draws = [r for f in found.all("fashion_mnist", "random") for rows in f.seeds.values() for r in rows]
         draws = [r for r in draws if wanted_names <= r.config.keys()]
-        if found.study.objective.replay:  # a recorded training that is drawn again says nothing new
+        if objective_of(found.study).trainings_repeat_exactly:  # a recorded training that is drawn again says nothing new
             draws = list({key_of(r.config): r for r in draws}.values())
         scored = ranked(draws, found.study.objective)
         if len(scored) >= FEWEST_DRAWS:

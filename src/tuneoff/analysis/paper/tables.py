@@ -13,19 +13,13 @@ from ...core.prepared_data import PARTS, Part, Prepared
 from ...core.space import PAPER_SPACE, Model, Value
 from ...core.study import Budget, Dataset, Study
 from ...core.text import count, listed
+from ...methods.registry import stand_ins
 from ..summaries import CellScore
 from ..trial_rows import TrialRow
 
 TITLES = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "cifar10": "CIFAR-10"}
 NUMBERS = {"mnist": "I", "fashion_mnist": "II", "cifar10": "III"}
 METHODS = {"grid": "Grid Search", "random": "Random Search", "bayes": "Bayesian optimisation", "hyperband": "HyperBand"}
-KINDS: Mapping[str, tuple[str, ...]] = {
-    "grid": ("grid", "sklearn-grid", "keras-tuner-grid"),
-    "random": ("random", "keras-tuner-random", "sklearn-random"),
-    "bayes": ("bayes", "skopt-gp"),
-    "hyperband": ("hyperband-2020", "hyperband", "keras-tuner-hyperband"),
-}
-"""The paper's four methods, each with those that stand for it, the nearest to the paper's first."""
 SHAPES = {"mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 IMAGES: Mapping[str, Mapping[Part, int]] = {"mnist": {"train": 48_000, "validation": 12_000, "test": 10_000}}
 """Stated for MNIST only."""
@@ -219,7 +213,7 @@ def _best_table(
 
 def _standing_for(method: str, dataset: str, scores: Sequence[CellScore]) -> list[CellScore]:
     """All that stand for one of the paper's methods on a data set, the nearest to the paper's first."""
-    return [s for name in KINDS[method] for s in scores if s.dataset == dataset and s.name == name]
+    return [s for name in stand_ins(method) for s in scores if s.dataset == dataset and s.name == name]
 
 
 def _best_row(method: str, paper: Metrics | None, score: CellScore | None) -> BestRow:

@@ -9,32 +9,18 @@ from __future__ import annotations
 import math
 import statistics
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 from typing import Literal
 
 from ...core.runtime.extras import importable
 from ...core.space import Categorical, Float, Int, Model, Space, Value, key_of
+from ...methods.registry import algorithm_of
+from ...methods.spec import Algorithm as Shared
 from ..summaries import CellScore
 from ..trial_rows import TrialRow
 from .paired_tests import ALPHA, FEWEST_SEEDS, apart, differences, interval, within
 
-RANDOM = "random search"
-FAMILIES: Mapping[str, tuple[str, ...]] = {
-    RANDOM: ("random", "keras-tuner-random", "sklearn-random", "hyperopt-random", "ray-random", "optuna-random"),
-    "Gaussian process": ("bayes", "skopt-gp", "keras-tuner-bayes", "optuna-gp", "ray-bayesopt"),
-    "TPE": ("hyperopt-tpe", "ray-hyperopt", "optuna-tpe-classic", "optuna-tpe"),
-    "Hyperband": (
-        "hyperband",
-        "keras-tuner-hyperband",
-        "hyperband-2020",
-        "hyperband-fixed",
-        "ray-hyperband",
-        "optuna-tpe-hyperband",
-    ),
-    "successive halving, asynchronous": ("ray-asha", "optuna-asha"),
-}
-"""Methods of the registry by algorithm, short names included."""
 LEVEL = 1 - 2 * ALPHA
 """The confidence interval that goes with two one-sided tests at ALPHA."""
 FEWEST_EXPECTED = 5
@@ -95,11 +81,11 @@ def algorithms(space: Space, scores: Sequence[CellScore], rows: Sequence[TrialRo
     if not importable("scipy"):
         return found
     for dataset in dict.fromkeys(s.dataset for s in scores):
-        for algorithm, names in FAMILIES.items():
-            members = [s for s in scores if s.dataset == dataset and s.name in names and s.by_seed]
+        for algorithm in Shared:
+            members = [s for s in scores if s.dataset == dataset and algorithm_of(s.name) == algorithm and s.by_seed]
             if len(members) > 1:
                 mine = [r for r in rows if r.dataset == dataset]
-                found.append(_algorithm(space, dataset, algorithm, members, mine))
+                found.append(_algorithm(space, dataset, algorithm.value, members, mine))
     return found
 
 
@@ -112,7 +98,9 @@ def _algorithm(space: Space, dataset: str, algorithm: str, members: Sequence[Cel
         methods=[m.method for m in members],
         deviation=deviation,
         pairs=[pair(a, b, deviation, len(pairs)) for a, b in pairs],
-        drawn=[drawn(space, m.method, [r for r in rows if r.method == m.method], algorithm == RANDOM) for m in members],
+        drawn=[
+            drawn(space, m.method, [r for r in rows if r.method == m.method], algorithm == Shared.RANDOM_SEARCH) for m in members
+        ],
         settings={m.method: m.settings for m in members},
     )
 

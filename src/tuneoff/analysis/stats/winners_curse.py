@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ...core.space import Model, key_of
-from ...core.study import Goal
+from ...core.study import ObjectiveSettings
 from ..best_so_far import Floats, Progress
 from ..summaries import CellScore
 from ..trial_rows import TrialRow
@@ -92,7 +92,7 @@ def spread_within(groups: Sequence[Sequence[float]], sign: int) -> tuple[float, 
     return math.sqrt(sum(float(np.var(g)) * len(g) for g in used) / freedom), len(used), freedom
 
 
-def noise(rows: Sequence[TrialRow], scores: Sequence[CellScore], goal: Goal) -> Noise:
+def noise(rows: Sequence[TrialRow], scores: Sequence[CellScore], goal: ObjectiveSettings) -> Noise:
     """The noise of one evaluation on a data set; without a source its sd is None."""
     groups: dict[tuple[int, str], list[tuple[float, tuple[str, int]]]] = defaultdict(list)
     for r in rows:
@@ -125,7 +125,7 @@ def winners_curse(
     scores: Sequence[CellScore],
     curves: Sequence[Progress],
     budgets: Mapping[float, float],
-    goal: Goal,
+    goal: ObjectiveSettings,
     known_noise: Noise | None = None,
     known_tests: Mapping[tuple[str, int], Mapping[int, float]] | None = None,
 ) -> WinnersCurse:
@@ -157,7 +157,7 @@ def _curse(
     score: CellScore,
     curves: Sequence[Progress],
     budgets: Mapping[float, float],
-    goal: Goal,
+    goal: ObjectiveSettings,
     sd: float | None,
     tested: Mapping[tuple[str, int], Mapping[int, float]],
 ) -> Curse:
@@ -184,7 +184,7 @@ def _curse(
     )
 
 
-def _losses(curve: Progress, epochs: float, goal: Goal) -> Floats:
+def _losses(curve: Progress, epochs: float, goal: ObjectiveSettings) -> Floats:
     within = (curve.epochs <= epochs) & np.isfinite(curve.objective)
     return np.asarray(goal.sign * curve.objective[within])
 
@@ -200,7 +200,7 @@ def _test(curves: Sequence[Progress], epochs: float, tested: Mapping[tuple[str, 
     return float(np.mean(known)) if known and len(known) == len(found) else None
 
 
-def _corrected(share: float, losses: Sequence[Floats], goal: Goal, sd: float | None) -> Corrected:
+def _corrected(share: float, losses: Sequence[Floats], goal: ObjectiveSettings, sd: float | None) -> Corrected:
     if not losses or not all(len(x) for x in losses):
         return Corrected(share=share, seen=None, corrected=None)
     seen = float(np.mean([x.min() for x in losses]))

@@ -16,7 +16,7 @@ def used_share(search: SearchRecord, limits: Limits) -> float:
     ended = sum(t.trial.proposal.parent is None for t in search.told)
     pairs = ((ended, own_limits.trials), (spent.epochs, own_limits.epochs), (spent.seconds, own_limits.seconds))
     share = max(used / limit for used, limit in pairs if limit)
-    return min(0.99 if search.own_models else 1.0, share)  # a system is at its end when it says so
+    return min(0.99 if search.is_system else 1.0, share)  # a system is at its end when it says so
 
 
 def seconds_left(searches: Sequence[SearchRecord], share: float, in_flight: int) -> float | None:

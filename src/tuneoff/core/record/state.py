@@ -69,7 +69,7 @@ class SearchRecord:
     method_seconds: float = 0.0
 
     @property
-    def own_models(self) -> bool:
+    def is_system(self) -> bool:
         """Whether it is a system's that trains models of its own: its trials and epochs compare with nobody's."""
         return self.header.get("kind") == "system"
 
@@ -104,7 +104,7 @@ def ended_under(ended: Event | None, limits: Limits) -> bool:
 
 def limits_of(search: SearchRecord, limits: Limits) -> Limits:
     """Those of the limits that hold for the search: a system that trains models of its own has its seconds alone."""
-    return Limits(seconds=limits.seconds) if search.own_models else limits
+    return Limits(seconds=limits.seconds) if search.is_system else limits
 
 
 def read_search(store: Store, dataset: str, label: str, seed: int) -> SearchRecord:

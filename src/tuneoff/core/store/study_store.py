@@ -6,6 +6,7 @@ import sys
 import time
 import uuid
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -114,9 +115,9 @@ class CellResult:
     delivered: Delivered | None = None  # None where nothing was ever sent
 
     @property
-    def own_models(self) -> bool:
+    def is_system(self) -> bool:
         """Whether the method trains models of its own, as far as the records tell: it is compared by seconds and test alone."""
-        return any(search.own_models for search in self.searches)
+        return any(search.is_system for search in self.searches)
 
     @property
     def backlog(self) -> int:
@@ -253,9 +254,20 @@ def write_delivered(store: Store, cell: Cell, delivered: Delivered) -> None:
 def read_system_model(store: Store, dataset: str, label: str, seed: int) -> SystemModel | None:
     """The note on a system's kept model; None where there is none."""
     try:
-        return SystemModel.model_validate_json(store.read(layout.system(dataset, label, seed) + "model.json"))
+        note = SystemModel.model_validate_json(store.read(layout.system(dataset, label, seed) + "model.json"))
     except FileNotFoundError:
         return None
+    target = reduce(lambda text, moved: text.replace(*moved), _MOVED_SINCE_0_1.items(), note.target)
+    return note.model_copy(update={"predictor": _MOVED_SINCE_0_1.get(note.predictor, note.predictor), "target": target})
+
+
+_MOVED_SINCE_0_1 = {
+    "tuneoff.components.tuner.predicting": "tuneoff.systems.predict",
+    "tuneoff.components.tuner.methods.autokeras_system:": "tuneoff.systems.autokeras:",
+    "tuneoff.components.tuner.methods.flaml_automl:": "tuneoff.systems.flaml_automl:",
+    "tuneoff.components.tuner.methods.h2o_automl:": "tuneoff.systems.h2o_automl:",
+}
+"""Modules that the notes of release 0.1 name by their former places."""
 
 
 def read_failures(store: Store, cell: Cell) -> list[Failure]:

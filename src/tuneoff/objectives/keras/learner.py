@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from ...core.metrics import CLASSIFICATION, names_of
 from ...core.problem import Inherit
 from ...core.space import Config
 from ...core.study import Training
@@ -129,7 +130,7 @@ class Learner:
         self._bench.give_back()
 
 
-METRICS = ("loss", "accuracy", "val_loss", "val_accuracy")
+METRICS = names_of(CLASSIFICATION)
 
 
 def save_checkpoint(file: Path, folds: list[dict[str, list[np.ndarray[Any, Any]]]]) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 
 from ...core.errors import CellFailed, Settled
 from ...core.problem import Checkpoint, Epoch, Inherit, TrainingFailed, Trial
-from ...core.study import Goal, Training
+from ...core.study import ObjectiveSettings, Training
 from ...workers.child import Child, ChildDied, ChildSilent
 from ..executor import WorkerDied
 
@@ -30,7 +30,7 @@ class Workplace:
     data: Path  # a prepared data set's folder
     model: str
     training: Training
-    goal: Goal
+    goal: ObjectiveSettings
     threads: int
     recording: bool = False
     """For a table: the test part is scored after each epoch, every model is traced anew, and seconds are the processor's,
@@ -315,7 +315,7 @@ def _parts(data: Path) -> tuple[list[tuple[Any, Any, Any, Any]], int]:
 class _Keeper:
     """Keeps a trial's best weights in mind and writes its checkpoint, where a later trial may continue it."""
 
-    def __init__(self, job: Job, goal: Goal) -> None:
+    def __init__(self, job: Job, goal: ObjectiveSettings) -> None:
         self._file = job.save
         self._goal = goal
         self._least = math.inf

@@ -18,7 +18,7 @@ from ..trial_facts import Point, best_val_accuracy, ended, epoch_ends, objective
 def place(search: SearchRecord) -> dict[str, object]:
     """Tags that say which search a run belongs to: flat, because MLflow's filters do not follow parents."""
     where = {"tuneoff.dataset": search.dataset, "tuneoff.method": search.method, "tuneoff.seed": search.seed}
-    return {**where, "tuneoff.own_models": "true"} if search.own_models else where
+    return {**where, "tuneoff.own_models": "true"} if search.is_system else where
 
 
 def trial_tags(record: TrialRecord) -> dict[str, object]:
@@ -115,7 +115,7 @@ def study_metrics(result: StudyResult) -> list[tuple[str, float]]:
         ("failed_cells", sum(bool(cell.failures) for cell in result.cells)),
     ]
     for dataset in result.study.datasets:
-        best = best_of(result.study, (s for s in searches if s.dataset == dataset.name and not s.own_models))
+        best = best_of(result.study, (s for s in searches if s.dataset == dataset.name and not s.is_system))
         if best is not None:
             metrics.append((f"best_objective/{dataset.name}", best))
     return metrics

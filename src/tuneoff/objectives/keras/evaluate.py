@@ -1,4 +1,4 @@
-"""The evaluator step as a plain function. The only step that opens the test images."""
+"""Evaluate an incumbent with Keras: retrain it on train + validation, then score the test images."""
 
 from __future__ import annotations
 
@@ -10,88 +10,28 @@ from typing import Any
 
 import numpy as np
 
-from ..core import layout
-from ..core.errors import CellFailed, Settled
-from ..core.prepared_data import Prepared, load_part
-from ..core.problem import Inherit, Trial
-from ..core.record.state import SearchRecord, Stage, TrialRecord, read_search, stages
-from ..core.runtime.machine import cores
-from ..core.space import Config
-from ..core.store.protocol import Store
-from ..core.store.stop_request import Stopped
-from ..core.store.study_store import Evaluation, Period, Retraining, claim, read_evaluation, write_failure
-from ..core.study import Cell, Study
-from ..objectives.keras.learner import Learner, save_checkpoint, seed_of, set_up
-from ..objectives.keras.model import builder
-from ..tracking import Tracker, attempt
-from .figures import draw_confusion, draw_curves
-from .from_system import evaluate_system
-from .from_table import evaluate_recorded
-from .scoring import accuracy_of, class_scores, confusion_of, counted_metrics
+from ...core import layout
+from ...core.errors import CellFailed, Settled
+from ...core.prepared_data import Prepared, load_part
+from ...core.problem import Inherit, Trial
+from ...core.record.state import SearchRecord, Stage, TrialRecord, stages
+from ...core.runtime.machine import cores
+from ...core.space import Config
+from ...core.store.protocol import Store
+from ...core.store.stop_request import Stopped
+from ...core.store.study_store import Evaluation, Period, Retraining
+from ...core.study import Cell, Study
+from ..evaluation_figures import draw_confusion, draw_curves
+from ..scoring import accuracy_of, class_scores, confusion_of, counted_metrics
+from .learner import Learner, save_checkpoint, seed_of, set_up
+from .model import builder
 
 Array = np.ndarray[Any, Any]
 
 
-def evaluate(
-    study: Study,
-    cell: Cell,
-    data: Path,
-    store: Store,
-    tracking_uri: str,
-    report: Callable[[str], None] = print,
-    stopping: Callable[[], bool] = lambda: False,
-) -> Evaluation:
-    """Retrain the cell's incumbent over all seeds with the full epochs on train + validation, and score the test images.
+class Retrainer:
+    """Retrain an incumbent on train + validation, once per seed, and score the test images."""
 
-    `data` is a prepared data set's folder. What is on record already is not done again.
-    CellFailed where there is no incumbent, Stopped where `stopping` says so in time.
-    """
-    failure = layout.failure("evaluator", cell.dataset, cell.method.label)
-    try:
-        study_id = claim(store, study)
-        store.delete(failure)  # of an earlier attempt: it does not fail now
-        if stopping():
-            raise Stopped(f"{cell.name}: stopped before its evaluation")
-        search, best = incumbent(store, study, cell)
-        evaluation = read_evaluation(store, cell)
-        if evaluation is None or not _still_holds(evaluation, study, search, best):
-            if study.objective.replay is not None:
-                evaluation = evaluate_recorded(study, cell, store, search, best)
-            elif search.own_models:
-                evaluation = evaluate_system(study, cell, data, store, search, best)
-            else:
-                evaluation = _Evaluator(study, cell, data, store, report, stopping).evaluate(search, best)
-        if study.objective.replay is None:
-            tracker = Tracker(store, study, study_id, tracking_uri)
-            attempt(lambda: tracker.deliver_evaluation(cell), report)
-    except Stopped:
-        raise
-    except Exception as error:
-        write_failure(store, failure, "evaluator", error)
-        raise
-    store.delete(failure)
-    return evaluation
-
-
-def incumbent(store: Store, study: Study, cell: Cell) -> tuple[SearchRecord, TrialRecord]:
-    """The best trial of all the cell's searches, the first of equals, and the search that found it."""
-    searches = [read_search(store, cell.dataset, cell.method.label, seed) for seed in study.seeds]
-    found = [(s, s.incumbent) for s in searches]
-    scored = [(s, t, t.trial.outcome.loss) for s, t in found if t is not None and t.trial.outcome is not None]
-    if not scored:
-        raise Settled(f"{cell.name} has no incumbent: none of its trials was trained to a finite objective.")
-    search, trial, _ = min(scored, key=lambda entry: entry[2] if entry[2] is not None else np.inf)
-    return search, trial
-
-
-def _still_holds(evaluation: Evaluation, study: Study, search: SearchRecord, best: TrialRecord) -> bool:
-    same = (evaluation.seed, evaluation.trial) == (search.seed, best.trial.id)
-    if search.own_models or evaluation.recorded:
-        return same
-    return same and evaluation.epochs == study.budget.epochs_per_trial and len(evaluation.retrainings) == study.evaluation.seeds
-
-
-class _Evaluator:
     def __init__(
         self, study: Study, cell: Cell, data: Path, store: Store, report: Callable[[str], None], stopping: Callable[[], bool]
     ) -> None:

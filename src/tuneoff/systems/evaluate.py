@@ -8,6 +8,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,29 @@ from ..core.record.state import SearchRecord, TrialRecord
 from ..core.store.protocol import Store
 from ..core.store.study_store import MODEL_FILE, Evaluation, Retraining, SystemModel, read_system_model
 from ..core.study import Cell, Study
-from .figures import draw_confusion
-from .scoring import accuracy_of, class_scores, confusion_of, counted_metrics
+from ..objectives.base import Incumbent, Report
+from ..objectives.evaluation_figures import draw_confusion
+from ..objectives.scoring import accuracy_of, class_scores, confusion_of, counted_metrics
 
 Array = np.ndarray[Any, Any]
+
+
+class SystemEvaluation:
+    """Score the model that the system has kept. Nothing is trained again."""
+
+    def still_holds(self, study: Study, evaluation: Evaluation) -> bool:
+        return True
+
+    def evaluate(
+        self,
+        study: Study,
+        incumbent: Incumbent,
+        data: Path,
+        store: Store,
+        report: Report,
+        stopping: Callable[[], bool],
+    ) -> Evaluation:
+        return evaluate_system(study, incumbent.cell, data, store, incumbent.search, incumbent.trial)
 
 
 def evaluate_system(study: Study, cell: Cell, data: Path, store: Store, search: SearchRecord, best: TrialRecord) -> Evaluation:

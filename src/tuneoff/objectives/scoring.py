@@ -10,7 +10,7 @@ import numpy as np
 
 from ..core.problem import Trial
 from ..core.store.study_store import ClassScore
-from ..core.study import Goal, counted_epoch
+from ..core.study import ObjectiveSettings, counted_epoch
 
 Array = np.ndarray[Any, Any]
 
@@ -37,7 +37,7 @@ def class_scores(names: Sequence[str], confusions: Sequence[Array]) -> list[Clas
     ]
 
 
-def counted_metrics(goal: Goal, trial: Trial) -> dict[str, float]:
+def counted_metrics(goal: ObjectiveSettings, trial: Trial) -> dict[str, float]:
     """The metrics of the epoch whose objective counted for the trial; none of a trial that was collected without its curve."""
     epoch = counted_epoch(trial.outcome.curve, goal) if trial.outcome else None
     return {} if epoch is None else {name: value for name, value in epoch.metrics.items() if math.isfinite(value)}

@@ -5,19 +5,19 @@ from __future__ import annotations
 import math
 import time
 
-from ..core import layout
-from ..core.record.state import SearchRecord, TrialRecord
-from ..core.store.protocol import Store
-from ..core.store.study_store import Evaluation, Retraining
-from ..core.study import Cell, Study, counted_epoch
-from ..core.table import TESTED, Recorded, read_table, sources
-from .scoring import counted_metrics
+from ...core import layout
+from ...core.record.state import SearchRecord, TrialRecord
+from ...core.store.protocol import Store
+from ...core.store.study_store import Evaluation, Retraining
+from ...core.study import Cell, Study, counted_epoch
+from ...core.table import TESTED, Recorded, read_table, sources
+from ..scoring import counted_metrics
+from . import table_path
 
 
 def evaluate_recorded(study: Study, cell: Cell, store: Store, search: SearchRecord, best: TrialRecord) -> Evaluation:
     """Read the incumbent's test score, where the table has one."""
-    assert study.objective.replay is not None
-    table = read_table(study.objective.replay.table)
+    table = read_table(table_path(study))
     source = sources(table, search.seed, (t.trial for t in search.trials))[best.trial.id]
     counted = counted_epoch(best.curve, study.objective)
     assert counted is not None
