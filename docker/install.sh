@@ -30,13 +30,14 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 lock=$scratch/lock
 
-# The lines of the lock $2 for the packages that the list $1 names; a name that the lock does not have is an error.
+# Print the lines of the lock $2 for the packages that the list $1 names; a name that the lock does not have is an error.
+# A lock holds several releases of a package if not all Pythons take the same; uv chooses by the marker of each.
 taken() {
     awk -v skip="${TORCH:+$CUDA}" '
         NR == FNR { wanted[$1]; next }
-        /^[a-z0-9]/ { split($1, parts, "=="); name = parts[1]; keep = name in wanted; delete wanted[name] }
+        /^[a-z0-9]/ { split($1, parts, "=="); name = parts[1]; keep = name in wanted; locked[name] }
         keep && !(skip && name ~ skip) { print }
-        END { for (name in wanted) { print name " is not in the lock" > "/dev/stderr"; failed = 1 } exit failed }
+        END { for (name in wanted) if (!(name in locked)) { print name " is not in the lock" > "/dev/stderr"; failed = 1 } exit failed }
     ' "$1" "$2"
 }
 
@@ -66,7 +67,7 @@ tuneoff)
         "$tools/bin/uv" pip install --python /opt/tuneoff --no-deps "$TORCH"
     fi
     if [ "${DEVICE:-cpu}" = gpu ] && grep -qx tensorflow-cpu "$names"; then
-        grep -vx tensorflow-cpu "$names" > "$scratch/names"
+        grep -vxE 'tensorflow(-cpu)?' "$names" > "$scratch/names"
         taken "$scratch/names" "$root/$2" > "$lock"
         cat "$here/gpu.lock" >> "$lock"
     else

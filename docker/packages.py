@@ -9,7 +9,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+
+from packaging.markers import Environment, Marker, default_environment
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -42,12 +45,17 @@ STAND_INS = {"stand-in-mlflow": ["mlflow", "psycopg2-binary", "boto3"], "stand-i
 KFP = "kfp"
 """Inside a step, KFP imports only its own package. Its dependencies, such as a Kubernetes client, are therefore left out."""
 
+PYTHONS = ("3.11", "3.12", "3.13")
+MACHINES = ("x86_64", "aarch64")
+"""Pythons and processors that an image may have. A list names the packages of all; install.sh skips those for others."""
+
 
 def compiled(lock: str, source: str, *options: str, lines: str = "") -> str:
-    """What uv resolves for pyproject.toml, or for `lines` where the source is -, with no releases but the lock's."""
+    """Return what uv resolves for pyproject.toml, or for `lines` if the source is -, with the lock's releases only."""
     uv = str(Path(sys.executable).with_name("uv"))
-    command = [uv, "pip", "compile", source, "--python-version", "3.11", "--constraint", lock, "--no-annotate", "--no-header"]
-    done = subprocess.run([*command, "--quiet", *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, input=lines)
+    command = [uv, "pip", "compile", source, "--universal", "--python-version", PYTHONS[0], "--constraint", lock]
+    command += ["--no-annotate", "--no-header", "--quiet"]
+    done = subprocess.run([*command, *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, input=lines)
     return done.stdout
 
 
@@ -56,10 +64,23 @@ def of_extras(lock: str, extras: str, *options: str) -> str:
 
 
 def entries(lock: str) -> Iterator[tuple[str, str]]:
-    """Each package of a lock: its name, and its lines."""
+    """Yield the name and the lines of each package of a lock that an image may need."""
     for lines in re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE):
-        if lines.strip():
+        if lines.strip() and in_images(lines.splitlines()[0]):
             yield lines.partition("==")[0], lines
+
+
+def in_images(requirement: str) -> bool:
+    """Return whether the marker of a lock's line holds for a Python and a processor of the images."""
+    marker = requirement.partition(" ; ")[2].rstrip("\\ ")
+    return not marker or any(Marker(marker).evaluate(linux(p, m)) for p, m in product(PYTHONS, MACHINES))
+
+
+def linux(python: str, machine: str) -> Environment:
+    """Return the values of markers for CPython on Linux."""
+    system = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux", "platform_machine": machine}
+    release = {"python_version": python, "python_full_version": f"{python}.5"}
+    return default_environment() | system | release  # type: ignore[return-value]
 
 
 def write(name: str, resolved: str, *more: str) -> None:
@@ -72,9 +93,9 @@ def main() -> None:
         write(name, of_extras(lock, extras), KFP)
     for name, requirements in STAND_INS.items():
         write(name, compiled("requirements.lock", "-", lines="\n".join(requirements)))
-    known = {name for name, _ in entries((ROOT / "requirements.lock").read_text())}
+    cpu = {name for name, _ in entries((ROOT / "requirements.lock").read_text())} - {"tensorflow"}
     gpu = entries(of_extras("requirements.lock", "gpu", "--generate-hashes"))
-    (HERE / "gpu.lock").write_text("".join(lines for name, lines in gpu if name not in known))
+    (HERE / "gpu.lock").write_text("".join(lines for name, lines in gpu if name not in cpu))
 
 
 if __name__ == "__main__":
