@@ -14,7 +14,7 @@ TORCH ?=
 CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc replays findings fuzz bench soak plan-check lock golden \
+.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc replays findings readme-picture docs fuzz bench soak plan-check lock golden \
 	schema clean images image-test container-test container-tools base-image local-images cluster-up cluster-test cluster-down \
 	podman-manifests
 
@@ -75,11 +75,11 @@ check-methods: setup ## Every check of the contract, in full, over every method 
 	@names=$$($(BIN)/python -c "$(INSTALLED)") || exit 1; failed=0; \
 		for name in $$names; do $(BIN)/tuneoff check-method $$name || failed=1; done; exit $$failed
 
-methods-doc: setup ## Write docs/methods.md anew from the registry
-	$(BIN)/python docs/write_methods.py
+methods-doc: setup ## Write docs/methods.md from the registry
+	$(BIN)/python tools/docs/write_methods.py
 
-frameworks-doc: setup ## Write docs/frameworks.md anew: defaults of the registry, and what random searches draw
-	$(BIN)/python docs/write_frameworks.py
+frameworks-doc: setup ## Write docs/frameworks.md: defaults of the registry, and statistics of random draws
+	$(BIN)/python tools/docs/write_frameworks.py
 
 # A study or a table alone: make replays REPLAYS=hyperband-replay TABLES=mnist-14. What is finished is not searched again.
 REPLAYS ?= all-replay hyperband-replay random-replay grid-replay frameworks-replay
@@ -90,9 +90,16 @@ replays: setup ## Search the tables under studies/tables/ with every replay stud
 		$(BIN)/tuneoff run studies/$$study.yaml --table studies/tables/$$table.parquet --out runs/replays/$$study-$$table || exit 1; \
 	done; test ! -f runs/replays/all-replay-$$table/report/results.json || $(BIN)/python -m tuneoff.pipelines.searched runs/replays/all-replay-$$table || exit 1; done
 
-# What a report said stays in docs/findings/ and on the page when its run is gone; a new run of a study takes its place.
-findings: setup ## Write docs/findings.md from what is under runs/: replays, and the trained studies that it names
-	$(BIN)/python docs/write_findings.py runs
+# data/findings/ keeps a report after its run is deleted. A new run of a study replaces its report.
+findings: setup ## Write docs/findings.md from the reports under runs/: table studies and trained studies
+	$(BIN)/python tools/docs/write_findings.py runs
+
+readme-picture: setup ## Draw the picture of README.md from runs/quickstart
+	$(BIN)/python tools/docs/readme_picture.py runs/quickstart
+
+# The site is written to site/. A dead link, a missing page or an unknown name in docs/api.md is an error.
+docs: setup ## Build the documentation site strictly
+	$(BIN)/python -m mkdocs build --strict
 
 soak: setup ## An hour of kills, outages and full disks, compared with an undisturbed run (root, for its small disk)
 	PYTHONPATH=tests $(BIN)/python tests/soak.py --minutes 60

@@ -35,6 +35,7 @@ NOT_RUN = {
     "make run": "sets up an environment of its own; the study is the shared run",
     "make test": "is what runs this",
     "make bench": "takes most of an hour: tests/test_benchmarks.py",
+    ".venv/bin/tuneoff best runs/quickstart": "the page docs/quickstart.md runs it",
     ".venv/bin/tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/pipelines/test_ui.py",
     "tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/pipelines/test_ui.py",
     "tuneoff plan studies/quickstart.yaml": "trains for a minute: tests/pipelines/test_plan.py",
@@ -46,7 +47,7 @@ NOT_RUN = {
     "make replays": "searches for an hour: tests/pipelines/test_studytable.py, test_advising.py",
     "make findings": "tests/test_written_pages.py",
     "tuneoff run studies/hyperband.yaml": "takes most of an hour; its methods are those of tests/tuner/methods/test_hyperband.py",
-    "python docs/write_hyperband.py runs/hyperband/report/results.json": "tests/test_written_pages.py",
+    "python tools/docs/write_hyperband.py runs/hyperband/report/results.json": "tests/test_written_pages.py",
     "tuneoff run studies/frameworks.yaml": "takes more than an hour",
     f"{SUBMIT} --check": "wants a cluster: tests/pipelines/test_cluster_check.py",
     f"{SUBMIT} --wait": "wants a cluster: tests/pipelines/test_submit.py",
@@ -280,7 +281,7 @@ def test_the_study_page_names_every_field() -> None:
 def test_the_page_of_methods_is_that_of_the_registry() -> None:
     written = subprocess.run(
         [sys.executable, "-c", "from write_methods import page; print(page(), end='')"],
-        cwd=DOCS,
+        cwd=ROOT / "tools" / "docs",
         capture_output=True,
         text=True,
         check=True,

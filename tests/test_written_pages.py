@@ -18,13 +18,14 @@ from tuneoff.components.reporter.results import compute
 from tuneoff.components.tuner.replaying import Order, replay_searches
 from tuneoff.pipelines.studyfile import read_study as read_study_file
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 SEEDS = list(range(5))
 
 
 @pytest.fixture(autouse=True)
 def in_docs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(DOCS))
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "docs"))
     for name in ("write_hyperband", "write_frameworks", "write_methods", "write_findings"):
         sys.modules.pop(name, None)
 
@@ -113,7 +114,7 @@ class TestFindings:
     def kept(self, runs: Path, tmp_path: Path) -> Path:
         from write_findings import keep
 
-        keep(runs, tmp_path)
+        keep(runs, tmp_path, tmp_path)
         return tmp_path
 
     def test_reports_are_found_by_study_and_table(self, kept: Path):
@@ -129,7 +130,7 @@ class TestFindings:
         text = page(Reports(kept))
         assert "### All methods on table" in text
         assert "Study `all-replay-table` of " in text
-        assert " on 6 points: 3 methods, 20 epochs a search, 5 seeds." in text
+        assert " on a table of 6 configurations: 3 methods, 20 epochs per search, 5 seeds." in text
         assert "| sklearn-random | " in text
         assert "| `hyperband-2020` | " in text, "of the study that trained"
         for command in (
@@ -151,7 +152,7 @@ class TestFindings:
         from write_findings import Reports, keep, page
 
         before = page(Reports(kept))
-        keep(tmp_path / "none", kept)
+        keep(tmp_path / "none", kept, kept)
         assert page(Reports(kept)) == before
         texts = [gzip.decompress(p.read_bytes()).decode() for p in kept.glob("*.json.gz")]
         assert not any(str(runs) in text for text in texts)
