@@ -34,11 +34,11 @@ class NearBest:
     def ask(self) -> Proposal | Wait | Done:
         """Propose the next trial."""
         self.asked += 1
-        places = {axis.name: self.draw(axis) for axis in self.axes.list}
+        places = {axis.name: self.draw(axis) for axis in self.axes.axes}
         if self.asked > self.settings.start and self.best is not None:
-            old = self.axes.places(self.best.proposal.config)
+            old = self.axes.encode(self.best.proposal.config)
             places = {name: new if self.random.random() < self.settings.changed else old[name] for name, new in places.items()}
-        return Proposal(self.axes.config(places), self.problem.max_epochs)
+        return Proposal(self.axes.decode(places), self.problem.max_epochs)
 
     def draw(self, axis: Axis) -> Value:
         if axis.kind == "choice" or (axis.kind == "int" and not axis.log):
@@ -54,6 +54,6 @@ class NearBest:
         if self.best is None or loss < self.best.outcome.loss:
             self.best = trial
 
-    def goes_on(self, trial: int, epoch: Epoch) -> bool:
+    def should_continue(self, trial: int, epoch: Epoch) -> bool:
         """Decide after each epoch whether a trial continues. Only methods that declare `stop_rule` are asked."""
         return True
