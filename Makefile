@@ -1,11 +1,11 @@
-# Everything runs in a virtual environment of its own, installed from hash-locked requirements.
+# Everything runs in a separate virtual environment, installed from hash-locked requirements.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Some methods' frameworks do not go with the others': each such environment has a lock and a .venv-NAME of its own, with
-# what a run needs and the paper's four methods beside.
+# Some frameworks conflict with the others. Each of these environments has its own lock and .venv-NAME, with everything that a run
+# needs and the paper's four methods.
 ENVIRONMENTS := torch vizier neps autokeras
 SHARED := pipeline data tracking s3 report grid keras-tuner skopt check
 COMPILE = $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --upgrade
@@ -28,9 +28,9 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-setup: $(READY) ## Install Tuneoff and all that it needs into .venv
+setup: $(READY) ## Install Tuneoff and its dependencies into .venv
 
-setup-%: .venv-%/.ready ## Install an environment of its own, such as setup-torch, into .venv-torch
+setup-%: .venv-%/.ready ## Install a separate environment, for example setup-torch into .venv-torch
 	@:
 
 .PRECIOUS: .venv-%/.ready
@@ -68,7 +68,7 @@ lint: setup ## Check style, layers (import-linter) and types
 fuzz: setup ## Ten times as many damaged study files as the tests look at
 	TUNEOFF_FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/study_file/test_fuzzed_studies.py
 
-bench: setup ## Measure every speed goal beside KerasTuner's and scikit-optimize's own searches: docs/benchmarks.md
+bench: setup ## Measure every speed goal and compare with KerasTuner and scikit-optimize: docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
 INSTALLED = from tuneoff.methods.registry import REGISTRY; print(*(s.name for s in REGISTRY.values() if s.installed))
@@ -132,7 +132,7 @@ image-test: setup local-images ## Build the images here, on a base of this Debia
 	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_steps.py tests/images/test_docker_runner.py
 
 container-test: IMAGES = data_prep tuner evaluator reporter stand-in-mlflow stand-in-postgres stand-in-s3
-container-test: setup local-images ## Run the quickstart with each step in its container, beside MLflow, PostgreSQL and S3 (root)
+container-test: setup local-images ## Run the quickstart with each step in its container, with MLflow, PostgreSQL and S3 (root)
 	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_pipeline.py
 
 # DRY_RUN=1 prints the commands instead. The study's images must be there: make images.
@@ -149,16 +149,16 @@ cluster-down: ## Take that cluster away
 podman-manifests: setup ## Print MLflow, PostgreSQL and S3 as one file for `podman kube play -`
 	@$(BIN)/kubectl kustomize manifests/podman
 
-lock: setup ## Resolve the dependencies of all environments anew
+lock: setup ## Resolve the dependencies of all environments again
 	$(COMPILE) --extra all --extra dev -o requirements.lock
 	for name in torch vizier neps; do $(COMPILE) $(SHARED:%=--extra %) --extra cpu --extra $$name -o requirements-$$name.lock || exit 1; done
 	$(COMPILE) $(SHARED:%=--extra %) --extra autokeras -o requirements-autokeras.lock
 	$(BIN)/python docker/packages.py
 
-golden: setup ## Write the golden files of the compiled pipelines anew
+golden: setup ## Rewrite the golden files of the compiled pipelines
 	TUNEOFF_REWRITE_GOLDEN=1 $(BIN)/python -m pytest tests/pipelines/test_bakeoff.py tests/katib/test_experiments.py
 
-schema: setup ## Write the JSON schema of study files anew
+schema: setup ## Rewrite the JSON schema of study files
 	$(BIN)/tuneoff schema > studies/schema.json
 
 clean: ## Remove the virtual environment and what tests leave behind
