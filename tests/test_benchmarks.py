@@ -74,7 +74,7 @@ def test_report_and_resume_measure_something() -> None:
 
 def test_replay_measures_its_rate_and_a_comparison() -> None:
     rate, comparison = replay.measure(replay.QUICK, print)
-    assert rate.name == "replayed trials a second"
+    assert rate.name == "table look-ups, trials per second"
     assert comparison.name == "2 seeds of 2 methods on a table"
     assert rate.measured > 0 < comparison.measured
 

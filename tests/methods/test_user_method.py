@@ -85,7 +85,7 @@ def test_the_spec_of_a_class_is_made_from_what_it_says(monkeypatch: pytest.Monke
     spec = find("own_method:NearBest")
     assert spec.parallel
     assert spec.failed is FailedRule.UNTOLD
-    assert spec.summary.startswith("Random draws first")
+    assert spec.summary.startswith("Draw randomly first")
     assert spec.settings_model()().start == 5  # type: ignore[attr-defined]
     assert spec.installed
 

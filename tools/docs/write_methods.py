@@ -1,4 +1,4 @@
-"""Writes docs/methods.md from the registry, the lock file and docs/methods.template; `make methods-doc` runs it."""
+"""Write docs/methods.md from the registry, the lock files and methods.template: `make methods-doc`."""
 
 from __future__ import annotations
 
@@ -12,27 +12,28 @@ from tuneoff.methods.registry import REGISTRY, SHORT
 from tuneoff.methods.spec import FailedRule, MethodSpec
 
 HERE = Path(__file__).parent
+ROOT = HERE.parents[1]
 FAILED = {
-    FailedRule.TOLD: "hears of failed trials as they are",
-    FailedRule.PENALTY: "is told the worst loss so far for a failed trial",
-    FailedRule.UNTOLD: "does not hear of failed trials",
+    FailedRule.TOLD: "receives failed trials unchanged",
+    FailedRule.PENALTY: "receives the worst loss so far for a failed trial",
+    FailedRule.UNTOLD: "does not receive failed trials",
 }
 
 
 def page() -> str:
-    """The page's text."""
+    """Return the text of the page."""
     sections = "\n\n".join(section(spec) for spec in REGISTRY.values())
     text = (HERE / "methods.template").read_text(encoding="utf-8")
     return text.replace("@methods@", sections).replace("@exceptions@", exceptions()).replace("@alarm@", f"{FALSE_ALARM:.0%}")
 
 
 def exceptions() -> str:
-    """A table of what methods are known not to keep of the contract, and are not put to."""
-    found = [(method, check.replace("_", " "), reason) for (method, check), reason in KNOWN.items()]
-    claim = f"{is_no_worse_than_random_search.__name__.replace('_', ' ')} (it claims nothing)"
-    found += [(method, claim, reason) for method, reason in NO_CLAIM.items()]
-    rows = [f"| `{method}` | {promise} | {reason} |" for method, promise, reason in found]
-    return "\n".join(["| method | promise | why not |", "|---|---|---|", *rows])
+    """Return a table of the known exceptions from the contract, one row per method and check."""
+    failures = [(method, check.replace("_", " "), reason) for (method, check), reason in KNOWN.items()]
+    claim = f"{is_no_worse_than_random_search.__name__.replace('_', ' ')} (the method does not claim it)"
+    failures += [(method, claim, reason) for method, reason in NO_CLAIM.items()]
+    rows = [f"| `{method}` | {check} | {reason} |" for method, check, reason in failures]
+    return "\n".join(["| method | check | reason |", "|---|---|---|", *rows])
 
 
 def section(spec: MethodSpec) -> str:
@@ -48,8 +49,8 @@ def section(spec: MethodSpec) -> str:
         f"- **When:** {spec.when}",
         f"- **Source:** {spec.source}",
         f"- **Framework:** {spec.framework} {locked(spec)}; `pip install 'tuneoff[{spec.extra}]'`",
-        f"- **Can:** {'; '.join(abilities(spec))}",
-        f"- **Repeatable:** {'no: its time is a matter of the clock' if system else repeatable}",
+        f"- **Abilities:** {'; '.join(abilities(spec))}",
+        f"- **Repeatable:** {'no: its result depends on the wall clock' if system else repeatable}",
         "",
         *settings(spec),
     ]
@@ -58,35 +59,37 @@ def section(spec: MethodSpec) -> str:
 
 def abilities(spec: MethodSpec) -> list[str]:
     if spec.kind == "system":
-        return ["train models of its own; compared by seconds and test score alone; needs `budget.seconds`"]
-    told = {
-        "trains some configurations for less than the full epochs": spec.fidelity,
-        "continues trials from their weights": spec.warm_start,
+        return ["trains its own models; compared only by seconds and test score; needs `budget.seconds`"]
+    declared = {
+        "trains some configurations for fewer than the full epochs": spec.fidelity,
+        "resumes trials from their weights": spec.warm_start,
         "stops trials early": spec.stop_rule,
-        "several trials at a time": spec.parallel,
+        "several trials in flight": spec.parallel,
         "no conditional spaces": not spec.conditional,
         "no logarithmic scales": not spec.log,
         "no steps": not spec.step,
     }
-    return [*(what for what, holds in told.items() if holds), FAILED[spec.failed]]
+    return [*(ability for ability, holds in declared.items() if holds), FAILED[spec.failed]]
 
 
 def locked(spec: MethodSpec) -> str:
-    """The framework's version in the lock file."""
+    """Return the framework's version in the lock file of the method's environment."""
     name = "" if spec.environment == "main" else f"-{spec.environment}"
-    lock = HERE.parent / f"requirements{name}.lock"
-    found = re.search(rf"^{re.escape(spec.framework)}==(\S+)", lock.read_text(encoding="utf-8"), re.M) if lock.exists() else None
-    return found[1] if found else "(of its own environment)"
+    lock = ROOT / f"requirements{name}.lock"
+    version = (
+        re.search(rf"^{re.escape(spec.framework)}==(\S+)", lock.read_text(encoding="utf-8"), re.M) if lock.exists() else None
+    )
+    return version[1] if version else "(in its own environment)"
 
 
 def settings(spec: MethodSpec) -> list[str]:
-    """A table of the method's settings."""
+    """Return the lines of a table of the method's settings."""
     schema = spec.settings_model().model_json_schema()
     fields: dict[str, dict[str, Any]] = schema.get("properties", {})
     if not fields:
-        return ["Nothing can be set."]
+        return ["This method has no settings."]
     rows = [f"| `{name}` | `{shown(field)}` | {said(field)} |" for name, field in fields.items()]
-    return ["| setting | default | what it is |", "|---|---|---|", *rows]
+    return ["| setting | default | meaning |", "|---|---|---|", *rows]
 
 
 def shown(field: dict[str, Any]) -> str:
@@ -102,4 +105,4 @@ def said(field: dict[str, Any]) -> str:
 
 
 if __name__ == "__main__":
-    (HERE / "methods.md").write_text(page(), encoding="utf-8")
+    (ROOT / "docs" / "methods.md").write_text(page(), encoding="utf-8")

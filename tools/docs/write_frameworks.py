@@ -1,4 +1,4 @@
-"""Writes docs/frameworks.md: the defaults of each algorithm's methods, and what random searches draw; `make frameworks-doc`."""
+"""Write docs/frameworks.md: defaults of each algorithm's methods, and statistics of random draws: `make frameworks-doc`."""
 
 from __future__ import annotations
 
@@ -23,20 +23,23 @@ STEPPED = Space.model_validate(
 """The paper's 2880 points."""
 SEEDS, DRAWS = range(5), 240
 STARTS = ("num_initial_points", "n_initial_points", "n_startup_trials", "n_startup_jobs", "random_search_steps")
-"""What frameworks call the number of configurations that are drawn before a model decides."""
+"""Names that frameworks give to the number of random configurations before the model decides."""
 UNSAID = {"keras-tuner-bayes": "3 for each hyperparameter"}
-"""What a default of null stands for."""
+"""Meaning of a default of null, by method."""
 
 
 def defaults() -> str:
-    """A table for each algorithm: its methods, their versions, their random start and their other settings."""
-    found = []
+    """Return one table per algorithm: methods, versions, random start and other settings."""
+    tables = []
     for algorithm in Algorithm:
         specs = [spec for spec in REGISTRY.values() if spec.algorithm == algorithm]
         lines = [row(spec) for spec in specs]
-        head = ["| method | framework | drawn before a model decides | other settings and defaults |", "|---|---|---|---|"]
-        found.append("\n".join([f"### {algorithm[0].upper()}{algorithm[1:]}", "", *head, *lines]))
-    return "\n\n".join(found)
+        head = [
+            "| method | framework | random start | other settings and defaults |",
+            "|---|---|---|---|",
+        ]
+        tables.append("\n".join([f"### {algorithm[0].upper()}{algorithm[1:]}", "", *head, *lines]))
+    return "\n\n".join(tables)
 
 
 def row(spec: MethodSpec) -> str:
@@ -47,11 +50,11 @@ def row(spec: MethodSpec) -> str:
 
 
 def draws() -> str:
-    """What random searches draw of the paper's grid: how often they repeat themselves, and what they draw unevenly.
+    """Return a table of how often random searches repeat a configuration, and which parameters they draw unevenly.
 
-    Ray's is left out: it starts anew for every search.
+    Ray's random search is left out, because every search would start Ray again.
     """
-    lines = ["| method | configurations a seed | repeated | drawn unevenly |", "|---|---|---|---|"]
+    lines = ["| method | configurations per seed | repeated | drawn unevenly |", "|---|---|---|---|"]
     specs = [spec for spec in REGISTRY.values() if spec.is_random]
     return "\n".join([*lines, *(draws_of(spec.name) for spec in specs if not spec.process_per_search)])
 
@@ -59,7 +62,7 @@ def draws() -> str:
 def draws_of(name: str) -> str:
     searches = [drawn(name, seed) for seed in SEEDS]
     repeated = fmean(1 - len({tuple(c.items()) for c in configs}) / len(configs) for configs in searches)
-    tests = [found for p in STEPPED if (found := evenness_of(p, STEPPED[p], [c[p] for configs in searches for c in configs]))]
+    tests = [test for p in STEPPED if (test := evenness_of(p, STEPPED[p], [c[p] for configs in searches for c in configs]))]
     uneven = [said(e, len(tests)) for e in tests if e.p * len(tests) < 0.05]
     return f"| `{name}` | {fmean(map(len, searches)):.0f} | {percent(repeated)} | {'; '.join(uneven) or 'nothing'} |"
 
@@ -75,10 +78,10 @@ def said(e: Evenness, tests: int) -> str:
 
 
 def page() -> str:
-    """The page's text; asks the random searches some thousand times."""
+    """Return the text of the page. Draws some thousand configurations."""
     text = (HERE / "frameworks.template").read_text(encoding="utf-8")
     return text.replace("@defaults@", defaults()).replace("@draws@", draws())
 
 
 if __name__ == "__main__":
-    (HERE / "frameworks.md").write_text(page(), encoding="utf-8")
+    (HERE.parents[1] / "docs" / "frameworks.md").write_text(page(), encoding="utf-8")

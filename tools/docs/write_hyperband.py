@@ -1,4 +1,4 @@
-"""Writes what a study measured into docs/hyperband.md: `python docs/write_hyperband.py runs/hyperband/report/results.json`."""
+"""Write a study's results into docs/hyperband.md: `python tools/docs/write_hyperband.py runs/hyperband/report/results.json`."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 from tuneoff.analysis.stats.paired_tests import apart, differences, interval
 from tuneoff.core.text import NOTHING, bare, count, difference, p_value, spread
 
-PAGE = Path(__file__).parent / "hyperband.md"
+PAGE = Path(__file__).parents[2] / "docs" / "hyperband.md"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->"
 RANDOM = ("random", "keras-tuner-random")
 
 
 def measured(results: dict[str, Any]) -> str:
-    """What the study found, as Markdown: a table for each data set, and claim C6."""
+    """Return the results as Markdown: one table per data set, and claim C6."""
     return "\n\n".join([about(results), *[part for name in names(results) for part in dataset(results, name)]]) + "\n"
 
 
@@ -31,9 +31,9 @@ def about(results: dict[str, Any]) -> str:
     budget = study["budget"]
     return (
         f"Study `{study['name']}` of {results['study']['created_at'][:10]} ({', '.join(images) or 'whole data sets'}):"
-        f" {count(budget['epochs'])} epochs a search, {budget['epochs_per_trial']} a trial, {len(study['seeds'])} seeds."
-        " Incumbents are validation accuracies in per cent, ± the standard deviation over seeds; differences are points,"
-        " seed by seed, with the 95 % interval and the p value of a paired t test."
+        f" {count(budget['epochs'])} epochs per search, {budget['epochs_per_trial']} per trial, {len(study['seeds'])} seeds."
+        " Incumbents are validation accuracies in per cent, ± the standard deviation over seeds. Differences are paired by seed"
+        " and given in percentage points, with the 95 % interval and the p value of a paired t test."
     )
 
 
@@ -47,18 +47,18 @@ def dataset(results: dict[str, Any], name: str) -> list[str]:
         "trials",
         "epochs",
         "incumbent",
-        "less random search",
-        "less the row above",
+        "minus random search",
+        "minus the row above",
         "test",
     ]
     rows = [row(s, random, scores[place - 1] if place else None) for place, s in enumerate(scores)]
     lines = ["| " + " | ".join(cells) + " |" for cells in (head, ["---"] * len(head), *rows)]
-    found = [f for c in results["claims"] if c["number"] == "C6" for f in c["findings"] if f["dataset"] == name]
-    ten = [f"- {f['said']} Beside the claim, {f['verdict']} ({p_value(f['p'])})." for f in found]
+    findings = [f for c in results["claims"] if c["number"] == "C6" for f in c["findings"] if f["dataset"] == name]
+    ten = [f"- {f['said']} The claim is {f['verdict']} here ({p_value(f['p'])})." for f in findings]
     return [
         f"### {name}",
         "\n".join(lines),
-        *(["Ten best trials of a seed, by training accuracy:", "\n".join(ten)] if ten else []),
+        *(["The ten best trials of each seed, by training accuracy:", "\n".join(ten)] if ten else []),
     ]
 
 
@@ -78,7 +78,7 @@ def row(score: dict[str, Any], random: dict[str, Any] | None, above: dict[str, A
 
 
 def less(score: dict[str, Any], other: dict[str, Any] | None) -> str:
-    """The paired difference of two methods' incumbents."""
+    """Return the paired difference of two methods' incumbents, with its interval and p value."""
     if other is None or other["method"] == score["method"]:
         return NOTHING
     values = differences(by_seed(score), by_seed(other))
@@ -94,7 +94,7 @@ def by_seed(score: dict[str, Any]) -> dict[int, float]:
 
 
 def written(page: str, text: str) -> str:
-    """The page with this text between its two marks."""
+    """Return the page with this text between its two marks."""
     before, _, rest = page.partition(BEGIN)
     _, _, after = rest.partition(END)
     return f"{before}{BEGIN}{text}{END}{after}"
