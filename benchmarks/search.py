@@ -45,7 +45,7 @@ QUICK = Size(train=500, validation=100, image_size=14, trials=2, epochs=1, repea
 
 
 @dataclass(frozen=True)
-class Course:
+class TimedSearch:
     """One run of a search program."""
 
     seconds: float
@@ -75,30 +75,30 @@ def _compared(method: str, size: Size, data: Path, note: Callable[[str], None]) 
         rival: (module, theirs),
         **{p: ("tuneoff_search", {**common, "method": method, "precision": p}) for p in GOALS},
     }
-    courses: dict[str, list[Course]] = {name: [] for name in programs}
+    searches: dict[str, list[TimedSearch]] = {name: [] for name in programs}
     for _ in range(size.repeats):
         for name, (program, arguments) in programs.items():
-            course = run(program, data, arguments)
-            courses[name].append(course)
-            note(f"{method}, {name}: {course.seconds:.1f} s, {course.cpu_seconds:.1f} processor seconds")
-    base = courses.pop(rival)
+            search = run(program, data, arguments)
+            searches[name].append(search)
+            note(f"{method}, {name}: {search.seconds:.1f} s, {search.cpu_seconds:.1f} processor seconds")
+    base = searches.pop(rival)
     return [
         _told(f"{rival} alone", base),
         *(
             line
-            for name, ours in courses.items()
+            for name, ours in searches.items()
             for line in (_told(f"tuneoff {method}, {name}", ours), _ratio(method, name, rival, ours, base))
         ),
     ]
 
 
-def _told(name: str, courses: list[Course]) -> Line:
-    cpu = statistics.median(c.cpu_seconds for c in courses)
-    rate = statistics.median(c.trials_per_minute for c in courses)
-    return Line(name, rate, "trials/min", note=f"{cpu:.0f} processor seconds for {sum(map(len, courses[0].configs))} trials")
+def _told(name: str, searches: list[TimedSearch]) -> Line:
+    cpu = statistics.median(c.cpu_seconds for c in searches)
+    rate = statistics.median(c.trials_per_minute for c in searches)
+    return Line(name, rate, "trials/min", note=f"{cpu:.0f} processor seconds for {sum(map(len, searches[0].configs))} trials")
 
 
-def _ratio(method: str, precision: str, rival: str, ours: list[Course], base: list[Course]) -> Line:
+def _ratio(method: str, precision: str, rival: str, ours: list[TimedSearch], base: list[TimedSearch]) -> Line:
     ratio = statistics.median(o.trials_per_minute / b.trials_per_minute for o, b in zip(ours, base, strict=True))
     same, of = equal(ours[0], base[0])
     return Line(
@@ -111,13 +111,13 @@ def _ratio(method: str, precision: str, rival: str, ours: list[Course], base: li
     )
 
 
-def equal(one: Course, other: Course) -> tuple[int, int]:
+def equal(one: TimedSearch, other: TimedSearch) -> tuple[int, int]:
     """Count the equal configurations of two programs at the same positions, and all configurations."""
     pairs = [pair for a, b in zip(one.configs, other.configs, strict=True) for pair in zip(a, b, strict=True)]
     return sum(dict(a) == dict(b) for a, b in pairs), len(pairs)
 
 
-def run(module: str, data: Path, arguments: Mapping[str, Any]) -> Course:
+def run(module: str, data: Path, arguments: Mapping[str, Any]) -> TimedSearch:
     """Run a search program on CORES cores. Raises RuntimeError with the end of its output if it fails."""
     allowed = sorted(os.sched_getaffinity(0))[:CORES]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
@@ -134,4 +134,4 @@ def run(module: str, data: Path, arguments: Mapping[str, Any]) -> Course:
     if done.returncode != 0:
         raise RuntimeError(f"benchmarks.{module} ended with exit code {done.returncode}: {done.stderr[-2000:]}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Course(seconds, cpu, tuple(tuple(configs) for configs in json.loads(done.stdout.splitlines()[-1])))
+    return TimedSearch(seconds, cpu, tuple(tuple(configs) for configs in json.loads(done.stdout.splitlines()[-1])))

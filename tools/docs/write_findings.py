@@ -197,7 +197,7 @@ def _regret(value: float | None) -> str:
 
 def _followed(budget: int) -> list[list[str]]:
     return [
-        [count(budget), f.dataset, f.advised, _regret(f.regret), f.best, _regret(f.best_regret), _regret(f.lots)]
+        [count(budget), f.dataset, f.advised, _regret(f.regret), f.best, _regret(f.best_regret), _regret(f.random_regret)]
         for f in advise(shipped_tables(), budget).followed
     ]
 

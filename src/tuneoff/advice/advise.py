@@ -151,10 +151,10 @@ def advice_json(advice: Advice) -> dict[str, Any]:
 
 
 def _followed_line(found: Followed) -> str:
-    lots = "" if found.lots is None else f"; random search has {found.lots:.3f}"
+    random_regret = "" if found.random_regret is None else f"; random search has {found.random_regret:.3f}"
     return (
         f"Check on {found.dataset}: the other data sets advise {found.advised} (normalised regret {found.regret:.3f})."
-        f" The best method there is {found.best} ({found.best_regret:.3f}){lots}."
+        f" The best method there is {found.best} ({found.best_regret:.3f}){random_regret}."
     )
 
 

@@ -168,8 +168,8 @@ class _Probing:
             pace = Pace(tuple(timings), whole / images)
             self._note(f"simulating the searches of {', '.join(choice.label for choice in study.methods)}")
             with ThreadPoolExecutor(cells_at_once(study)) as pool:
-                rehearsed = pool.map(lambda choice: self._course(choice, costs, pace), study.methods)
-                planned = {choice.label: course for choice, course in zip(study.methods, rehearsed, strict=True)}
+                rehearsed = pool.map(lambda choice: self._simulated(choice, costs, pace), study.methods)
+                planned = {choice.label: search for choice, search in zip(study.methods, rehearsed, strict=True)}
         finally:
             costs.close()
         return _Probed(
@@ -180,7 +180,7 @@ class _Probing:
             fmean(weights for _, weights in sizes.values()),
         )
 
-    def _course(self, choice: MethodChoice, costs: Costs, pace: Pace) -> PlannedSearch | Unestimated:
+    def _simulated(self, choice: MethodChoice, costs: Costs, pace: Pace) -> PlannedSearch | Unestimated:
         """Simulate a method's search. A system that trains its own models is not simulated: it uses its whole time budget."""
         if find(choice.name).kind == "system":
             return PlannedSearch(0, 0, self._study.budget.seconds or 0.0, 0.0, 0.0, None)
@@ -209,25 +209,25 @@ class _Probing:
 
     def _cell(self, cell: Cell, kind: _Kind, found: _Probed, step: float) -> CellPlan:
         """Estimate a cell's two steps. Each step starts a process; its searches run in waves of one search per worker."""
-        study, course = self._study, found.planned[cell.method.label]
-        if isinstance(course, Unestimated):
-            return CellPlan(cell.name, len(study.seeds), extent(study, cell.method), untold=course.why)
+        study, search = self._study, found.planned[cell.method.label]
+        if isinstance(search, Unestimated):
+            return CellPlan(cell.name, len(study.seeds), extent(study, cell.method), untold=search.why)
         waves = math.ceil(len(study.seeds) / workers_of(study))
-        start = found.probe.worker_start_seconds + course.start_seconds  # measured with several at a time, on busy cores
-        tuner = step + start + waves * course.seconds + (waves - 1) * course.start_seconds
+        start = found.probe.worker_start_seconds + search.start_seconds  # measured with several at a time, on busy cores
+        tuner = step + start + waves * search.seconds + (waves - 1) * search.start_seconds
         counts = kind.prepared.counts
         images = (counts["train"] + counts.get("validation", 0)) / (counts["train"] * max(1, (kind.prepared.folds or 1) - 1))
         retraining = found.start_seconds + study.budget.epochs_per_trial * found.epoch_seconds * images
         own_models = find(cell.method.name).kind == "system"
-        limited = course.ended if course.ended and course.epochs + study.full_epochs <= (study.budget.epochs or 0) else None
+        limited = search.ended if search.ended and search.epochs + study.full_epochs <= (study.budget.epochs or 0) else None
         return CellPlan(
             name=cell.name,
             searches=len(study.seeds),
             extent=extent(study, cell.method)
             if own_models
-            else Extent(course.trials, course.epochs, extent(study, cell.method).limited_by or limited),
-            search_seconds=course.seconds,
-            method_seconds=course.method_seconds,
+            else Extent(search.trials, search.epochs, extent(study, cell.method).limited_by or limited),
+            search_seconds=search.seconds,
+            method_seconds=search.method_seconds,
             tuner_seconds=tuner,
             evaluator_seconds=2 * step
             if own_models
