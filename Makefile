@@ -16,7 +16,7 @@ TORCH ?=
 CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc replays findings readme-picture docs fuzz bench soak plan-check lock golden \
+.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc replays findings readme-picture docs prose fuzz bench soak plan-check lock golden \
 	schema clean images image-test container-test container-tools base-image local-images cluster-up cluster-test cluster-down \
 	podman-manifests
 
@@ -66,6 +66,9 @@ lint: setup ## Check style, layers (import-linter) and types
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+prose: ## List phrases in the repository that are hard to read, with what to write instead
+	$(PYTHON) tools/prose.py
 
 fuzz: setup ## Ten times as many damaged study files as the tests look at
 	TUNEOFF_FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/study_file/test_fuzzed_studies.py
