@@ -538,7 +538,7 @@ def test_a_quick_journal_that_was_killed_is_the_beginning_of_what_was_written(tm
     journal = QuickJournal(tmp_path / "log")
     for line in whole:
         journal.append(line)
-    found, _ = folder.whole_lines((tmp_path / "log").read_bytes())
+    found, _ = whole_lines((tmp_path / "log").read_bytes())
     assert 0 < len(found) < 1500
     assert found == whole[: len(found)]
     journal.close()
