@@ -11,7 +11,9 @@ import yaml
 from containers import ASKED, UID, image, inspected, real_images, run, workplace
 
 from tuneoff.core.runtime.images import image_name
-from tuneoff.katib.experiments import algorithms_of, experiments, place_of
+from tuneoff.katib.algorithms import algorithms_of
+from tuneoff.katib.experiments import experiments
+from tuneoff.katib.job import place_of
 from tuneoff.katib.trial import read_epochs
 from tuneoff.methods.registry import REGISTRY, find
 from tuneoff.study_file.check import read_study

@@ -17,7 +17,8 @@ from tuneoff.core.study import MethodChoice
 from tuneoff.methods import user_method
 from tuneoff.methods.registry import find, names
 from tuneoff.methods.spec import FailedRule
-from tuneoff.study_file.check import check_file, schema
+from tuneoff.study_file.check import check_file
+from tuneoff.study_file.schema import schema
 
 STUDIES = Path(__file__).parents[2] / "studies"
 STUDY = "name: own\ndatasets: [mnist]\nbudget: {{trials: 4}}\nmethods:\n  - {}\n"
