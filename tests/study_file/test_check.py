@@ -443,7 +443,7 @@ def test_a_fault_is_one_sentence_with_line_field_value_and_remedy(beside: Path, 
                 "study.yaml:1: datasets: the field is missing"
                 " (a built-in data set by name, or a user's .npz file by path or s3:// URI)",
                 "study.yaml:1: methods: the field is missing"
-                " (a method of the registry, its settings, and the label under which it stands in the tables)",
+                " (a method, its settings, and the label that tables and folders use for it)",
                 "study.yaml:1: budget: the field is missing"
                 " (what each method may spend on each data set with each seed. At least one limit is needed)",
             ],
