@@ -52,25 +52,26 @@ test: setup lint ## Check style and types, then run the tests, a few files side 
 test-environments: $(ENVIRONMENTS:%=test-in-%) ## Build the other environments and run the contract of their methods in each
 
 # Exit code 2 is of a method that cannot be had here, such as one whose model cannot be downloaded; what it lacks is printed.
-IN_ENVIRONMENT = from tuneoff.components.tuner.registry import REGISTRY; \
+IN_ENVIRONMENT = from tuneoff.methods.registry import REGISTRY; \
 	found = [spec for spec in REGISTRY.values() if spec.environment == '$*']; \
 	assert all(spec.installed for spec in found); print(*(spec.name for spec in found))
 test-in-%: .venv-%/.ready
 	names=$$(.venv-$*/bin/python -c "$(IN_ENVIRONMENT)") || exit 1; failed=0; \
 		for name in $$names; do .venv-$*/bin/tuneoff check-method $$name; test $$? -ne 1 || failed=1; done; exit $$failed
 
-lint: setup ## ruff and mypy
+lint: setup ## Check style, layers (import-linter) and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
 	$(BIN)/mypy
 
 fuzz: setup ## Ten times as many damaged study files as the tests look at
-	TUNEOFF_FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/pipelines/test_fuzzed_studies.py
+	TUNEOFF_FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/study_file/test_fuzzed_studies.py
 
 bench: setup ## Measure every speed goal beside KerasTuner's and scikit-optimize's own searches: docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
-INSTALLED = from tuneoff.components.tuner.registry import REGISTRY; print(*(s.name for s in REGISTRY.values() if s.installed))
+INSTALLED = from tuneoff.methods.registry import REGISTRY; print(*(s.name for s in REGISTRY.values() if s.installed))
 check-methods: setup ## Every check of the contract, in full, over every method that is installed here (hours)
 	@names=$$($(BIN)/python -c "$(INSTALLED)") || exit 1; failed=0; \
 		for name in $$names; do $(BIN)/tuneoff check-method $$name || failed=1; done; exit $$failed
@@ -88,17 +89,17 @@ replays: setup ## Search the tables under studies/tables/ with every replay stud
 	for table in $(TABLES); do for study in $(REPLAYS); do \
 		test -f runs/replays/$$study-$$table/report/results.json || \
 		$(BIN)/tuneoff run studies/$$study.yaml --table studies/tables/$$table.parquet --out runs/replays/$$study-$$table || exit 1; \
-	done; test ! -f runs/replays/all-replay-$$table/report/results.json || $(BIN)/python -m tuneoff.pipelines.searched runs/replays/all-replay-$$table || exit 1; done
+	done; test ! -f runs/replays/all-replay-$$table/report/results.json || $(BIN)/python -m tuneoff.advice.bundled runs/replays/all-replay-$$table || exit 1; done
 
 # What a report said stays in docs/findings/ and on the page when its run is gone; a new run of a study takes its place.
 findings: setup ## Write docs/findings.md from what is under runs/: replays, and the trained studies that it names
 	$(BIN)/python docs/write_findings.py runs
 
 soak: setup ## An hour of kills, outages and full disks, compared with an undisturbed run (root, for its small disk)
-	PYTHONPATH=tests $(BIN)/python tests/soak.py --minutes 60
+	$(BIN)/python tests/support/soak.py --minutes 60
 
 plan-check: setup ## Compare the plan's time with real runs'
-	$(BIN)/python tests/plan_check.py studies/quickstart.yaml studies/own-model.yaml
+	$(BIN)/python tests/support/plan_check.py studies/quickstart.yaml studies/own-model.yaml
 
 # IMAGES="tuner tuner-gpu" builds these; BASE, PREFIX and TAG are the base image, and what goes before and behind the names.
 IMAGES ?=
@@ -148,7 +149,7 @@ lock: setup ## Resolve the dependencies of all environments anew
 	$(BIN)/python docker/packages.py
 
 golden: setup ## Write the golden files of the compiled pipelines anew
-	TUNEOFF_REWRITE_GOLDEN=1 $(BIN)/python -m pytest tests/pipelines/test_bakeoff.py tests/pipelines/test_katib.py
+	TUNEOFF_REWRITE_GOLDEN=1 $(BIN)/python -m pytest tests/pipelines/test_bakeoff.py tests/katib/test_experiments.py
 
 schema: setup ## Write the JSON schema of study files anew
 	$(BIN)/tuneoff schema > studies/schema.json

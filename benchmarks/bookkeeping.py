@@ -15,14 +15,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneoff.components.core import layout
-from tuneoff.components.core.record import Replay, parse
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.core.stored import claim
-from tuneoff.components.core.study import Dataset, Split
-from tuneoff.components.core.tracking import Tracker
-from tuneoff.components.core.tracking.mlflow_runs import tracking_uri
-from tuneoff.components.data_prep.prepare import prepare
+from tuneoff.core import layout
+from tuneoff.core.record.events import parse
+from tuneoff.core.record.state import SearchState
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.study_store import claim
+from tuneoff.core.study import Dataset, Split
+from tuneoff.data.prepare import prepare
+from tuneoff.tracking import Tracker
+from tuneoff.tracking.mlflow.runs import tracking_uri
 
 from .lines import Line
 from .made_record import made_study, write_study
@@ -94,7 +95,7 @@ def _look(trials: int) -> Line:
     with tempfile.TemporaryDirectory() as place:
         store = FolderStore(Path(place))
         write_study(store, study)
-        course = Replay(cell.dataset, cell.method.label, 0)
+        course = SearchState(cell.dataset, cell.method.label, 0)
         course.follow(parse(store.journal_lines(layout.events(cell.dataset, cell.method.label, 0))))
         tracker = Tracker(store, study, claim(store, study), tracking_uri(study, place))
         tracker.prepare()

@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from tuneoff.components.core import layout
-from tuneoff.components.core.record import Event, parse
-from tuneoff.components.core.storage import open_store
-from tuneoff.components.core.stored import claim
-from tuneoff.components.core.study import Study
-from tuneoff.components.core.tracking import Tracker
-from tuneoff.components.core.tracking.mlflow_runs import tracking_uri
-from tuneoff.components.tuner.tune import tune
+from tuneoff.core import layout
+from tuneoff.core.record.events import Event, parse
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.study_store import claim
+from tuneoff.core.study import Study
+from tuneoff.search.searches import tune
+from tuneoff.tracking import Tracker
+from tuneoff.tracking.mlflow.runs import tracking_uri
 
 
 def main(folder: Path, store: str, trials: int, epochs: int) -> None:

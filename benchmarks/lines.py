@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal
 
-from tuneoff.components.core.machine import cores, processor, versions
+from tuneoff.core.runtime.machine import cores, processor, versions
 
 
 @dataclass(frozen=True)

@@ -8,13 +8,13 @@ import random
 from collections.abc import Iterator
 from typing import Any
 
-from tuneoff.components.core import layout
-from tuneoff.components.core.problem import Epoch, Outcome, Proposal, Status
-from tuneoff.components.core.record import epoch_fields, outcome_fields, proposal_fields
-from tuneoff.components.core.space import Config, Space
-from tuneoff.components.core.storage import Store
-from tuneoff.components.core.stored import claim
-from tuneoff.components.core.study import Study
+from tuneoff.core import layout
+from tuneoff.core.problem import Epoch, Outcome, Proposal, Status
+from tuneoff.core.record.events import epoch_fields, outcome_fields, proposal_fields
+from tuneoff.core.space import Config, Space
+from tuneoff.core.store.protocol import Store
+from tuneoff.core.store.study_store import claim
+from tuneoff.core.study import Study
 
 DATASETS = ("mnist", "fashion_mnist", "cifar10")
 NAMES = ("grid", "random", "bayes", "hyperband")

@@ -10,17 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuneoff.components.core.errors import CellFailed, ReplayError
-from tuneoff.components.core.grid import configurations, on_grid
-from tuneoff.components.core.machine import cores
-from tuneoff.components.core.problem import Epoch
-from tuneoff.components.core.record import read_search
-from tuneoff.components.core.space import PAPER_SPACE, Config, key_of
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.core.study import Study
-from tuneoff.components.core.table import METRICS, Recorded, TableInfo, read_info, read_table, write_table
-from tuneoff.components.tuner.registry import REGISTRY
-from tuneoff.components.tuner.replaying import Order, replay_searches, search
+from tuneoff.core.errors import CellFailed, ReplayError
+from tuneoff.core.grid import configurations, on_grid
+from tuneoff.core.problem import Epoch
+from tuneoff.core.record.state import read_search
+from tuneoff.core.runtime.machine import cores
+from tuneoff.core.space import PAPER_SPACE, Config, key_of
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.study import Study
+from tuneoff.core.table import METRICS, RecordedTraining, TableInfo, read_info, read_table, write_table
+from tuneoff.methods.registry import REGISTRY
+from tuneoff.search.table_search import Order, search, search_table
 
 from .lines import Line
 
@@ -65,12 +65,12 @@ def _write(file: Path) -> None:
     write_table(file, info, (_made(config) for config in configurations(space)))
 
 
-def _made(config: Config) -> Recorded:
+def _made(config: Config) -> RecordedTraining:
     digest = hashlib.sha256(key_of(config).encode()).digest()
     best, seconds = 0.5 + digest[0] / 600 + digest[1] / 60_000, 0.2 + digest[2] / 200
     values = [best * (1 - 1 / (number + 1)) for number in range(1, EPOCHS + 1)]
     curve = [Epoch(n, dict.fromkeys(METRICS, round(value, 6)), seconds) for n, value in enumerate(values, 1)]
-    return Recorded(config, 0, tuple(curve))
+    return RecordedTraining(config, 0, tuple(curve))
 
 
 def _study(file: Path, methods: Sequence[str], trainings: int, seeds: int) -> Study:
@@ -148,7 +148,7 @@ def _cell(order: Order, place: Path) -> Cost | str:
     began = time.perf_counter()
     label, dataset = order.cell.method.label, order.cell.dataset
     try:
-        replay_searches(order, place / f"{label}.log", lambda: False)
+        search_table(order, place / f"{label}.log", lambda: False)
     except (CellFailed, ReplayError) as error:
         return str(error)
     seconds = time.perf_counter() - began

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.reporter.report import report
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.report.report import report
 
 from .lines import Line
 from .made_record import made_study, write_study

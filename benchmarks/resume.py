@@ -9,16 +9,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneoff.components.core.problem import Checkpoint, Epoch, Limits, Problem, Trial
-from tuneoff.components.core.record import Writer
-from tuneoff.components.core.space import PAPER_SPACE
-from tuneoff.components.core.storage import FolderStore, Journal, MemoryJournal
-from tuneoff.components.core.study import Goal
-from tuneoff.components.tuner.budget import Budget
-from tuneoff.components.tuner.checkpoints import NoCheckpoints
-from tuneoff.components.tuner.host import HostedMethod
-from tuneoff.components.tuner.loop import Search
-from tuneoff.components.tuner.registry import find
+from tuneoff.core.problem import Checkpoint, Epoch, Limits, Problem, Trial
+from tuneoff.core.record.writer import Writer
+from tuneoff.core.space import PAPER_SPACE
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.journal import MemoryJournal
+from tuneoff.core.store.protocol import Journal
+from tuneoff.core.study import ObjectiveSettings
+from tuneoff.methods.registry import find
+from tuneoff.search.budget import Budget
+from tuneoff.search.checkpoints import NoCheckpoints
+from tuneoff.search.loop import Search
+from tuneoff.workers.method_host import HostedMethod
 
 from .lines import Line
 
@@ -73,11 +75,11 @@ class Stopwatch:
         self._method.tell(trial)
         self._timed(None)
 
-    def goes_on(self, trial: int, epoch: Epoch) -> bool:
-        return bool(self._timed(self._method.goes_on(trial, epoch)))
+    def should_continue(self, trial: int, epoch: Epoch) -> bool:
+        return bool(self._timed(self._method.should_continue(trial, epoch)))
 
-    def continuable(self) -> Any:
-        return self._timed(self._method.continuable())
+    def resumable(self) -> Any:
+        return self._timed(self._method.resumable())
 
     def _timed(self, answer: Any) -> Any:
         self.seconds = self._method.seconds
@@ -124,7 +126,7 @@ def _search(method: str, size: Size, trials: int, journal: Callable[[], Journal]
         record.open(study_id="made")
         watch = Stopwatch(hosted, known)
         budget = Budget(Limits(trials=trials))
-        Search(find(method), watch, Instant(), record, budget, Goal(), NoCheckpoints()).run()
+        Search(find(method), watch, Instant(), record, budget, ObjectiveSettings(), NoCheckpoints()).run()
         record.close()
         return watch, began
     finally:

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneoff.components.core.study import Dataset, Split
-from tuneoff.components.data_prep.prepare import prepare
-from tuneoff.components.tuner.methods.keras_tuner import kerastuners_seed
+from tuneoff.core.study import Dataset, Split
+from tuneoff.data.prepare import prepare
+from tuneoff.methods.keras_tuner import kerastuners_seed
 
 from .lines import Line
 

@@ -27,15 +27,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tuneoff.components.core import layout
-from tuneoff.components.core.problem import Epoch, Outcome, Proposal, Status
-from tuneoff.components.core.record import SearchRecord, epoch_fields, outcome_fields, proposal_fields, replay
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.core.stored import claim
-from tuneoff.components.core.study import Cell, Study
-from tuneoff.components.core.tracking import Tracker
-from tuneoff.components.core.tracking.mlflow_database import speed_up_searches
-from tuneoff.components.core.tracking.mlflow_runs import Runs, connect
+from tuneoff.core import layout
+from tuneoff.core.problem import Epoch, Outcome, Proposal, Status
+from tuneoff.core.record.events import epoch_fields, outcome_fields, proposal_fields
+from tuneoff.core.record.state import SearchRecord, reduce_events
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.study_store import claim
+from tuneoff.core.study import Cell, Study
+from tuneoff.tracking import Tracker
+from tuneoff.tracking.mlflow.runs import Runs, connect
+from tuneoff.tracking.mlflow.sqlite import speed_up_searches
 
 from .lines import Line
 
@@ -94,11 +95,11 @@ def made_search(study: Study, cell: Cell, seed: int) -> SearchRecord:
         peak = rng.uniform(0.5, 0.95)
         curve = tuple(Epoch(n, _metrics(peak * (1 - 0.5 / n)), 1.0) for n in range(1, EPOCHS + 1))
         for epoch in curve:
-            note("epoch", trial=trial, goes_on=epoch.number < EPOCHS, **epoch_fields(epoch))
+            note("epoch", trial=trial, should_continue=epoch.number < EPOCHS, **epoch_fields(epoch))
         time_ += 12.0
         loss = -curve[-1].metrics["val_accuracy"]
         note("told", trial=trial, **outcome_fields(Outcome(Status.COMPLETED, curve, loss, 11.0, None, "cpu", 10**9)))
-    return replay(events, cell.dataset, cell.method.label, seed)
+    return reduce_events(events, cell.dataset, cell.method.label, seed)
 
 
 def _config(study: Study, rng: random.Random) -> dict[str, Any]:

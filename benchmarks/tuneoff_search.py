@@ -7,10 +7,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from tuneoff.components.core.storage import open_store
-from tuneoff.components.core.study import Study
-from tuneoff.components.core.tracking.mlflow_runs import tracking_uri
 from tuneoff.components.tuner import step
+from tuneoff.core.store.open import open_store
+from tuneoff.core.study import Study
+from tuneoff.tracking.mlflow.runs import tracking_uri
 
 
 def main(folder: Path, method: str, precision: str, trials: int, epochs: int, batch_size: int, seeds: list[int]) -> None:

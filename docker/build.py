@@ -23,7 +23,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "src" / "tuneoff" / "__init__.py").read_text())[1]  # type: ignore[index]
+VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "src" / "tuneoff" / "_version.py").read_text())[1]  # type: ignore[index]
 APART = ("torch", "vizier", "neps", "autokeras")
 
 TARGETS: dict[str, tuple[str, dict[str, str]]] = {"data_prep": ("data_prep", {}), "reporter": ("reporter", {})}

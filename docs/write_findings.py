@@ -14,20 +14,20 @@ from pathlib import Path
 
 from write_hyperband import dataset as hyperband_rows
 
-from tuneoff.components.core.storage import open_store
-from tuneoff.components.core.stored import read_study
-from tuneoff.components.core.study import Study
-from tuneoff.components.reporter.breakeven import BreakEven
-from tuneoff.components.reporter.claims import Claim
-from tuneoff.components.reporter.equivalence import Algorithm, Pair
-from tuneoff.components.reporter.export_figures import write_figures
-from tuneoff.components.reporter.headline import twin_sentences, winner_sentences
-from tuneoff.components.reporter.markdown import as_table, safe
-from tuneoff.components.reporter.results import Results
-from tuneoff.components.reporter.statistics import Scope
-from tuneoff.components.reporter.statistics_words import recommendation_sentences, scope_sentences
-from tuneoff.components.reporter.wording import NOTHING, count, difference, listed, p_value, score
-from tuneoff.pipelines.advising import advise, lines, shipped_tables
+from tuneoff.advice.advise import advise, lines, shipped_tables
+from tuneoff.analysis.break_even import BreakEven
+from tuneoff.analysis.paper.claims import Claim
+from tuneoff.analysis.results import Results
+from tuneoff.analysis.stats.equivalence import Algorithm, Pair
+from tuneoff.analysis.stats.statistics import Scope
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.study_store import read_study
+from tuneoff.core.study import Study
+from tuneoff.core.text import NOTHING, count, difference, listed, p_value, score
+from tuneoff.report.figure_files import write_figures
+from tuneoff.report.headline import twin_sentences, winner_sentences
+from tuneoff.report.markdown import as_table, safe
+from tuneoff.report.statistics_text import recommendation_sentences, scope_sentences
 
 PAGE = Path(__file__).parent / "findings.md"
 BUDGETS = (60, 120, 300, 600, 1200)

@@ -8,13 +8,13 @@ from statistics import fmean
 
 from write_methods import locked, shown
 
-from tuneoff.components.core.problem import Limits
-from tuneoff.components.core.space import PAPER_SPACE, Space, Value
-from tuneoff.components.reporter.equivalence import FAMILIES, RANDOM, Evenness, evenness_of
-from tuneoff.components.reporter.wording import p_value, percent
-from tuneoff.components.tuner.contract.subject import ONE_A_PROCESS, Subject
-from tuneoff.components.tuner.registry import REGISTRY, SHORT, find
-from tuneoff.components.tuner.spec import MethodSpec
+from tuneoff.analysis.stats.equivalence import Evenness, evenness_of
+from tuneoff.contract.harness import Subject
+from tuneoff.core.problem import Limits
+from tuneoff.core.space import PAPER_SPACE, Space, Value
+from tuneoff.core.text import p_value, percent
+from tuneoff.methods.registry import REGISTRY, find
+from tuneoff.methods.spec import Algorithm, MethodSpec
 
 HERE = Path(__file__).parent
 STEPPED = Space.model_validate(
@@ -31,8 +31,8 @@ UNSAID = {"keras-tuner-bayes": "3 for each hyperparameter"}
 def defaults() -> str:
     """A table for each algorithm: its methods, their versions, their random start and their other settings."""
     found = []
-    for algorithm, names in FAMILIES.items():
-        specs = [REGISTRY[name] for name in names if name not in SHORT]
+    for algorithm in Algorithm:
+        specs = [spec for spec in REGISTRY.values() if spec.algorithm == algorithm]
         lines = [row(spec) for spec in specs]
         head = ["| method | framework | drawn before a model decides | other settings and defaults |", "|---|---|---|---|"]
         found.append("\n".join([f"### {algorithm[0].upper()}{algorithm[1:]}", "", *head, *lines]))
@@ -52,8 +52,8 @@ def draws() -> str:
     Ray's is left out: it starts anew for every search.
     """
     lines = ["| method | configurations a seed | repeated | drawn unevenly |", "|---|---|---|---|"]
-    specs = [REGISTRY[name] for name in FAMILIES[RANDOM] if name not in SHORT]
-    return "\n".join([*lines, *(draws_of(spec.name) for spec in specs if spec.framework not in ONE_A_PROCESS)])
+    specs = [spec for spec in REGISTRY.values() if spec.is_random]
+    return "\n".join([*lines, *(draws_of(spec.name) for spec in specs if not spec.process_per_search)])
 
 
 def draws_of(name: str) -> str:

@@ -8,8 +8,8 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from tuneoff.components.reporter.paired import apart, differences, interval
-from tuneoff.components.reporter.wording import NOTHING, bare, count, difference, p_value, spread
+from tuneoff.analysis.stats.paired_tests import apart, differences, interval
+from tuneoff.core.text import NOTHING, bare, count, difference, p_value, spread
 
 PAGE = Path(__file__).parent / "hyperband.md"
 BEGIN, END = "<!-- measured: begin -->\n", "<!-- measured: end -->"

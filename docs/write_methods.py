@@ -6,10 +6,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from tuneoff.components.tuner.contract.checks import FALSE_ALARM, is_no_worse_than_random_search
-from tuneoff.components.tuner.contract.known import KNOWN, NO_CLAIM
-from tuneoff.components.tuner.registry import REGISTRY, SHORT
-from tuneoff.components.tuner.spec import FailedRule, MethodSpec
+from tuneoff.contract.checks import FALSE_ALARM, is_no_worse_than_random_search
+from tuneoff.contract.known_failures import KNOWN, NO_CLAIM
+from tuneoff.methods.registry import REGISTRY, SHORT
+from tuneoff.methods.spec import FailedRule, MethodSpec
 
 HERE = Path(__file__).parent
 FAILED = {

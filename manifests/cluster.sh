@@ -110,7 +110,7 @@ test_cluster() {
     export AWS_ENDPOINT_URL=http://localhost:8333 AWS_DEFAULT_REGION=us-east-1
     run "$PYTHON" -m tuneoff submit "$STUDY" --host http://localhost:8888 --check --kube-context "kind-$CLUSTER"
     run "$PYTHON" -m tuneoff submit "$STUDY" --host http://localhost:8888 --wait --kube-context "kind-$CLUSTER"
-    run "$PYTHON" tests/arrived.py "$(artifacts)" --tracking-uri http://localhost:5000
+    run "$PYTHON" tests/support/arrived.py "$(artifacts)" --tracking-uri http://localhost:5000
 }
 
 artifacts() { sed -n 's/^artifacts: *//p' "$STUDY"; }

@@ -6,18 +6,16 @@ from typing import Any
 
 from kfp import dsl, kubernetes
 
-from tuneoff import __version__
-
-from ..components.core.cluster import Cluster, StepPlace
-from ..components.core.image import MAIN, image_in
-from ..components.core.pod import pod_label
-from ..components.core.study import Dataset, Resources, Step, StepResources, Study
-from ..components.data_prep.component import data_prep
-from ..components.data_prep.registry import BUILTINS
-from ..components.evaluator.component import evaluate
-from ..components.reporter.component import report
-from ..components.tuner.component import tune
-from ..components.tuner.registry import REGISTRY, SHORT
+from tuneoff._version import __version__
+from tuneoff.cluster.step_images import image_of
+from tuneoff.components.data_prep.component import data_prep
+from tuneoff.components.evaluator.component import evaluate
+from tuneoff.components.reporter.component import report
+from tuneoff.components.tuner.component import tune
+from tuneoff.core.cluster_settings import Cluster, StepPlace
+from tuneoff.core.runtime.pod import pod_label
+from tuneoff.core.study import Dataset, Resources, Step, StepResources, Study
+from tuneoff.data.registry import BUILTINS
 
 
 def bakeoff(study: Study) -> Any:
@@ -73,15 +71,6 @@ def checksum(dataset: Dataset) -> str:
     if dataset.path is not None or dataset.name not in BUILTINS:
         return ""
     return hashlib.sha256(json.dumps(dict(BUILTINS[dataset.name].sums), sort_keys=True).encode()).hexdigest()
-
-
-def image_of(study: Study, step: Step) -> str:
-    """The image that a step of this study runs in."""
-    specs = [REGISTRY[name] for m in study.methods if (name := SHORT.get(m.name, m.name)) in REGISTRY]
-    environment = next((spec.environment for spec in specs if spec.environment != MAIN), MAIN)
-    own = any(spec.kind == "system" for spec in specs)  # a system's model is opened by its own framework
-    built = "tuner" if step == "evaluator" and own else step
-    return image_in(study.cluster.images, built, environment, gpu=bool(study.resources.of(step).gpu))
 
 
 def _whole_run(cluster: Cluster) -> dsl.PipelineConfig | None:

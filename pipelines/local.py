@@ -16,17 +16,16 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from ..components.core import stopping
-from ..components.core.errors import StudyError
-from ..components.core.machine import CORES, RUN_PID, cores, end_with_run
-from ..components.core.storage import Store, open_store
-from ..components.core.stored import StudyResult, claim, extensions, read_study
-from ..components.core.study import Study
-from ..components.core.tracking import Tracker, attempt, attempt_within, sync_study, tracking_uri
-from ..components.tuner.versions import changed_versions
-
-SIDE_BY_SIDE = 2
-"""Iterations of a loop that kfp.local runs at the same time, whatever it is told."""
+from tuneoff.core.errors import StudyError
+from tuneoff.core.runtime.machine import CORES, RUN_PID, SIDE_BY_SIDE, cores, end_with_run
+from tuneoff.core.store import stop_request
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.protocol import Store
+from tuneoff.core.store.study_store import StudyResult, claim, extensions, read_study
+from tuneoff.core.study import Study
+from tuneoff.objectives import objective_of
+from tuneoff.search.provenance import changed_versions
+from tuneoff.tracking import Tracker, attempt, attempt_within, sync_study, tracking_uri
 
 LOCK = ".run.lock"
 WATCH_EVERY_SECONDS = 1.0
@@ -65,9 +64,9 @@ def run(
         note(f"Note: {line}; what is trained from now on may differ from what is on record.")
     out.mkdir(parents=True, exist_ok=True)
     with _alone_in(out), _asked_to_stop() as asked:
-        stopping.withdraw(store)
+        stop_request.withdraw(store)
         tracking = tracking_uri(study, str(out))
-        if study.objective.replay is None:
+        if objective_of(study).tracked_while_running:
             attempt_within(PREPARE_PATIENCE_SECONDS, Tracker(store, study, study_id, tracking).prepare, note)
         pipeline = _start(study, out, store, tracking, search_path)
         try:
@@ -75,7 +74,7 @@ def run(
         except KeyboardInterrupt:
             _end(pipeline)
             raise
-        if study.objective.replay is None:
+        if objective_of(study).tracked_while_running:
             attempt(lambda: sync_study(store, tracking), note)
     return read_study(store)
 
@@ -93,7 +92,7 @@ def _asked_to_stop() -> Iterator[list[str]]:
         signal.signal(signal.SIGTERM, second)
         signal.signal(signal.SIGINT, second)
 
-    with stopping.heeding(first):
+    with stop_request.heeding(first):
         yield asked
 
 
@@ -110,7 +109,7 @@ def stop(place: str) -> None:
                 pass
             else:
                 raise StudyError(f"{place} is not being run by anybody: there is nothing to stop.")
-    stopping.request(store, f"process {os.getpid()} on {socket.gethostname()}")
+    stop_request.request(store, f"process {os.getpid()} on {socket.gethostname()}")
 
 
 @contextmanager
@@ -163,7 +162,7 @@ def _watch(
     while pipeline.poll() is None:
         began = time.monotonic()
         if asked and not told:
-            stopping.request(store, asked[0])
+            stop_request.request(store, asked[0])
             note("Stopping: the running epochs end and the report is written. Once more, and it ends at once.")
             told = True
         if began >= next_look:
@@ -219,7 +218,7 @@ def main() -> None:
     out = Path(orders["out"])
     from kfp import local
 
-    from .bakeoff import bakeoff, portable
+    from tuneoff.pipelines.bakeoff import bakeoff, portable
 
     local.init(
         runner=local.SubprocessRunner(use_venv=False),

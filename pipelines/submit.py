@@ -9,22 +9,22 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..components.core import stopping
-from ..components.core.errors import RecordError, StudyError
-from ..components.core.storage import Store, open_store
-from ..components.core.stored import StudyResult, extensions, forget_failures, held_study, read_study, refuse_another
-from ..components.core.study import Study
-from . import follow
-from .inputs import send_inputs, to_be_copied
-from .kfp_server import KfpServer, Run
-from .kube import RunView
-from .size import refuse_too_large
-from .user_modules import own_code_notes
+from tuneoff.cluster import follow_run
+from tuneoff.cluster.kfp_server import KfpServer, Run
+from tuneoff.cluster.kubernetes_api import RunView
+from tuneoff.cluster.preconditions import NO_TTL, store_on_cluster
+from tuneoff.cluster.upload_datasets import send_inputs
+from tuneoff.cluster.user_modules import own_code_notes
+from tuneoff.cluster.workflow_size import refuse_too_large
+from tuneoff.core.errors import RecordError, StudyError
+from tuneoff.core.store import stop_request
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.protocol import Store
+from tuneoff.core.store.study_store import StudyResult, extensions, forget_failures, held_study, read_study, refuse_another
+from tuneoff.core.study import Study
 
 SETTLE_SECONDS = 1.5
 """KFP dates runs to the second: after this time, a run that was started in the same second as ours can be seen."""
-
-NO_TTL = "cluster.ttl_seconds has no effect on KFP 2.17, whose own settings keep the pods of a run for an hour"
 
 Note = Callable[[str], None]
 Watch = Callable[[StudyResult], None]
@@ -42,39 +42,6 @@ class Submitted:
     failed: tuple[str, ...] = ()  # a sentence for each step that noted why it failed
 
 
-def refuse_what_stays_here(study: Study, file: str, submitting: bool = False) -> None:
-    """Raise StudyError where the study needs a file of this machine that a cluster cannot read, and `submit` cannot copy."""
-    copies = submitting and str(study.artifacts).startswith("s3://")
-    for dataset in study.datasets:
-        if dataset.path is None or study.cluster.reaches(dataset.path) or (copies and to_be_copied(study, dataset)):
-            continue
-        why = f"the data set {dataset.path!r} lies on this machine, where a cluster cannot read it"
-        remedy = "give an s3:// URI, or a path on the cluster's volume (cluster.volume)"
-        if not submitting:
-            remedy += "; `tuneoff submit` copies it, if artifacts is an s3:// URI"
-        raise StudyError(f"{file}: {why}: {remedy}.")
-    replay = study.objective.replay
-    if replay is not None and not study.cluster.reaches(replay.table):
-        raise StudyError(f"{file}: the table {replay.table!r} lies on this machine: give an s3:// URI, or run the study here.")
-
-
-def store_on_cluster(study: Study) -> str:
-    """Where all pods find the record: `artifacts` where it is an s3:// URI or lies on the volume, else the volume's runs/NAME."""
-    volume, artifacts = study.cluster.volume, study.artifacts
-    if artifacts is not None and study.cluster.reaches(artifacts):
-        return artifacts.rstrip("/")
-    if artifacts is not None:
-        raise StudyError(
-            f"artifacts: {artifacts!r} is a folder of this machine: give an s3:// URI, or a path on the cluster's volume"
-            " (cluster.volume)."
-        )
-    if volume is None:
-        raise StudyError(
-            "The study says no place that all pods share: give artifacts: s3://bucket/prefix, or cluster.volume with a claim."
-        )
-    return f"{volume.mount}/runs/{study.name}"
-
-
 def compile_study(study: Study, output: Path) -> None:
     """Write the study's pipeline to a .yaml file, in which KFP's server reads the same strings as KFP's compiler wrote.
 
@@ -83,8 +50,8 @@ def compile_study(study: Study, output: Path) -> None:
     """
     from kfp.compiler import Compiler
 
-    from .bakeoff import bakeoff
-    from .kubernetes_yaml import requoted
+    from tuneoff.cluster.kubernetes_yaml import requoted
+    from tuneoff.pipelines.bakeoff import bakeoff
 
     refuse_too_large(study)
     output.parent.mkdir(parents=True, exist_ok=True)
@@ -130,14 +97,14 @@ def submit(
     while True:
         if run is None:
             if store is not None:
-                stopping.withdraw(store)
+                stop_request.withdraw(store)
                 forget_failures(store)
             run = _start_one(study, server, experiment_id, pipeline, place, note)
         started(server.link(run.id))
         runs += 1
         if not wait:
             return Submitted(run, server.link(run.id), runs, ())
-        followed = follow.Follower(study, server, run, store, view, note, watch).to_the_end()
+        followed = follow_run.Follower(study, server, run, store, view, note, watch).to_the_end()
         run, missing = followed.run, missing_cells(store)
         if run.state != "FAILED" or missing == () or runs > again or followed.hopeless:
             return Submitted(run, server.link(run.id), runs, missing, followed.hopeless, noted_failures(store))
@@ -189,7 +156,7 @@ def _running(server: KfpServer, experiment_id: str, place: str, new: bool, view:
     run = living[0]
     note(f"It runs already as {run.name}: {server.link(run.id)}. To start another, end or delete it in KFP, or give --new.")
     if view is not None and view.workflow(run.id) is False:
-        note(f"Note: {follow.no_workflow(view, run)}")
+        note(f"Note: {follow_run.no_workflow(view, run)}")
     return run
 
 
@@ -210,7 +177,7 @@ def _start_one(study: Study, server: KfpServer, experiment_id: str, pipeline: tu
 
 def _upload(study: Study, server: KfpServer, note: Note) -> tuple[str, str]:
     """The ids of the pipeline and of the version that is the study as it stands."""
-    from .bakeoff import pipeline_name
+    from tuneoff.pipelines.bakeoff import pipeline_name
 
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "pipeline.yaml"

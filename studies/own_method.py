@@ -6,11 +6,7 @@ import random
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from tuneoff.components.core.problem import Done, Epoch, Problem, Proposal, Trial, Wait
-from tuneoff.components.core.space import Value
-from tuneoff.components.tuner.coding import Axes, Axis
-from tuneoff.components.tuner.own import can
-from tuneoff.components.tuner.spec import FailedRule
+from tuneoff.method import Axes, Axis, Done, Epoch, FailedRule, MethodSpec, Problem, Proposal, Trial, Value, Wait
 
 
 class Settings(BaseModel):
@@ -25,7 +21,7 @@ class NearBest:
     """Random draws first, then the best configuration with some of its parameters drawn anew."""
 
     Settings = Settings
-    spec = can(parallel=True, failed=FailedRule.UNTOLD)
+    spec = MethodSpec(parallel=True, failed=FailedRule.UNTOLD)
 
     def __init__(self, problem: Problem, settings: Settings) -> None:
         self.problem = problem
@@ -38,11 +34,11 @@ class NearBest:
     def ask(self) -> Proposal | Wait | Done:
         """The next trial to train."""
         self.asked += 1
-        places = {axis.name: self.draw(axis) for axis in self.axes.list}
+        places = {axis.name: self.draw(axis) for axis in self.axes.axes}
         if self.asked > self.settings.start and self.best is not None:
-            old = self.axes.places(self.best.proposal.config)
+            old = self.axes.encode(self.best.proposal.config)
             places = {name: new if self.random.random() < self.settings.changed else old[name] for name, new in places.items()}
-        return Proposal(self.axes.config(places), self.problem.max_epochs)
+        return Proposal(self.axes.decode(places), self.problem.max_epochs)
 
     def draw(self, axis: Axis) -> Value:
         if axis.kind == "choice" or (axis.kind == "int" and not axis.log):
@@ -58,6 +54,6 @@ class NearBest:
         if self.best is None or loss < self.best.outcome.loss:
             self.best = trial
 
-    def goes_on(self, trial: int, epoch: Epoch) -> bool:
+    def should_continue(self, trial: int, epoch: Epoch) -> bool:
         """Asked after each epoch of methods that declare `stop_rule`; this one does not."""
         return True

@@ -17,8 +17,8 @@ from benchmarks.lines import Line, table
 from benchmarks.made_record import made_study, search_events, write_study
 from benchmarks.search import Course, equal
 
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.core.stored import read_study
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.study_store import read_study
 
 
 def test_a_goal_is_met_on_its_own_side() -> None:

@@ -17,14 +17,14 @@ import jsonschema
 import pytest
 
 from made import made_store, made_study
-from tuneoff import __version__
-from tuneoff.cli import cli, main
-from tuneoff.components.core import layout
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.core.stored import StudyResult, read_study
-from tuneoff.components.core.study import Study
-from tuneoff.components.core.tracking import Tracker, tracking_uri
-from tuneoff.components.tuner.registry import REGISTRY
+from tuneoff._version import __version__
+from tuneoff.cli.main import cli, main
+from tuneoff.core import layout
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.study_store import StudyResult, read_study
+from tuneoff.core.study import Study
+from tuneoff.methods.registry import REGISTRY
+from tuneoff.tracking import Tracker, tracking_uri
 
 MINIMAL = "name: small\ndatasets: [mnist]\nmethods: [random]\nbudget: {trials: 4}\n"
 HEAVY = ("tensorflow", "keras", "keras_tuner", "skopt", "kfp", "mlflow", "tensorboard", "sklearn", "scipy")
@@ -418,7 +418,7 @@ def installed(folder: Path) -> dict[str, str]:
 @pytest.mark.parametrize("arguments", LIGHT.values(), ids=LIGHT)
 def test_a_light_command_imports_nothing_heavy(folder: Path, arguments: list[str]) -> None:
     script = (
-        "import sys\nfrom tuneoff.cli import main\n"
+        "import sys\nfrom tuneoff.cli.main import main\n"
         f"sys.argv = ['tuneoff', *{arguments!r}]\n"
         "try:\n    main()\nexcept SystemExit:\n    pass\n"
         f"print('heavy:', sorted({set(HEAVY)!r} & {{m.partition('.')[0] for m in sys.modules}}))"

@@ -15,7 +15,7 @@ import yaml
 from jsonschema import Draft202012Validator
 from packaging.specifiers import SpecifierSet
 
-from tuneoff.components.core.study import Step
+from tuneoff.core.study import Step
 
 ROOT = Path(__file__).parents[1]
 STEPS: tuple[str, ...] = get_args(Step)

@@ -19,11 +19,11 @@ from pydantic import BaseModel
 
 import tuneoff
 from small import small_npz
-from tuneoff.cli import main
-from tuneoff.components.core import layout
-from tuneoff.components.core.space import Categorical, Float, Int
-from tuneoff.components.core.stored import MODEL_FILE
-from tuneoff.components.core.study import Study
+from tuneoff.cli.main import main
+from tuneoff.core import layout
+from tuneoff.core.space import Categorical, Float, Int
+from tuneoff.core.store.study_store import MODEL_FILE
+from tuneoff.core.study import Study
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -35,20 +35,20 @@ NOT_RUN = {
     "make run": "sets up an environment of its own; the study is the shared run",
     "make test": "is what runs this",
     "make bench": "takes most of an hour: tests/test_benchmarks.py",
-    ".venv/bin/tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/pipelines/test_ui.py",
-    "tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/pipelines/test_ui.py",
-    "tuneoff plan studies/quickstart.yaml": "trains for a minute: tests/pipelines/test_plan.py",
+    ".venv/bin/tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/inspect/test_ui.py",
+    "tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/inspect/test_ui.py",
+    "tuneoff plan studies/quickstart.yaml": "trains for a minute: tests/planning/test_plan.py",
     "tuneoff run studies/own-model.yaml": "takes minutes; the shared run trains its model in its space",
-    "tuneoff advise --budget 60 --dir runs/quickstart": "the shared run has one method: tests/pipelines/test_advising.py",
-    "optuna-dashboard sqlite:///quickstart-optuna.db": "serves until Ctrl-C: tests/pipelines/test_exporting.py",
-    "tuneoff run studies/own-method.yaml": "takes minutes; tests/tuner/test_own.py trains its method",
-    "tuneoff table build studies/tables/fashion-mnist-14.yaml": "takes hours: tests/pipelines/test_tablebuild.py",
-    "make replays": "searches for an hour: tests/pipelines/test_studytable.py, test_advising.py",
+    "tuneoff advise --budget 60 --dir runs/quickstart": "the shared run has one method: tests/advice/test_advise.py",
+    "optuna-dashboard sqlite:///quickstart-optuna.db": "serves until Ctrl-C: tests/export/test_export.py",
+    "tuneoff run studies/own-method.yaml": "takes minutes; tests/methods/test_user_method.py trains its method",
+    "tuneoff table build studies/tables/fashion-mnist-14.yaml": "takes hours: tests/tables/test_build.py",
+    "make replays": "searches for an hour: tests/study_file/test_table_binding.py, test_advising.py",
     "make findings": "tests/test_written_pages.py",
-    "tuneoff run studies/hyperband.yaml": "takes most of an hour; its methods are those of tests/tuner/methods/test_hyperband.py",
+    "tuneoff run studies/hyperband.yaml": "takes most of an hour; its methods are those of tests/methods/test_hyperband.py",
     "python docs/write_hyperband.py runs/hyperband/report/results.json": "tests/test_written_pages.py",
     "tuneoff run studies/frameworks.yaml": "takes more than an hour",
-    f"{SUBMIT} --check": "wants a cluster: tests/pipelines/test_cluster_check.py",
+    f"{SUBMIT} --check": "wants a cluster: tests/doctor/test_doctor_cluster.py",
     f"{SUBMIT} --wait": "wants a cluster: tests/pipelines/test_submit.py",
     "tuneoff run bars.yaml": "as long as the shared run, whose data is like it",
 }

@@ -7,36 +7,21 @@ import os
 import random
 import re
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from command import events, scores, start, tuneoff
 from launcher import outputs_of
 from small import MOODS, small_npz, small_study
-from toy import essence
-from tuneoff.components.core.record import parse
-from tuneoff.components.core.storage import FolderStore, open_store
-from tuneoff.components.core.stored import StudyResult, read_study
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.study_store import read_study
 
 HERE = Path(__file__).parent
 METHODS = [{"name": "grid", "settings": {"order": "shuffled"}}, "random", "bayes", "hyperband"]
-
-
-def start(*arguments: object) -> subprocess.Popen[str]:
-    environment = {**os.environ, "PYTHONPATH": str(HERE), "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0"}
-    command = [sys.executable, "-m", "tuneoff", *map(str, arguments)]
-    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env=environment)
-
-
-def tuneoff(*arguments: object) -> tuple[int, str]:
-    """Exit code and output of the command."""
-    process = start(*arguments)
-    said, _ = process.communicate(timeout=280)
-    return process.returncode, said
 
 
 @pytest.fixture(scope="module")
@@ -256,20 +241,3 @@ def test_a_run_killed_at_any_moment_goes_on_as_if_it_had_not_stopped(finished: t
     whole, cut = read_study(FolderStore(out)), read_study(FolderStore(killed))
     assert events(killed) == events(out), f"killed after {moments} seconds"
     assert scores(cut) == scores(whole)
-
-
-def events(out: Path) -> dict[str, Any]:
-    """What each search did, without times; and that no trial was told twice."""
-    found = {}
-    for log in sorted((out / "record").rglob("*.jsonl")):
-        search = parse(log.read_bytes().splitlines())
-        told = [e["trial"] for e in search if e["event"] == "told"]
-        assert len(told) == len(set(told))
-        found[log.relative_to(out).as_posix()] = [
-            {k: v for k, v in e.items() if k not in ("peak_memory_bytes", "left")} for e in essence(search)
-        ]
-    return found
-
-
-def scores(result: StudyResult) -> list[list[float]]:
-    return [[r.test_accuracy for r in c.evaluation.retrainings] if c.evaluation else [] for c in result.cells]

@@ -16,23 +16,26 @@ from typing import Any
 
 import pytest
 
+from command import events, tuneoff
 from small import SPACE, small_npz, small_study
-from test_end_to_end import events, tuneoff
 from toy import Curve, Halving, essence, run_toy, toy_spec
-from tuneoff.components.core.errors import CellFailed, DataError, RecordError
-from tuneoff.components.core.problem import Limits, Proposal, TrainingFailed, Trial
-from tuneoff.components.core.record import Writer, parse, read_search
-from tuneoff.components.core.storage import FileJournal, FolderStore
-from tuneoff.components.core.stored import claim, read_study
-from tuneoff.components.core.study import Dataset, Goal, Split, Training
-from tuneoff.components.data_prep.prepare import prepare
-from tuneoff.components.tuner.bench import WorkerDied
-from tuneoff.components.tuner.budget import Budget
-from tuneoff.components.tuner.checkpoints import StoredCheckpoints
-from tuneoff.components.tuner.loop import Search
-from tuneoff.components.tuner.training import Patience, Worker, Workplace
-from tuneoff.components.tuner.tune import tune
-from tuneoff.pipelines.studyfile import read_study as read_study_file
+from tuneoff.core.errors import CellFailed, DataError, RecordError
+from tuneoff.core.problem import Limits, Proposal, TrainingFailed, Trial
+from tuneoff.core.record.events import parse
+from tuneoff.core.record.state import read_search
+from tuneoff.core.record.writer import Writer
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.journal import FileJournal
+from tuneoff.core.store.study_store import claim, read_study
+from tuneoff.core.study import Dataset, ObjectiveSettings, Split, Training
+from tuneoff.data.prepare import prepare
+from tuneoff.objectives.executor import WorkerDied
+from tuneoff.objectives.keras.training_worker import Patience, Worker, Workplace
+from tuneoff.search.budget import Budget
+from tuneoff.search.checkpoints import StoredCheckpoints
+from tuneoff.search.loop import Search
+from tuneoff.search.searches import tune
+from tuneoff.study_file.check import read_study as read_study_file
 
 
 @pytest.fixture(scope="module")
@@ -69,8 +72,8 @@ def fill(disk: Path, leave: int = 0) -> Path:
 
 
 def faulty_worker(data: Path, log: Path, monkeypatch: pytest.MonkeyPatch, **patience: float) -> Worker:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
-    made = Worker(Workplace(data, "small:faulty", Training(), Goal(), 1), log, Patience(**patience))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "support"), prepend=os.pathsep)
+    made = Worker(Workplace(data, "small:faulty", Training(), ObjectiveSettings(), 1), log, Patience(**patience))
     made.serve_search(0)
     return made
 
@@ -107,7 +110,7 @@ def test_a_hanging_worker_is_killed_and_a_trial_over_its_time_has_failed(
 def test_a_search_records_each_fault_gives_up_after_three_deaths_and_goes_on(
     data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "support"), prepend=os.pathsep)
     faults = ["memory", "segfault", "slow", "none"]
     file = small_study(
         tmp_path,
@@ -116,7 +119,7 @@ def test_a_search_records_each_fault_gives_up_after_three_deaths_and_goes_on(
         space={"fault": {"type": "categorical", "values": faults}},
         budget={"trials": 4, "epochs_per_trial": 1, "trial_seconds": 4},
     )
-    monkeypatch.syspath_prepend(str(Path(__file__).parent))
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "support"))
     study, store = read_study_file(file), FolderStore(tmp_path / "out")
     tune(study, study.cells[0], data, store, f"sqlite:///{tmp_path}/mlflow.db", report=lambda line: None)
     (search,) = read_study(store).cells[0].searches
@@ -190,7 +193,7 @@ def test_after_a_failed_fsync_nothing_more_is_written_by_this_process(tmp_path: 
 
 
 def test_a_full_disk_under_a_checkpoint_stops_the_search_and_fails_no_trial(data: Path, small_disk: Path, tmp_path: Path) -> None:
-    with closing(Worker(Workplace(data, "paper-cnn", Training(), Goal(), 1), tmp_path / "log")) as worker:
+    with closing(Worker(Workplace(data, "paper-cnn", Training(), ObjectiveSettings(), 1), tmp_path / "log")) as worker:
         worker.serve_search(0)
         fill(small_disk, leave=40_000)
         config = {"filters1": 32, "filters2": 64, "neurons": 512, "dropout": 0.2, "learning_rate": 0.01, "optimizer": "Adam"}
@@ -262,17 +265,17 @@ def rungs(folder: Path, worker: Worker, store: FolderStore, between: Any = lambd
         def tell(self, trial: Trial) -> None:
             self.told.append(trial)
 
-        def goes_on(self, *_: object) -> bool:
+        def should_continue(self, *_: object) -> bool:
             return True
 
-        def continuable(self) -> set[int]:
+        def resumable(self) -> set[int]:
             return {len(self.told) - 1}
 
     record = Writer(FileJournal(folder / "log"))
     record.open(study_id="x")
     checkpoints = StoredCheckpoints(store, "checkpoints/", folder)
     spec, budget = toy_spec(warm_start=True, stop_rule=False), Budget(Limits(epochs=4))
-    Search(spec, Chain(), worker, record, budget, Goal(), checkpoints).run()
+    Search(spec, Chain(), worker, record, budget, ObjectiveSettings(), checkpoints).run()
     record.close()
     return [dict(e) for e in record.events]
 
@@ -298,7 +301,7 @@ def test_lost_and_damaged_checkpoints_are_trained_again_and_those_that_nobody_ca
             spoilt[len(spoilt) // 2] ^= 255
             file.write_bytes(spoilt)
 
-    with closing(Worker(Workplace(data, "paper-cnn", Training(), Goal(), 1), tmp_path / "log")) as worker:
+    with closing(Worker(Workplace(data, "paper-cnn", Training(), ObjectiveSettings(), 1), tmp_path / "log")) as worker:
         worker.serve_search(0)
         whole = rungs(tmp_path / "a", worker, FolderStore(tmp_path / "other"))
         found = rungs(tmp_path / "b", worker, store, damage)
@@ -316,9 +319,9 @@ def test_lost_and_damaged_checkpoints_are_trained_again_and_those_that_nobody_ca
 
 
 def test_hyperband_keeps_only_what_it_can_still_continue(tmp_path: Path) -> None:
-    from tuneoff.components.core.problem import Problem
-    from tuneoff.components.core.space import Space
-    from tuneoff.components.tuner.registry import find
+    from tuneoff.core.problem import Problem
+    from tuneoff.core.space import Space
+    from tuneoff.methods.registry import find
 
     problem = Problem(Space.model_validate(SPACE), 9, 0, tmp_path)
     method: Any = find("hyperband").build(problem, {})
@@ -334,11 +337,11 @@ def test_hyperband_keeps_only_what_it_can_still_continue(tmp_path: Path) -> None
             continued.add(proposal.parent)
         trial = Trial(number, number, proposal, 0)
         (epoch,) = Curve()(replace(trial, proposal=replace(proposal, target_epoch=1)), None)
-        from tuneoff.components.core.problem import Outcome, Status
+        from tuneoff.core.problem import Outcome, Status
 
         trials.append(trial)
         method.tell(replace(trial, outcome=Outcome(Status.COMPLETED, (epoch,), -epoch.metrics["val_accuracy"], 1.0)))
-        open_ = method.continuable()
+        open_ = method.resumable()
         most = max(most, len(open_))
     assert len(continued) > 5
     assert most < len(trials) / 2
@@ -350,7 +353,7 @@ def test_hyperband_keeps_only_what_it_can_still_continue(tmp_path: Path) -> None
 def test_a_clock_set_a_day_forward_and_back_changes_no_budget_and_no_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from tuneoff.components.reporter.curves import progress
+    from tuneoff.analysis.best_so_far import progress
 
     def slow() -> Halving:
         method = Halving()
@@ -373,7 +376,7 @@ def test_a_clock_set_a_day_forward_and_back_changes_no_budget_and_no_order(
     assert spent[1] == pytest.approx(spent[0], abs=1.0)
     (tmp_path / "record/d/m").mkdir(parents=True)
     (tmp_path / "log").rename(tmp_path / "record/d/m/seed-0.jsonl")
-    curve = progress(read_search(FolderStore(tmp_path), "d", "m", 0), Goal())
+    curve = progress(read_search(FolderStore(tmp_path), "d", "m", 0), ObjectiveSettings())
     assert list(curve.trial) == sorted(curve.trial)
     assert (curve.seconds[1:] >= curve.seconds[:-1]).all()
 
@@ -381,7 +384,7 @@ def test_a_clock_set_a_day_forward_and_back_changes_no_budget_and_no_order(
 HOLDER = """
 import sys
 from pathlib import Path
-from tuneoff.components.core.storage import FileJournal
+from tuneoff.core.store.folder import FileJournal
 journal = FileJournal(Path(sys.argv[1]))
 journal.append(b"first")
 print("held", flush=True)

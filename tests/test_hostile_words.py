@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 
 from made import made_store, made_study
-from tuneoff.components.core import layout
-from tuneoff.components.core.errors import plain
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.core.stored import read_study, write_failure
-from tuneoff.components.core.tracking.notes import study_note
-from tuneoff.components.reporter.report import report
+from tuneoff.core import layout
+from tuneoff.core.errors import plain
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.study_store import read_study, write_failure
+from tuneoff.report.report import report
+from tuneoff.tracking.notes import study_note
 
 HOSTILE = "=1+1 <script>alert(1)</script> [x](javascript:y) | [/bold] \x1b[2J\x07\0 \udcff \u202e ]]> \r --"
 

@@ -26,7 +26,10 @@ from tuneoff.components.core.artifacts import metadata
 
 def ran(file: Path) -> dict[str, dict[str, Any]]:
     """The study's outputs, after a run of it."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+    environment = {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "support"), os.environ.get("PYTHONPATH", "")]),
+    }
     command = [sys.executable, "-m", "tuneoff", "run", str(file), "--out", str(file.parent / "out")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from made import made_store, made_study
-from tuneoff.components.core.extras import EXTRAS, remedy
+from tuneoff.core.runtime.extras import EXTRAS, remedy
 
 ROOT = Path(__file__).parents[1]
 HIDDEN = sorted({package for packages in EXTRAS.values() for package in packages} - {"PIL"})  # matplotlib brings Pillow
@@ -25,7 +25,7 @@ class Hidden:
             raise ModuleNotFoundError(f"No module named {{name!r}}", name=name)
 
 sys.meta_path.insert(0, Hidden())
-from tuneoff.cli import main
+from tuneoff.cli.main import main
 answers = []
 for arguments in json.loads(sys.argv[1]):
     sys.argv = ["tuneoff", *arguments.split()]

@@ -20,8 +20,8 @@ import kubernetes_validate
 import pytest
 import yaml
 
-from tuneoff import __version__
-from tuneoff.pipelines.studyfile import check_file
+from tuneoff._version import __version__
+from tuneoff.study_file.check import check_file
 from yaml_readers import READERS
 
 ROOT = Path(__file__).parents[1]
@@ -552,7 +552,11 @@ def test_a_dry_run_prints_the_commands_and_runs_none(verb: str, tmp_path: Path) 
     assert calls == []
     printed = [line for line in said.splitlines() if line.startswith("+ ")]
     assert printed
-    expected = {"up": "kind create cluster", "test": "tests/arrived.py s3://tuneoff/quickstart", "down": "kind delete cluster"}
+    expected = {
+        "up": "kind create cluster",
+        "test": "tests/support/arrived.py s3://tuneoff/quickstart",
+        "down": "kind delete cluster",
+    }
     assert any(expected[verb] in line for line in printed)
 
 

@@ -24,16 +24,17 @@ from moto.server import ThreadedMotoServer
 from arrived import missing
 from made import made_study, write_evaluation, write_search
 from test_manifests import PODMAN, config, containers, pods
-from tuneoff.components.core import layout
-from tuneoff.components.core.storage import Store, open_store
-from tuneoff.components.core.stored import claim, read_study
-from tuneoff.components.core.study import Study
-from tuneoff.components.core.tracking import Tracker, sync_study
-from tuneoff.components.core.tracking.mlflow_runs import connect
-from tuneoff.components.reporter.report import report
+from tuneoff.core import layout
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.protocol import Store
+from tuneoff.core.store.study_store import claim, read_study
+from tuneoff.core.study import Study
+from tuneoff.report.report import report
+from tuneoff.tracking import Tracker, sync_study
+from tuneoff.tracking.mlflow.runs import connect
 
-sys.path.insert(0, str(Path(__file__).parent / "core"))
-from test_tracking_server import free_port
+sys.path.insert(0, str(Path(__file__).parent / "tracking"))
+from mlflow_server import free_port
 from tracked import empty_server, shown
 
 PASSWORD = 'it\'s 100% "odd" $HOME @:/'

@@ -16,15 +16,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from command import events, scores, start, tuneoff
 from small import small_study
-from test_end_to_end import events, scores, start, tuneoff
 from toy import essence, run_toy
-from tuneoff.components.core import stopping
-from tuneoff.components.core.problem import Limits
-from tuneoff.components.core.record import parse, replay
-from tuneoff.components.core.stopping import Stopping
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.core.stored import read_study
+from tuneoff.core.problem import Limits
+from tuneoff.core.record.events import parse
+from tuneoff.core.record.state import reduce_events
+from tuneoff.core.store import stop_request
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.stop_request import Stopping
+from tuneoff.core.store.study_store import read_study
 
 
 class After:
@@ -51,20 +52,20 @@ def test_a_search_stopped_at_any_epoch_goes_on_as_if_it_had_not_been(stops: list
 def test_a_stop_is_not_counted_among_a_trials_kills(tmp_path: Path) -> None:
     for _ in range(15):
         run_toy(tmp_path / "log", stopping=After(1))
-    (*_, last) = replay(parse((tmp_path / "log").read_bytes().splitlines()), "", "", 0).trials
+    (*_, last) = reduce_events(parse((tmp_path / "log").read_bytes().splitlines()), "", "", 0).trials
     assert last.status == "running"
     assert last.attempts == 0
 
 
 def test_a_request_is_found_soon_and_withdrawn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stopping, "LOOK_EVERY_SECONDS", 0.0)
+    monkeypatch.setattr(stop_request, "LOOK_EVERY_SECONDS", 0.0)
     store = FolderStore(tmp_path)
     asked = Stopping(store)
     assert not asked()
-    stopping.request(store, "me")
+    stop_request.request(store, "me")
     assert asked()
     assert asked.signal is None
-    stopping.withdraw(store)
+    stop_request.withdraw(store)
     assert asked(), "once true, true for good"
     assert not Stopping(store)()
 
@@ -72,8 +73,8 @@ def test_a_request_is_found_soon_and_withdrawn(tmp_path: Path, monkeypatch: pyte
 SIGNALLED = """
 import os, signal, sys
 from pathlib import Path
-from tuneoff.components.core.stopping import Stopping
-from tuneoff.components.core.storage import FolderStore
+from tuneoff.core.store.stop_request import Stopping
+from tuneoff.core.store.folder import FolderStore
 asked = Stopping(FolderStore(Path(sys.argv[1])))
 with asked.heeding_signals():
     os.kill(os.getpid(), signal.SIGTERM)
@@ -196,7 +197,10 @@ def test_a_stop_in_json(whole: tuple[Path, Path], tmp_path: Path) -> None:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).parent)},
+        env={
+            **os.environ,
+            "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "support"), os.environ.get("PYTHONPATH", "")]),
+        },
     )
     until_it_trains(tmp_path / "out", process)
     process.send_signal(signal.SIGINT)

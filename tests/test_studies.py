@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tuneoff.components.core.learning.cost import size_of
-from tuneoff.components.tuner.rehearsal import sample
-from tuneoff.pipelines.studyfile import check_file
+from tuneoff.objectives.keras.cost import size_of
+from tuneoff.planning.dry_run import sample
+from tuneoff.study_file.check import check_file
 
 STUDIES = Path(__file__).parents[1] / "studies"
 

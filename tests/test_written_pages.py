@@ -11,12 +11,12 @@ import pytest
 
 from made import made_store, made_study
 from tabled import EPOCHS, study_file
-from tuneoff.components.core.storage import open_store
-from tuneoff.components.core.stored import claim, read_study
-from tuneoff.components.reporter.report import report
-from tuneoff.components.reporter.results import compute
-from tuneoff.components.tuner.replaying import Order, replay_searches
-from tuneoff.pipelines.studyfile import read_study as read_study_file
+from tuneoff.analysis.results import compute
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.study_store import claim, read_study
+from tuneoff.report.report import report
+from tuneoff.search.table_search import Order, search_table
+from tuneoff.study_file.check import read_study as read_study_file
 
 DOCS = Path(__file__).parents[1] / "docs"
 SEEDS = list(range(5))
@@ -76,11 +76,12 @@ class TestFrameworks:
     def test_every_method_with_a_model_says_how_it_starts(self):
         from write_frameworks import STARTS
 
-        from tuneoff.components.reporter.equivalence import FAMILIES
-        from tuneoff.components.tuner.registry import find
+        from tuneoff.methods.registry import REGISTRY
+        from tuneoff.methods.spec import Algorithm
 
-        for name in (*FAMILIES["Gaussian process"], *FAMILIES["TPE"]):
-            assert set(find(name).settings_model().model_fields) & set(STARTS), name
+        for spec in REGISTRY.values():
+            if spec.algorithm in (Algorithm.GAUSSIAN_PROCESS, Algorithm.TPE):
+                assert set(spec.settings_model().model_fields) & set(STARTS), spec.name
 
     def test_draws_are_counted_as_the_page_says(self, monkeypatch):
         import write_frameworks
@@ -103,7 +104,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = folder / "replays" / "all-replay-table"
     claim(open_store(str(place)), study)
     for cell in study.cells:
-        replay_searches(Order(study, cell, str(place), "test", 1), folder / "log", lambda: False)
+        search_table(Order(study, cell, str(place), "test", 1), folder / "log", lambda: False)
     report(open_store(str(place)))
     return folder
 

@@ -1,1 +1,1 @@
-"""What at least two steps import: problem, space, trial, record, tracking, storage. Imports no framework."""
+"""What the components of several steps share: the artifacts that they hand on to each other."""

@@ -7,18 +7,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..core import layout
-from ..core.artifacts import keep_study, metadata
-from ..core.inputs import input_copy
-from ..core.machine import RUN_PID, in_pod, say
-from ..core.pod import run_step
-from ..core.prepared import Prepared
-from ..core.storage import Store, open_store
-from ..core.stored import claim, note_prepared, write_failure
-from ..core.study import Study
-from ..core.table import read_info
-from ..core.tracking import Tracker, attempt
-from .prepare import markdown, prepare
+from tuneoff.components.core.artifacts import keep_study, metadata
+from tuneoff.core import layout
+from tuneoff.core.prepared_data import Prepared
+from tuneoff.core.runtime.machine import RUN_PID, in_pod, say
+from tuneoff.core.runtime.pod import run_step
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.study_store import claim, write_failure
+from tuneoff.core.study import Study
+from tuneoff.data.prepare import markdown
+from tuneoff.objectives import objective_of
+from tuneoff.tracking import Tracker, attempt
 
 
 def run(study: str, dataset: str, store: str, out: str, summary: str | None = None, tracking: str = "") -> dict[str, Any]:
@@ -37,30 +36,19 @@ def _run(plan: Study, study: str, dataset: str, store: str, out: Path, summary: 
     try:
         study_id = claim(target, plan)
         target.delete(failure)  # of an earlier attempt: it does not fail now
-        if plan.objective.replay is not None:
-            return _described(plan.objective.replay.table, dataset, target, out, study)
-        if tracking and RUN_PID not in os.environ:
+        kind = objective_of(plan)
+        if kind.tracked_while_running and tracking and RUN_PID not in os.environ:
             attempt(Tracker(target, plan, study_id, tracking).prepare, say)
-        with input_copy(target, plan.dataset(dataset), say) as copy:
-            prepared = prepare(plan.dataset(dataset), plan.split, out, say, copy)
-        note_prepared(target, dataset, out)
+        prepared = kind.prepare(plan, dataset, out, target, say)
         keep_study(out, study)
     except Exception as error:
         write_failure(target, failure, "data_prep", error)
         raise
     target.delete(failure)
-    if summary is not None:
-        Path(summary).write_text(markdown(prepared), encoding="utf-8")
-    return artifact_metadata(prepared)
-
-
-def _described(table: str, dataset: str, store: Store, out: Path, study: str) -> dict[str, Any]:
-    """Return what the table says of its data, if it says anything. Searches of a table need no arrays."""
-    keep_study(out, study)
-    prepared = read_info(table).prepared
     if prepared is None:
         return {}
-    store.write(layout.prepared(dataset) + "dataset.json", prepared.model_dump_json(indent=2).encode())
+    if summary is not None and kind.needs_prepared_data:
+        Path(summary).write_text(markdown(prepared), encoding="utf-8")
     return artifact_metadata(prepared)
 
 

@@ -7,15 +7,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from ..core import layout
-from ..core.artifacts import metadata
-from ..core.machine import in_pod, say
-from ..core.pod import pod_label, run_step
-from ..core.stopping import Stopped, Stopping
-from ..core.storage import open_store
-from ..core.stored import MODEL_FILE, Evaluation
-from ..core.study import Study
-from .evaluate import evaluate
+from tuneoff.components.core.artifacts import metadata
+from tuneoff.core import layout
+from tuneoff.core.runtime.machine import in_pod, say
+from tuneoff.core.runtime.pod import pod_label, run_step
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.stop_request import Stopped, Stopping
+from tuneoff.core.store.study_store import MODEL_FILE, Evaluation
+from tuneoff.core.study import Study
+from tuneoff.evaluation.evaluate import evaluate
 
 
 def run(

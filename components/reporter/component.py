@@ -2,7 +2,7 @@
 
 from kfp import dsl
 
-from ..core.image import image
+from tuneoff.core.runtime.images import image
 
 
 @dsl.component(base_image=image("reporter"), install_kfp_package=False)

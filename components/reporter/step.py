@@ -6,15 +6,17 @@ import os
 from functools import partial
 from pathlib import Path
 
-from ..core import layout
-from ..core.artifacts import metadata
-from ..core.machine import RUN_PID, in_pod, say
-from ..core.pod import run_step
-from ..core.storage import Store, open_store
-from ..core.stored import claim
-from ..core.study import Study
-from ..core.tracking import Tracker, attempt, bring_level
-from .report import report
+from tuneoff.components.core.artifacts import metadata
+from tuneoff.core import layout
+from tuneoff.core.runtime.machine import RUN_PID, in_pod, say
+from tuneoff.core.runtime.pod import run_step
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.protocol import Store
+from tuneoff.core.store.study_store import claim
+from tuneoff.core.study import Study
+from tuneoff.objectives import objective_of
+from tuneoff.report.report import report
+from tuneoff.tracking import Tracker, attempt, bring_level
 
 
 def run(study: str, store: str, tracking: str, page: str | None, summary: str | None) -> dict[str, float]:
@@ -42,7 +44,7 @@ def _run(plan: Study, store: str, tracking: str, page: str | None, summary: str 
         target.get(layout.REPORT + "report.html", Path(page))
     if summary is not None:
         Path(summary).write_text(written.markdown, encoding="utf-8")
-    if plan.objective.replay is None:
+    if objective_of(plan).tracked_while_running:
         missing = _track(plan, target, study_id, tracking)
         if missing is not None and summary is not None:
             Path(summary).write_text(f"{written.markdown.rstrip()}\n\n**Tracking:** {missing}\n", encoding="utf-8")

@@ -6,15 +6,16 @@ import shutil
 from functools import partial
 from pathlib import Path
 
-from ..core import layout
-from ..core.artifacts import metadata
-from ..core.machine import in_pod, say
-from ..core.pod import pod_label, run_step
-from ..core.record import SearchRecord
-from ..core.stopping import Stopped, Stopping
-from ..core.storage import Store, open_store
-from ..core.study import Cell, Study
-from .tune import Tuned, tune
+from tuneoff.components.core.artifacts import metadata
+from tuneoff.core import layout
+from tuneoff.core.record.state import SearchRecord
+from tuneoff.core.runtime.machine import in_pod, say
+from tuneoff.core.runtime.pod import pod_label, run_step
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.protocol import Store
+from tuneoff.core.store.stop_request import Stopped, Stopping
+from tuneoff.core.study import Cell, Study
+from tuneoff.search.searches import Tuned, tune
 
 
 def run(

@@ -6,22 +6,22 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from .components.core.study import Study
-    from .pipelines.results import Results
+from ._version import __version__ as __version__
 
-__version__ = "0.1.0"
+if TYPE_CHECKING:
+    from .core.study import Study
+    from .inspect.study_results import Results
 
 
 def run(study: str | Path | Mapping[str, Any] | Study, out: str | Path | None = None) -> Results:
     """Run a study, or what is left of it, on this machine; returns all that it left in its store.
 
     `study` is a study file's path, or its sections as a dict, or a Study. `out` is by default runs/NAME. Raises
-    tuneoff.components.core.errors.StudyError where the study or the folder is at fault; a cell that failed says so in `status`.
+    tuneoff.core.errors.StudyError where the study or the folder is at fault; a cell that failed says so in `status`.
     """
+    from .inspect.study_results import Results
     from .pipelines.local import run as run_here
-    from .pipelines.results import Results
-    from .pipelines.studyfile import study_of
+    from .study_file.check import study_of
 
     plan = study_of(study)
     beside = (Path(study).parent,) if isinstance(study, str | Path) else ()
@@ -30,8 +30,8 @@ def run(study: str | Path | Mapping[str, Any] | Study, out: str | Path | None = 
 
 def load(place: str | Path) -> Results:
     """A study's record and results from its output folder or s3:// URI, read without changing it."""
-    from .components.core.storage import open_store
-    from .components.core.stored import read_study
-    from .pipelines.results import Results
+    from .core.store.open import open_store
+    from .core.store.study_store import read_study
+    from .inspect.study_results import Results
 
     return Results(read_study(open_store(str(place))))

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tuneoff.components.core.grid import as_parameter, configurations, on_grid
-from tuneoff.components.core.space import PAPER_SPACE, Categorical, Float, Int, Space
+from tuneoff.core.grid import as_parameter, configurations, on_grid
+from tuneoff.core.space import PAPER_SPACE, Categorical, Float, Int, Space
 
 
 def space(**parameters: Any) -> Space:

@@ -15,10 +15,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from made import made_study
-from tuneoff.components.core import pod
-from tuneoff.components.core.errors import CellFailed, DataError, DataUnavailable, Overtaken, Settled, StoreAway, StudyError
-from tuneoff.components.core.pod import attempts, label_own_pod, pod_label, run_step
-from tuneoff.components.core.stopping import Stopped
+from tuneoff.core.errors import CellFailed, DataError, DataUnavailable, Overtaken, Settled, StoreAway, StudyError
+from tuneoff.core.runtime import pod
+from tuneoff.core.runtime.pod import attempts, label_own_pod, pod_label, run_step
+from tuneoff.core.store.stop_request import Stopped
 
 
 @pytest.fixture

@@ -17,13 +17,15 @@ import pytest
 
 from faulty import Proxy, half_of
 from toy import Curve, Halving, essence, toy_spec
-from tuneoff.components.core.problem import Limits
-from tuneoff.components.core.record import Event, Writer, parse
-from tuneoff.components.core.storage import S3Store, open_store
-from tuneoff.components.core.study import Goal
-from tuneoff.components.tuner.budget import Budget
-from tuneoff.components.tuner.checkpoints import NoCheckpoints
-from tuneoff.components.tuner.loop import Search
+from tuneoff.core.problem import Limits
+from tuneoff.core.record.events import Event, parse
+from tuneoff.core.record.writer import Writer
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.s3 import S3Store
+from tuneoff.core.study import ObjectiveSettings
+from tuneoff.search.budget import Budget
+from tuneoff.search.checkpoints import NoCheckpoints
+from tuneoff.search.loop import Search
 
 BUCKET = "bucket"
 LOG = "record/toy.jsonl"
@@ -51,7 +53,9 @@ def search(uri: str, objective: Curve) -> list[Event]:
     record = Writer(open_store(uri).journal(LOG))
     if record.ended is None:
         record.open(study_id="toy")
-        Search(toy_spec(), Halving(), objective, record, Budget(Limits(epochs=EPOCHS)), Goal(), NoCheckpoints()).run()
+        Search(
+            toy_spec(), Halving(), objective, record, Budget(Limits(epochs=EPOCHS)), ObjectiveSettings(), NoCheckpoints()
+        ).run()
     record.close()
     return list(record.events)
 
@@ -96,7 +100,7 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 def waiting_step(uri: str, epoch_seconds: float) -> subprocess.Popen[str]:
     """The search in a process of its own, as a pod would run it; it is ready, and begins when it is told to."""
     here = Path(__file__).parent
-    paths = [str(here), str(here.parent), *(p for p in [os.environ.get("PYTHONPATH")] if p)]
+    paths = [str(here), str(here.parent / "support"), *(p for p in [os.environ.get("PYTHONPATH")] if p)]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
     command, pipe = [sys.executable, "-c", STEP, uri, str(epoch_seconds)], subprocess.PIPE
     process = subprocess.Popen(command, env=environment, stdin=pipe, stdout=pipe, stderr=pipe, text=True)

@@ -13,12 +13,15 @@ from hypothesis import strategies as st
 
 from made import made_store, made_study
 from toy import essence, run_toy
-from tuneoff.components.core import layout
-from tuneoff.components.core.errors import RecordError, StudyError
-from tuneoff.components.core.problem import Epoch, Proposal
-from tuneoff.components.core.record import Replay, Stage, TrialRecord, Writer, lineage, parse, read_search, replay, stages
-from tuneoff.components.core.storage import FileJournal, FolderStore, whole_lines
-from tuneoff.components.core.stored import claim, read_study
+from tuneoff.core import layout
+from tuneoff.core.errors import RecordError, StudyError
+from tuneoff.core.problem import Epoch, Proposal
+from tuneoff.core.record.events import parse
+from tuneoff.core.record.state import SearchState, Stage, TrialRecord, lineage, read_search, reduce_events, stages
+from tuneoff.core.record.writer import Writer
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.journal import FileJournal, whole_lines
+from tuneoff.core.store.study_store import claim, read_study
 
 
 @pytest.fixture(scope="module")
@@ -154,10 +157,10 @@ def test_an_event_that_could_not_be_written_is_the_next_ones_fault_and_nothing_f
 
 def test_a_search_led_on_event_by_event_is_the_one_that_was_read_at_once(undisturbed: bytes) -> None:
     events = parse(undisturbed.splitlines())
-    course = Replay("mnist", "random", 0)
+    course = SearchState("mnist", "random", 0)
     for number, event in enumerate(events, start=1):
         course.follow([event])
-        assert course.search == replay(events[:number], "mnist", "random", 0)
+        assert course.search == reduce_events(events[:number], "mnist", "random", 0)
         assert course.search is course.search, "nothing has happened since"
 
 
@@ -209,7 +212,7 @@ def test_no_search_is_no_error(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     claim(store, made_study())
     assert all(not s.trials for c in read_study(store).cells for s in c.searches)
-    assert replay([], "mnist", "grid", 0).incumbent is None
+    assert reduce_events([], "mnist", "grid", 0).incumbent is None
     assert layout.events("mnist", "grid", 0) == "record/mnist/grid/seed-0.jsonl"
 
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from tuneoff.components.core.space import PAPER_SPACE, Categorical, Float, Int, Space
+from tuneoff.core.space import PAPER_SPACE, Categorical, Float, Int, Space
 
 
 def space(**parameters: dict[str, Any]) -> Space:

@@ -20,24 +20,20 @@ from moto.core.responses import ActionAuthenticatorMixin
 from moto.server import ThreadedMotoServer
 
 from toy import Curve, Halving, essence, toy_spec
-from tuneoff.components.core import storage
-from tuneoff.components.core.errors import RecordError, StudyError
-from tuneoff.components.core.problem import Limits
-from tuneoff.components.core.record import Event, Writer
-from tuneoff.components.core.storage import (
-    FileJournal,
-    FolderStore,
-    QuickJournal,
-    S3Store,
-    Store,
-    fetch_file,
-    open_store,
-    whole_lines,
-)
-from tuneoff.components.core.study import Goal
-from tuneoff.components.tuner.budget import Budget
-from tuneoff.components.tuner.checkpoints import NoCheckpoints
-from tuneoff.components.tuner.loop import Search
+from tuneoff.core.errors import RecordError, StudyError
+from tuneoff.core.problem import Limits
+from tuneoff.core.record.events import Event
+from tuneoff.core.record.writer import Writer
+from tuneoff.core.store import folder
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.journal import FileJournal, QuickJournal, whole_lines
+from tuneoff.core.store.open import fetch_file, open_store
+from tuneoff.core.store.protocol import Store
+from tuneoff.core.store.s3 import S3Store
+from tuneoff.core.study import ObjectiveSettings
+from tuneoff.search.budget import Budget
+from tuneoff.search.checkpoints import NoCheckpoints
+from tuneoff.search.loop import Search
 
 BUCKET = "bucket"
 
@@ -82,7 +78,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "folder":
         return open_store(str(tmp_path / "store"))
     client = request.getfixturevalue("s3")
-    monkeypatch.setattr(storage, "_s3_client", lambda: client)  # building one takes long
+    monkeypatch.setattr(folder, "_s3_client", lambda: client)  # building one takes long
     return open_store(f"s3://{BUCKET}/some/prefix/" if request.param == "s3" else f"s3://{BUCKET}")
 
 
@@ -214,7 +210,7 @@ def test_two_journals_do_not_disturb_each_other(store: Store) -> None:
 
 
 def test_the_second_writer_of_a_folders_journal_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "LOCK_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(folder, "LOCK_PATIENCE_SECONDS", 0.2)
     first = FileJournal(tmp_path / "log", patience_seconds=0.2)
     with pytest.raises(RecordError, match="log is being written by another process"):
         FileJournal(tmp_path / "log", patience_seconds=0.2)
@@ -375,7 +371,7 @@ def test_a_write_that_lost_the_race_and_its_answer_is_not(s3: Any) -> None:
 
 def test_a_write_that_met_another_on_its_way_is_tried_again(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     store = S3Store(f"s3://{BUCKET}/x")
-    monkeypatch.setattr(storage, "_CONFLICT_PAUSES_SECONDS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(folder, "_CONFLICT_PAUSES_SECONDS", (0.0, 0.0, 0.0))
     conflicts = iter([1, 1])
     body = b"<Error><Code>ConditionalRequestConflict</Code></Error>"
 
@@ -502,13 +498,13 @@ def run_toy_on(store: Store) -> list[Event]:
     record = Writer(store.journal("record/toy.jsonl"))
     record.open(study_id="toy")
     if record.ended is None:
-        Search(toy_spec(), Halving(), Curve(), record, Budget(Limits(epochs=8)), Goal(), NoCheckpoints()).run()
+        Search(toy_spec(), Halving(), Curve(), record, Budget(Limits(epochs=8)), ObjectiveSettings(), NoCheckpoints()).run()
     record.close()
     return list(record.events)
 
 
 def test_a_search_on_s3_goes_on_from_any_number_of_its_objects(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(storage, "_s3_client", lambda: s3)
+    monkeypatch.setattr(folder, "_s3_client", lambda: s3)
     store = S3Store(f"s3://{BUCKET}/whole")
     whole = essence(run_toy_on(store))
     assert whole[-1]["event"] == "ended"
@@ -541,7 +537,7 @@ def test_a_quick_journal_that_was_killed_is_the_beginning_of_what_was_written(tm
     journal = QuickJournal(tmp_path / "log")
     for line in whole:
         journal.append(line)
-    found, _ = storage.whole_lines((tmp_path / "log").read_bytes())
+    found, _ = folder.whole_lines((tmp_path / "log").read_bytes())
     assert 0 < len(found) < 1500
     assert found == whole[: len(found)]
     journal.close()

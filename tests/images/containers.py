@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tuneoff import __version__
-from tuneoff.components.data_prep import sources
+from tuneoff._version import __version__
+from tuneoff.data import fetch
 
 ROOT = Path(__file__).parents[2]
 PREFIX = "localhost/tuneoff"
@@ -105,5 +105,5 @@ def workplace(folder: Path) -> Path:
 
 def real_images(path: Path, train: int = 600, test: int = 200) -> None:
     """The first images of Fashion-MNIST as an .npz."""
-    raw = sources.load("fashion_mnist", report=lambda _: None)
+    raw = fetch.load("fashion_mnist", report=lambda _: None)
     np.savez(path, x_train=raw.x_train[:train], y_train=raw.y_train[:train], x_test=raw.x_test[:test], y_test=raw.y_test[:test])

@@ -16,10 +16,10 @@ from containers import PREFIX
 from kfp import components, local
 from kfp.compiler import Compiler
 
-from tuneoff.components.core.image import PREFIX as PUBLISHED
-from tuneoff.components.data_prep.sources import cache_path
+from tuneoff.core.runtime.images import PREFIX as PUBLISHED
+from tuneoff.data.fetch import cache_path
 from tuneoff.pipelines.bakeoff import bakeoff
-from tuneoff.pipelines.studyfile import read_study
+from tuneoff.study_file.check import read_study
 
 
 def main(study: str, store: str, tracking: str, folder: Path) -> None:

@@ -16,10 +16,10 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from tuneoff import __version__
-from tuneoff.components.core.image import image_name
-from tuneoff.components.core.study import Step
-from tuneoff.components.tuner.registry import REGISTRY
+from tuneoff._version import __version__
+from tuneoff.core.runtime.images import image_name
+from tuneoff.core.study import Step
+from tuneoff.methods.registry import REGISTRY
 
 ROOT = Path(__file__).parents[2]
 DOCKER = ROOT / "docker"

@@ -10,10 +10,10 @@ from kfp.local import config
 
 from made import made_study
 from small import small_npz
-from tuneoff.components.core.prepared import Prepared
-from tuneoff.components.core.storage import open_store
-from tuneoff.components.core.stored import read_study
 from tuneoff.components.data_prep.component import data_prep
+from tuneoff.core.prepared_data import Prepared
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.study_store import read_study
 
 
 @pytest.fixture

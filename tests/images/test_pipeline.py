@@ -17,12 +17,12 @@ import yaml
 from containers import ASKED, RIGHTS, ROOT, daemon, image, podman, real_images, workplace
 
 from arrived import missing
-from tuneoff.components.core.record import SearchRecord, read_search
-from tuneoff.components.core.storage import open_store
-from tuneoff.components.core.stored import StudyResult, read_study
-from tuneoff.components.data_prep import sources
-from tuneoff.components.data_prep.registry import BUILTINS
-from tuneoff.pipelines import studyfile
+from tuneoff.core.record.state import SearchRecord, read_search
+from tuneoff.core.store.open import open_store
+from tuneoff.core.store.study_store import StudyResult, read_study
+from tuneoff.data import fetch
+from tuneoff.data.registry import BUILTINS
+from tuneoff.study_file import check
 
 STUDY = os.environ.get("STUDY", "studies/quickstart.yaml")
 STAND_INS = {"mlflow": "stand-in-mlflow", "postgres": "stand-in-postgres", "seaweedfs": "stand-in-s3"}
@@ -94,10 +94,10 @@ def result(s3: None, tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     """What the study left on S3, once its pipeline has run in containers."""
     for step in ("data_prep", "tuner", "evaluator", "reporter"):
         image(step)
-    study = studyfile.read_study(str(ROOT / STUDY))
+    study = check.read_study(str(ROOT / STUDY))
     for dataset in study.datasets:
         if dataset.name in BUILTINS:
-            sources.fetch(dataset.name)
+            fetch.fetch(dataset.name)
     folder, store = workplace(tmp_path_factory.mktemp("kfp")), f"s3://tuneoff/{study.name}"
     command = [sys.executable, str(Path(__file__).with_name("in_containers.py")), str(ROOT / STUDY), store, MLFLOW, str(folder)]
     with daemon(tmp_path_factory.mktemp("podman")) as address:

@@ -10,11 +10,11 @@ import pytest
 import yaml
 from containers import ASKED, UID, image, inspected, real_images, run, workplace
 
-from tuneoff.components.core.image import image_name
-from tuneoff.components.tuner.one import read_epochs
-from tuneoff.components.tuner.registry import REGISTRY, find
-from tuneoff.pipelines.katib import algorithms_of, experiments, place_of
-from tuneoff.pipelines.studyfile import read_study
+from tuneoff.core.runtime.images import image_name
+from tuneoff.katib.experiments import algorithms_of, experiments, place_of
+from tuneoff.katib.trial import read_epochs
+from tuneoff.methods.registry import REGISTRY, find
+from tuneoff.study_file.check import read_study
 
 ENVIRONMENTS = sorted({spec.environment for spec in REGISTRY.values()})
 TUNERS = [image_name("tuner", e) for e in ENVIRONMENTS]
@@ -72,7 +72,7 @@ def test_what_is_installed_is_byte_code_already(name: str) -> None:
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
 def test_every_method_of_an_environment_is_installed_in_its_image(environment: str) -> None:
     call = (
-        "from tuneoff.components.tuner.registry import REGISTRY;"
+        "from tuneoff.methods.registry import REGISTRY;"
         f"print([s.name for s in REGISTRY.values() if s.environment == {environment!r} and not s.installed])"
     )
     assert run(image_name("tuner", environment), "python3", "-c", call).stdout.strip() == "[]"

@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from tuneoff import __version__
-from tuneoff.components.core.study import Study
-from tuneoff.pipelines.bakeoff import checksum, image_of, portable
-from tuneoff.pipelines.follow import task_titles
+from tuneoff._version import __version__
+from tuneoff.cluster.follow_run import task_titles
+from tuneoff.cluster.step_images import image_of
+from tuneoff.core.study import Study
+from tuneoff.pipelines.bakeoff import checksum, portable
 from tuneoff.pipelines.submit import compile_study
 from yaml_readers import READERS
 

@@ -15,19 +15,20 @@ from fake_kfp import FAILS, SUCCEEDS, FakeKfp
 from faulty import Fault, Proxy, calm
 from made import made_store, made_study
 from on_kfp import VOLUME, a_study, submitted, tuneoff
-from tuneoff.components.core.errors import StudyError
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.pipelines import follow, kfp_server
+from tuneoff.cluster import follow_run, kfp_server
+from tuneoff.cluster.kfp_server import KfpServer, Login
+from tuneoff.cluster.preconditions import store_on_cluster
+from tuneoff.core.errors import StudyError
+from tuneoff.core.store.folder import FolderStore
 from tuneoff.pipelines import submit as submitting
-from tuneoff.pipelines.kfp_server import KfpServer, Login
-from tuneoff.pipelines.studyfile import study_of
-from tuneoff.pipelines.submit import missing_cells, store_on_cluster, submit
+from tuneoff.pipelines.submit import missing_cells, submit
+from tuneoff.study_file.check import study_of
 
 
 @pytest.fixture
 def kfp(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[FakeKfp]:
     """A server, and a client that does not wait long."""
-    monkeypatch.setattr(follow, "LOOK_EVERY_SECONDS", 0.01)
+    monkeypatch.setattr(follow_run, "LOOK_EVERY_SECONDS", 0.01)
     monkeypatch.setattr(submitting, "SETTLE_SECONDS", 0.0)
     monkeypatch.setattr(kfp_server, "FIRST_PAUSE_SECONDS", 0.01)
     monkeypatch.setenv("HOME", str(tmp_path))

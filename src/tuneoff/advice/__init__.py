@@ -1,0 +1,1 @@
+"""Recommend a method from finished studies."""

@@ -1,0 +1,1 @@
+"""The tables and claims of the paper that Tuneoff reproduces."""

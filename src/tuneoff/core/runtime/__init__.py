@@ -1,0 +1,1 @@
+"""The process around the code: machine, pod, container image, optional packages."""

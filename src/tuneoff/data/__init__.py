@@ -1,0 +1,1 @@
+"""Data sets: fetch, check, split and prepare them."""

@@ -1,0 +1,1 @@
+"""Check the machine and the cluster before a study runs."""

@@ -1,0 +1,1 @@
+"""Evaluate the incumbent of each search on the test split."""

@@ -1,0 +1,1 @@
+"""Show a study from its record: status, trials, best, data frames, pages."""

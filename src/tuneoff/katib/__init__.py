@@ -1,0 +1,1 @@
+"""Run a study's searches with Katib and collect the results."""

@@ -1,0 +1,183 @@
+"""hyperopt's suggest functions over its own Trials; conditions are nested choices, as far as hyperopt can say them."""
+
+from __future__ import annotations
+
+import logging
+import math
+from functools import partial
+from typing import Any
+
+from pydantic import Field
+
+from ..core.encoding import Axes, Axis
+from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
+from ..core.space import Categorical, Model, Space
+from .spec import Algorithm, MethodSpec
+
+
+class RandomSettings(Model):
+    """rand.suggest has nothing to set but the seed, which the study gives."""
+
+
+class TpeSettings(Model):
+    """tpe.suggest's arguments of the same names, with its defaults."""
+
+    n_startup_jobs: int = Field(default=20, ge=1, le=10_000, description="Random configurations before the model decides.")
+    n_EI_candidates: int = Field(default=24, ge=1, le=10_000, description="Draws of which the most promising is asked.")
+    gamma: float = Field(default=0.25, gt=0, le=1, description="The share of trials that count as good, times their root.")
+    prior_weight: float = Field(default=1.0, gt=0, description="What the space itself weighs beside the trials.")
+
+
+class AnnealSettings(Model):
+    """anneal.suggest's arguments of the same names, with its defaults."""
+
+    avg_best_idx: float = Field(default=2.0, gt=1, description="The mean rank of the trial that is drawn around.")
+    shrink_coef: float = Field(default=0.1, gt=0, description="How fast the draws come closer.")
+
+
+class _Suggest:
+    """One hyperopt search behind ask and tell; its trial of number n is ours."""
+
+    def __init__(self, problem: Problem, suggest: Any) -> None:
+        import numpy as np
+        from hyperopt import Trials
+        from hyperopt.base import Domain
+
+        logging.getLogger("hyperopt").setLevel(logging.ERROR)
+        self._axes = Axes(problem.space)
+        self._max_epochs = problem.max_epochs
+        self._suggest = suggest
+        self._domain = Domain(float, _tree(problem.space, {axis.name: axis for axis in self._axes.axes}))
+        self._trials = Trials()
+        self._seeds = np.random.default_rng(problem.seed)
+
+    def ask(self) -> Proposal | Done:
+        ids = self._trials.new_trial_ids(1)
+        # The seed of each draw, as hyperopt's fmin makes it.
+        documents = self._suggest(ids, self._domain, self._trials, int(self._seeds.integers(2**31 - 1)))
+        self._trials.insert_trial_docs(documents)
+        self._trials.refresh()
+        places = {name: drawn[0] for name, drawn in documents[0]["misc"]["vals"].items() if len(drawn)}
+        return Proposal(self._axes.decode(places), self._max_epochs)
+
+    def tell(self, trial: Trial) -> None:
+        from hyperopt import JOB_STATE_DONE, STATUS_FAIL, STATUS_OK
+
+        assert trial.outcome is not None
+        loss = trial.outcome.loss
+        document = self._trials._dynamic_trials[trial.id]
+        document["state"] = JOB_STATE_DONE
+        document["result"] = {"status": STATUS_FAIL} if loss is None else {"status": STATUS_OK, "loss": loss}
+        self._trials.refresh()
+
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
+        return True
+
+
+class Random(_Suggest):
+    """hyperopt.rand."""
+
+    Settings = RandomSettings
+    spec = MethodSpec(
+        name="hyperopt-random",
+        algorithm=Algorithm.RANDOM_SEARCH,
+        is_random=True,
+        katib=("random",),
+        summary="Independent draws, repeats included: hyperopt's rand.suggest.",
+        source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
+        when="As the baseline of hyperopt's other algorithms.",
+        framework="hyperopt",
+        package="hyperopt",
+        extra="hyperopt",
+        parallel=True,
+    )
+
+    def __init__(self, problem: Problem, settings: RandomSettings) -> None:
+        from hyperopt import rand
+
+        super().__init__(problem, rand.suggest)
+
+
+class Tpe(_Suggest):
+    """hyperopt.tpe."""
+
+    Settings = TpeSettings
+    spec = MethodSpec(
+        name="hyperopt-tpe",
+        algorithm=Algorithm.TPE,
+        katib=("tpe",),
+        summary="A tree-structured Parzen estimator that knows which parameters are active: hyperopt's tpe.suggest.",
+        source="Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 24, 2011",
+        when="To compare with older work: the implementation that made TPE known.",
+        framework="hyperopt",
+        package="hyperopt",
+        extra="hyperopt",
+        parallel=True,
+    )
+
+    def __init__(self, problem: Problem, settings: TpeSettings) -> None:
+        from hyperopt import tpe
+
+        super().__init__(problem, partial(tpe.suggest, verbose=False, **settings.model_dump()))
+
+
+class Anneal(_Suggest):
+    """hyperopt.anneal."""
+
+    Settings = AnnealSettings
+    spec = MethodSpec(
+        name="hyperopt-anneal",
+        summary="Draws around one of the best trials, ever closer: hyperopt's anneal.suggest.",
+        source="hyperopt, hyperopt.anneal",
+        when="The space is smooth and the budget small; it is quick and simple.",
+        framework="hyperopt",
+        package="hyperopt",
+        extra="hyperopt",
+        parallel=True,
+    )
+
+    def __init__(self, problem: Problem, settings: AnnealSettings) -> None:
+        from hyperopt import anneal
+
+        super().__init__(problem, partial(anneal.suggest, **settings.model_dump()))
+
+
+def _tree(space: Space, axes: dict[str, Axis]) -> dict[str, Any]:
+    """The space as hyperopt's expression: a parameter that depends on one category stands in the branches that want it.
+
+    hyperopt has no word for other conditions (on several parameters, on a number): those are drawn always and dropped after.
+    """
+    nested = {name: next(iter(space[name].when or {})) for name in space if _nests(space, name)}
+    made: dict[str, Any] = {}
+    for name in reversed(space.order()):  # those that depend on a parameter are made before it
+        children = [child for child, parent in nested.items() if parent == name]
+        made[name] = _choice(space, name, {child: made[child] for child in children}) if children else _leaf(axes[name])
+    return {name: made[name] for name in space if name not in nested}
+
+
+def _nests(space: Space, name: str) -> bool:
+    when = space[name].when or {}
+    return len(when) == 1 and isinstance(space[next(iter(when))], Categorical)
+
+
+def _choice(space: Space, name: str, children: dict[str, Any]) -> Any:
+    from hyperopt import hp
+
+    parameter = space[name]
+    assert isinstance(parameter, Categorical)
+    wanted = {child: {parameter.index(value) for value in (space[child].when or {})[name]} for child in children}
+    places = range(len(parameter.values))
+    return hp.choice(name, [{child: children[child] for child in children if place in wanted[child]} for place in places])
+
+
+def _leaf(axis: Axis) -> Any:
+    from hyperopt import hp
+
+    if axis.kind == "choice":
+        return hp.randint(axis.name, int(axis.high) + 1)
+    if axis.kind == "float":
+        low, high = (math.log(axis.low), math.log(axis.high)) if axis.log else (axis.low, axis.high)
+        return (hp.loguniform if axis.log else hp.uniform)(axis.name, low, high)
+    # Rounding halves what the two ends would get: half a place more on either side makes them equal to the others.
+    low, high = axis.low - 0.5, axis.high + 0.5
+    return hp.qloguniform(axis.name, math.log(low), math.log(high), 1) if axis.log else hp.quniform(axis.name, low, high, 1)

@@ -1,0 +1,175 @@
+"""scikit-optimize's Optimizer: Bayesian optimisation with a Gaussian process, a forest or boosted trees."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import Field
+
+from ..core.encoding import Axes, Axis
+from ..core.problem import Done, Epoch, Problem, Proposal, Trial, TrialId
+from ..core.space import Config, Model
+from .spec import Algorithm, FailedRule, MethodSpec
+
+
+class BayesSettings(Model):
+    """skopt.Optimizer's arguments of the same names; acq_func is EI, where skopt's own default is the dearer gp_hedge."""
+
+    acq_func: Literal["EI", "LCB", "PI", "gp_hedge"] = "EI"
+    n_initial_points: int = Field(default=10, ge=1, le=10_000, description="Configurations before the model decides.")
+    initial_point_generator: Literal["random", "sobol", "halton", "hammersly", "lhs"] = "random"
+    xi: float = Field(default=0.01, ge=0, description="How much better EI and PI want it.")
+    kappa: float = Field(default=1.96, ge=0, description="How much LCB explores.")
+
+
+class ForestSettings(BayesSettings):
+    """BayesSettings' arguments, and the kind of forest."""
+
+    base_estimator: Literal["ET", "RF"] = Field(default="ET", description="Extra trees or a random forest.")
+
+
+class _Optimizer:
+    """One skopt.Optimizer. skopt knows no conditions: an inactive parameter is told at its lowest level."""
+
+    def __init__(self, problem: Problem, settings: BayesSettings, base_estimator: Any) -> None:
+        from skopt import Optimizer
+
+        self._axes = Axes(problem.space)
+        self._problem = problem
+        self._open: dict[TrialId, list[Any]] = {}
+        self._asks = 0
+        self._optimizer = Optimizer(
+            [_dimension(axis) for axis in self._axes.axes],
+            base_estimator=base_estimator,
+            acq_func=settings.acq_func,
+            acq_func_kwargs={"xi": settings.xi, "kappa": settings.kappa},
+            n_initial_points=settings.n_initial_points,
+            initial_point_generator=settings.initial_point_generator,
+            random_state=problem.seed,
+        )
+
+    def ask(self) -> Proposal | Done:
+        point = self._ask()
+        config = self._axes.decode(dict(zip((axis.name for axis in self._axes.axes), point, strict=True)))
+        self._open[self._asks] = self._told(config)
+        self._asks += 1
+        return Proposal(config, self._problem.max_epochs)
+
+    def _ask(self) -> list[Any]:
+        """skopt's next point: with trials in flight that of a copy to which their best is lied, as skopt's own batches are made.
+
+        A trial that failed before there was a loss is never told. Only until the first loss does it count as open, so that
+        a fixed sequence of initial points goes on.
+        """
+        while self._optimizer.yi and len(self._open) >= self._problem.in_flight:
+            self._open.pop(min(self._open))
+        if not self._open:
+            return list(self._optimizer.ask())
+        copy = self._optimizer.copy(random_state=self._optimizer.rng.randint(2**31 - 1))
+        lie = min(self._optimizer.yi, default=0.0)
+        copy.tell(list(self._open.values()), [lie] * len(self._open))
+        return list(copy.ask())
+
+    def tell(self, trial: Trial) -> None:
+        assert trial.outcome is not None
+        self._open.pop(trial.id, None)
+        self._optimizer.tell(self._told(trial.proposal.config), trial.outcome.loss)
+
+    def _told(self, config: Config) -> list[Any]:
+        return list(self._axes.encode(config).values())
+
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
+        return True
+
+
+class Bayes(_Optimizer):
+    """A Gaussian process, as skopt.gp_minimize has it."""
+
+    Settings = BayesSettings
+    spec = MethodSpec(
+        name="skopt-gp",
+        algorithm=Algorithm.GAUSSIAN_PROCESS,
+        katib=("bayesianoptimization",),
+        paper=("bayes", 1),
+        slow=True,
+        summary="A Gaussian process and expected improvement: scikit-optimize's Optimizer.",
+        source="Jones, Schonlau and Welch, Efficient global optimization, Journal of Global Optimization 13, 1998",
+        when="Trials are dear and few (up to about a hundred): the model's own time grows with their cube.",
+        framework="scikit-optimize",
+        package="skopt",
+        extra="skopt",
+        failed=FailedRule.PENALTY,
+        parallel=True,
+    )
+
+    def __init__(self, problem: Problem, settings: BayesSettings) -> None:
+        super().__init__(problem, settings, "GP")
+
+
+class Forest(_Optimizer):
+    """A forest, as skopt.forest_minimize has it."""
+
+    Settings = ForestSettings
+    spec = MethodSpec(
+        name="skopt-forest",
+        slow=True,
+        summary="Extra trees (or a random forest) and expected improvement: scikit-optimize's forest_minimize.",
+        source="Hutter, Hoos and Leyton-Brown, Sequential model-based optimization (SMAC), LION 5, 2011",
+        when="Many categories, and more trials than a Gaussian process can take.",
+        framework="scikit-optimize",
+        package="skopt",
+        extra="skopt",
+        failed=FailedRule.PENALTY,
+        parallel=True,
+    )
+
+    def __init__(self, problem: Problem, settings: ForestSettings) -> None:
+        super().__init__(problem, settings, settings.base_estimator)
+
+
+class BoostedTrees(_Optimizer):
+    """Gradient-boosted quantile trees, as skopt.gbrt_minimize has them."""
+
+    Settings = BayesSettings
+    spec = MethodSpec(
+        name="skopt-gbrt",
+        slow=True,
+        summary="Boosted quantile trees and expected improvement: scikit-optimize's gbrt_minimize.",
+        source="scikit-optimize, skopt.gbrt_minimize",
+        when="As skopt-forest, where the losses are noisy: it models quantiles, not a mean.",
+        framework="scikit-optimize",
+        package="skopt",
+        extra="skopt",
+        failed=FailedRule.PENALTY,
+        parallel=True,
+    )
+
+    def __init__(self, problem: Problem, settings: BayesSettings) -> None:
+        super().__init__(problem, settings, _quantile_trees(problem.seed))
+
+
+def _quantile_trees(seed: int) -> Any:
+    """skopt's "GBRT" estimator, made to work with scikit-learn 1.7 and numpy 2.4, which scikit-optimize 0.10.2 does not know."""
+    import numpy as np
+    from skopt.learning import gbrt
+
+    class Trees(gbrt.GradientBoostingQuantileRegressor):  # type: ignore[misc]
+        def __sklearn_tags__(self) -> Any:
+            # skopt's class has its bases in an order in which scikit-learn no longer sees a regressor.
+            tags = super().__sklearn_tags__()
+            tags.estimator_type = "regressor"
+            return tags
+
+    if not hasattr(np, "in1d"):  # skopt's predict calls it; numpy 2.4 knows it as isin alone
+        np.in1d = np.isin  # type: ignore[attr-defined]
+    trees = gbrt.GradientBoostingRegressor(n_estimators=30, loss="quantile")
+    return Trees(base_estimator=trees, random_state=seed)
+
+
+def _dimension(axis: Axis) -> Any:
+    from skopt.space import Categorical, Integer, Real
+
+    if axis.kind == "choice":
+        return Categorical(axis.places, name=axis.name)
+    prior = "log-uniform" if axis.log else "uniform"
+    return (Real if axis.kind == "float" else Integer)(axis.low, axis.high, prior=prior, name=axis.name)

@@ -1,0 +1,14 @@
+"""What is evaluated: one package per kind of objective. `objective_of` chooses the kind from the study."""
+
+from __future__ import annotations
+
+from ..core.study import Study
+from .base import Incumbent as Incumbent
+from .base import ObjectiveKind as ObjectiveKind
+from .keras import KERAS
+from .table import TABLE
+
+
+def objective_of(study: Study) -> ObjectiveKind:
+    """Return the kind of the study's objective."""
+    return KERAS if study.objective.table is None else TABLE

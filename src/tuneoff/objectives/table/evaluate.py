@@ -1,0 +1,52 @@
+"""The evaluation of a search on a table: the recorded test score of its incumbent, at the epoch that counted."""
+
+from __future__ import annotations
+
+import math
+import time
+
+from ...core import layout
+from ...core.record.state import SearchRecord, TrialRecord
+from ...core.store.protocol import Store
+from ...core.store.study_store import Evaluation, Retraining
+from ...core.study import Cell, Study, counted_epoch
+from ...core.table import TESTED, RecordedTraining, read_table, sources
+from ..scoring import counted_metrics
+from . import table_path
+
+
+def evaluate_recorded(study: Study, cell: Cell, store: Store, search: SearchRecord, best: TrialRecord) -> Evaluation:
+    """Read the incumbent's test score, where the table has one."""
+    table = read_table(table_path(study))
+    source = sources(table, search.seed, (t.trial for t in search.trials))[best.trial.id]
+    counted = counted_epoch(best.curve, study.objective)
+    assert counted is not None
+    place = counted.number - source.offset
+    evaluation = Evaluation(
+        dataset=cell.dataset,
+        method=cell.method.label,
+        seed=search.seed,
+        trial=best.trial.id,
+        config=dict(best.trial.proposal.config),
+        epochs=place,
+        validation=counted_metrics(study.objective, best.trial),
+        retrainings=_scored(source.training, place),
+        confusion=[],
+        classes=[],
+        evaluated_at=time.time(),
+        retrained=False,
+        recorded=True,
+    )
+    folder = layout.evaluation(cell.dataset, cell.method.label)
+    store.write(folder + "evaluation.json", evaluation.model_dump_json(indent=1).encode())
+    return evaluation
+
+
+def _scored(training: RecordedTraining, place: int) -> list[Retraining]:
+    """The training up to this epoch, with its test score there; empty without one."""
+    curve = training.curve[:place]
+    accuracy, loss = (curve[-1].metrics.get(name, math.nan) for name in TESTED[::-1])
+    if not math.isfinite(accuracy) or not math.isfinite(loss):
+        return []
+    curves = {name: [e.metrics[name] for e in curve if name in e.metrics] for name in ("loss", "accuracy")}
+    return [Retraining(seed=training.seed, test_accuracy=accuracy, test_loss=loss, curves=curves, seconds=0.0)]

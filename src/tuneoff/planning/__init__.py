@@ -1,0 +1,1 @@
+"""Estimate what a study will take before it starts."""

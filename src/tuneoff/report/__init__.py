@@ -1,0 +1,1 @@
+"""The report: figures, HTML and Markdown from the numbers of `analysis`."""

@@ -1,0 +1,65 @@
+"""The budget of a search: trials, epochs and seconds are counted here and nowhere else."""
+
+from __future__ import annotations
+
+from ..core.problem import Limits, Outcome, Spent, Trial
+from ..core.record.state import remaining
+
+
+class Budget:
+    """Trials are configurations started, epochs are epochs trained, seconds are of training and of the method itself.
+
+    A trial reserves its epochs when it starts and gives back what it did not use. Nothing is truncated: a trial that does
+    not fit is refused whole, and the seconds only decide whether another trial starts. With cross-validation a trial trains
+    k models, and each of their epochs counts.
+    """
+
+    def __init__(self, limits: Limits, trainings: int = 1) -> None:
+        self.limits = limits
+        self.trainings = trainings
+        self._trials = 0
+        self._epochs = 0
+        self._seconds = 0.0
+        self._method_seconds = 0.0
+        self._reserved: dict[int, int] = {}
+
+    @property
+    def spent(self) -> Spent:
+        return Spent(self._trials, self._epochs, self._seconds + self._method_seconds, self._method_seconds)
+
+    @property
+    def left(self) -> dict[str, float | None]:
+        """What is left of each limit; None where there is no limit."""
+        return remaining(self.limits, self.spent)
+
+    def refusal(self, trial: Trial) -> str | None:
+        """Why this trial may not start; None where it may."""
+        limits = self.limits
+        if limits.trials is not None and trial.proposal.parent is None and self._trials >= limits.trials:
+            return f"all {limits.trials} trials of the budget are used"
+        if limits.epochs is not None:
+            free = limits.epochs - self._epochs - sum(self._reserved.values())
+            wanted = self._epochs_of(trial)
+            if wanted > free:
+                return f"the next trial wants {wanted} epochs, and {free} of {limits.epochs} are left"
+        if limits.seconds is not None and self.spent.seconds >= limits.seconds:
+            return f"all {limits.seconds:g} seconds of the budget are used"
+        return None
+
+    def start(self, trial: Trial) -> None:
+        """Count a trial that starts, and reserve its epochs."""
+        self._trials += trial.proposal.parent is None
+        self._reserved[trial.id] = self._epochs_of(trial)
+
+    def _epochs_of(self, trial: Trial) -> int:
+        return trial.asked_epochs * self.trainings
+
+    def charge(self, trial: Trial, outcome: Outcome) -> None:
+        """Count what a trial used, and free what it did not."""
+        self._reserved.pop(trial.id, None)
+        self._epochs += outcome.trained_epochs
+        self._seconds += outcome.seconds
+
+    def charge_method(self, seconds: float) -> None:
+        """Count the time that the method itself took."""
+        self._method_seconds += seconds

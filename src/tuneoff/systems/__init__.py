@@ -1,0 +1,1 @@
+"""AutoML systems that train models of their own."""

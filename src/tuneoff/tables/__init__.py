@@ -1,0 +1,1 @@
+"""Build, import and describe tables of recorded trainings."""

@@ -1,0 +1,42 @@
+"""Curves of somebody else's MLflow runs: parameters as texts, and the history of the metrics that a study knows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..core.errors import StudyError
+from ..core.table import METRICS
+
+
+def curves_of(uri: str, experiment: str) -> Iterator[tuple[dict[str, str], dict[int, dict[str, float]], float]]:
+    """Of each finished run of the experiment: parameters, metrics by step, seconds. StudyError where it cannot be had."""
+    from mlflow.tracking import MlflowClient
+
+    client = MlflowClient(tracking_uri=uri)
+    try:
+        found = client.get_experiment_by_name(experiment)
+    except Exception as error:
+        raise StudyError(f"{uri} cannot be read as an MLflow server ({str(error).splitlines()[0][:200]}).") from error
+    if found is None:
+        names = [e.name for e in client.search_experiments()]
+        raise StudyError(f"{uri} holds the experiments {', '.join(names)}, and no {experiment!r}: give one of them as --study.")
+    token = None
+    while True:
+        page = client.search_runs([found.experiment_id], "attributes.status = 'FINISHED'", page_token=token)
+        for run in page:
+            curve = _curve(client, run)
+            if curve:
+                yield dict(run.data.params), curve, max(0.0, (run.info.end_time - run.info.start_time) / 1000)
+        token = page.token
+        if not token:
+            return
+
+
+def _curve(client: Any, run: Any) -> dict[int, dict[str, float]]:
+    steps: dict[int, dict[str, float]] = {}
+    for name in METRICS:
+        if name in run.data.metrics:
+            for entry in client.get_metric_history(run.info.run_id, name):
+                steps.setdefault(entry.step, {})[name] = entry.value
+    return steps

@@ -1,0 +1,45 @@
+"""Runs of a finished Optuna study."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from ..core.errors import StudyError
+from .imports import Run, numbered, parameter_name
+
+
+def from_optuna(storage: str, name: str | None) -> Iterator[Run]:
+    """Its complete and pruned trials: intermediate values are the curve, a trial without any is one epoch long.
+
+    What was maximised is taken for val_accuracy, what was minimised for val_loss. `name` may be left out where the storage holds
+    one study alone. StudyError where it cannot be read.
+    """
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    uri = storage if "://" in storage else f"sqlite:///{storage}"
+    try:
+        names = optuna.get_all_study_names(uri)
+    except Exception as error:
+        raise StudyError(f"{storage} cannot be read as an Optuna storage ({str(error).splitlines()[0][:200]}).") from error
+    if name is None and len(names) == 1:
+        name = names[0]
+    if name not in names:
+        raise StudyError(f"{storage} holds the studies {', '.join(names) or '(none)'}: give one of them as --study.")
+    study = optuna.load_study(study_name=name, storage=uri)
+    if len(study.directions) > 1:
+        raise StudyError(f"the Optuna study {name!r} has several objectives, and a table has one.")
+    metric = "val_accuracy" if study.direction is optuna.study.StudyDirection.MAXIMIZE else "val_loss"
+    for trial in study.get_trials(deepcopy=False):
+        curve = dict(trial.intermediate_values)
+        if trial.state is optuna.trial.TrialState.COMPLETE and not curve:
+            curve = {1: float(trial.value)}
+        if trial.state in (optuna.trial.TrialState.COMPLETE, optuna.trial.TrialState.PRUNED) and curve:
+            seconds = trial.duration.total_seconds() if trial.duration else 0.0
+            values = {step: {metric: float(value)} for step, value in curve.items()}
+            yield Run({parameter_name(n): _plain(v) for n, v in trial.params.items()}, numbered(values, seconds))
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, str | bool | int | float) else str(value)

@@ -1,0 +1,1 @@
+"""Child processes that host a method or train a model."""

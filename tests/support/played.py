@@ -1,0 +1,18 @@
+"""A method's first proposals over the toy objective, for tests of what one method is known for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tuneoff.contract.harness import MAX_EPOCHS, Subject
+from tuneoff.core.problem import Limits, Proposal
+from tuneoff.core.space import Space
+from tuneoff.methods.registry import find
+
+
+def played(
+    name: str, space: Space, folder: Path, max_epochs: int = MAX_EPOCHS, settings: dict[str, Any] | None = None, **limits: Any
+) -> list[Proposal]:
+    """What the method proposes until it is done or the limits are reached, each proposal told before the next."""
+    return Subject(find(name), settings or {}).search(folder, space, Limits(**limits), max_epochs=max_epochs).proposals
