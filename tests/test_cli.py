@@ -172,9 +172,9 @@ def test_a_missing_file_is_one_sentence(tuneoff: Tuneoff, tmp_path: Path, comman
         ),
         (
             "data fetch minst",
-            "'minst' is no built-in data set (did you mean mnist?): mnist, fashion_mnist, cifar10 are, and so is",
+            "'minst' is not a built-in data set (did you mean mnist?). Use one of mnist, fashion_mnist, cifar10, or give an .npz",
         ),
-        ("data fetch mnist svhn", "'svhn' is no built-in data set: mnist, fashion_mnist, cifar10 are, and so is any .npz given"),
+        ("data fetch mnist svhn", "'svhn' is not a built-in data set. Use one of mnist, fashion_mnist, cifar10, or give an .npz"),
         (
             "compile small.yaml -o pipeline.json",
             "--output 'pipeline.json' is not taken: KFP wants a file name that ends in .yaml.",

@@ -213,7 +213,7 @@ def test_on_s3_and_without_its_tracking_server_a_run_loses_nothing(tmp_path: Pat
     code, said = tuneoff("run", study, "--out", tmp_path / "out")
     assert code == 0, said
     assert "Report: s3://tuneoff/results/report/report.html" in said
-    assert "`tuneoff sync` sends it" in said
+    assert "Run `tuneoff sync` to send it" in said
     result = read_study(open_store("s3://tuneoff/results"))
     assert [len(s.told) for c in result.cells for s in c.searches] == [3, 3]
     bucket.head_object(Bucket="tuneoff", Key="results/report/report.html")

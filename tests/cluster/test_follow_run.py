@@ -385,7 +385,7 @@ def test_a_damaged_copy_is_refused(tmp_path: Path) -> None:
     put_input(store, dataset, tmp_path / "mine.npz")
     store.write("inputs/mine.npz", b"torn")
     with (
-        pytest.raises(DataError, match=r"inputs/mine\.npz has the SHA-256 sum .* delete it and submit the study again\.$"),
+        pytest.raises(DataError, match=r"inputs/mine\.npz has the SHA-256 sum .*\. Delete it and submit the study again\.$"),
         input_copy(store, dataset, lambda line: None),
     ):
         pass

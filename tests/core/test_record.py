@@ -191,7 +191,7 @@ def test_a_folder_belongs_to_one_study(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     first = claim(store, made_study())
     assert claim(store, made_study(resources={"workers": 2})) == first, "resources do not make another study"
-    with pytest.raises(StudyError, match=r"holds another study: seeds: 0, 1, 2 left out\. Give another --out"):
+    with pytest.raises(StudyError, match=r"holds another study: seeds: 0, 1, 2 removed\. Give another --out"):
         claim(store, made_study(seeds=[7]))
 
 

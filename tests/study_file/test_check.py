@@ -195,8 +195,8 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("path: mine.npz", "path: .", "6: datasets[2].path: '.' is no file: give the path of an .npz file with x_train and"),
         ("path: mine.npz", "path: 5", "6: datasets[2].path: 5 is not taken: text is wanted (put it in quotation marks)"),
         ("path: mine.npz", "path: text.npz", "6: datasets[2].path: text.npz cannot be read as an .npz file (File is not a zip"),
-        ("path: mine.npz", "path: unlabelled.npz", "6: datasets[2].path: unlabelled.npz: y_train is missing: x_train and"),
-        ("path: mine.npz", "path: objects.npz", "6: datasets[2].path: objects.npz: x_train holds Python objects, and integers"),
+        ("path: mine.npz", "path: unlabelled.npz", "6: datasets[2].path: unlabelled.npz: y_train is missing. Give x_train and"),
+        ("path: mine.npz", "path: objects.npz", "6: datasets[2].path: objects.npz: x_train holds Python objects. Give integers"),
         ("path: mine.npz", 'path: "\\0.npz"', "6: datasets[2].path: '\\x00.npz' does not exist: give the path of an .npz file"),
         ("path: mine.npz", f"path: {'x' * 999}.npz", "6: datasets[2].path:"),
         ("path: mine.npz", "path: https://host/x.npz", "6: datasets[2].path: 'https://host/x.npz' is not taken: give a path or"),
@@ -312,7 +312,7 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
             "AWS-KEY: x",
             "46: cluster.secrets.s3-keys.AWS-KEY: 'AWS-KEY' is not taken: give an env",
         ),
-        ("{AWS_ENDPOINT_URL:", "{MY_TOKEN:", "38: cluster: env.MY_TOKEN looks like a secret, and stands in the pipeline for all"),
+        ("{AWS_ENDPOINT_URL:", "{MY_TOKEN:", "38: cluster: env.MY_TOKEN looks like a secret, but everyone who can read the"),
         ("{AWS_ENDPOINT_URL:", "{AWS_ACCESS_KEY_ID:", "38: cluster: env.AWS_ACCESS_KEY_ID looks like a secret"),
         (
             "AWS_SECRET_ACCESS_KEY: secret",
@@ -325,8 +325,16 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
             "47: cluster.images.pull_policy: 'always' is not taken: choose Always, If",
         ),
         ("sha256:abab", "sha256:", "47: cluster.images.digests.tuner-gpu: "),
-        ("operator: Equal, ", "operator: Exists, ", "42: cluster.tolerations[0]: operator Exists takes no value: leave it out"),
-        ("effect: NoExecute, seconds", "effect: NoSchedule, seconds", "42: cluster.tolerations[0]: seconds belong to the effect"),
+        (
+            "operator: Equal, ",
+            "operator: Exists, ",
+            "42: cluster.tolerations[0]: operator Exists allows no value: remove the value",
+        ),
+        (
+            "effect: NoExecute, seconds",
+            "effect: NoSchedule, seconds",
+            "42: cluster.tolerations[0]: seconds are only allowed with the effect",
+        ),
         ("timeout_seconds: 7200", "timeout_seconds: 0", "50: cluster.timeout_seconds: 0 is not taken: it must be at least 1"),
         ("deadline_seconds: 604800", "deadline: 1", "52: cluster.deadline: the field is unknown: the fields here are namespace,"),
         # YAML

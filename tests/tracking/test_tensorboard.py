@@ -1,4 +1,4 @@
-"""TensorBoard's files, read back through its own readers and its own HParams backend, without TensorFlow."""
+"""TensorBoard's files, read with TensorBoard's readers and HParams backend, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ EVIL = "<script>alert('x')</script>"
 
 
 class Board:
-    """What TensorBoard's server would answer for a log folder."""
+    """The answers of TensorBoard's server for a log folder."""
 
     def __init__(self, folder: Path) -> None:
         self.events = plugin_event_multiplexer.EventMultiplexer().AddRunsFromDirectory(str(folder))
