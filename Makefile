@@ -1,20 +1,22 @@
-# Everything runs in a virtual environment of its own, installed from hash-locked requirements.
+# Everything runs in a separate virtual environment, installed from hash-locked requirements.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Some methods' frameworks do not go with the others': each such environment has a lock and a .venv-NAME of its own, with
-# what a run needs and the paper's four methods beside.
+# Some frameworks conflict with the others. Each of these environments has its own lock and .venv-NAME, with everything that a run
+# needs and the paper's four methods.
 ENVIRONMENTS := torch vizier neps autokeras
 SHARED := pipeline data tracking s3 report grid keras-tuner skopt check
-COMPILE = $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --upgrade
+# One lock holds for Python 3.11 to 3.13 and for each platform. Locked releases stay: make lock UPGRADE=--upgrade takes the newest.
+UPGRADE ?=
+COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet $(UPGRADE)
 # make setup-torch TORCH=torch==2.13.0+cpu takes that build, wherever pip finds it, and leaves out the 4 GB of the CUDA build.
 TORCH ?=
 CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc replays findings fuzz bench soak plan-check lock golden \
+.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc replays findings readme-picture docs prose fuzz bench soak plan-check lock golden \
 	schema clean images image-test container-test container-tools base-image local-images cluster-up cluster-test cluster-down \
 	podman-manifests
 
@@ -28,9 +30,9 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-setup: $(READY) ## Install Tuneoff and all that it needs into .venv
+setup: $(READY) ## Install Tuneoff and its dependencies into .venv
 
-setup-%: .venv-%/.ready ## Install an environment of its own, such as setup-torch, into .venv-torch
+setup-%: .venv-%/.ready ## Install a separate environment, for example setup-torch into .venv-torch
 	@:
 
 .PRECIOUS: .venv-%/.ready
@@ -65,10 +67,13 @@ lint: setup ## Check style, layers (import-linter) and types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
+prose: ## List phrases in the repository that are hard to read, with what to write instead
+	$(PYTHON) tools/prose.py
+
 fuzz: setup ## Ten times as many damaged study files as the tests look at
 	TUNEOFF_FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/study_file/test_fuzzed_studies.py
 
-bench: setup ## Measure every speed goal beside KerasTuner's and scikit-optimize's own searches: docs/benchmarks.md
+bench: setup ## Measure every speed goal and compare with KerasTuner and scikit-optimize: docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
 INSTALLED = from tuneoff.methods.registry import REGISTRY; print(*(s.name for s in REGISTRY.values() if s.installed))
@@ -76,11 +81,11 @@ check-methods: setup ## Every check of the contract, in full, over every method 
 	@names=$$($(BIN)/python -c "$(INSTALLED)") || exit 1; failed=0; \
 		for name in $$names; do $(BIN)/tuneoff check-method $$name || failed=1; done; exit $$failed
 
-methods-doc: setup ## Write docs/methods.md anew from the registry
-	$(BIN)/python docs/write_methods.py
+methods-doc: setup ## Write docs/methods.md from the registry
+	$(BIN)/python tools/docs/write_methods.py
 
-frameworks-doc: setup ## Write docs/frameworks.md anew: defaults of the registry, and what random searches draw
-	$(BIN)/python docs/write_frameworks.py
+frameworks-doc: setup ## Write docs/frameworks.md: defaults of the registry, and statistics of random draws
+	$(BIN)/python tools/docs/write_frameworks.py
 
 # A study or a table alone: make replays REPLAYS=hyperband-replay TABLES=mnist-14. What is finished is not searched again.
 REPLAYS ?= all-replay hyperband-replay random-replay grid-replay frameworks-replay
@@ -91,9 +96,16 @@ replays: setup ## Search the tables under studies/tables/ with every replay stud
 		$(BIN)/tuneoff run studies/$$study.yaml --table studies/tables/$$table.parquet --out runs/replays/$$study-$$table || exit 1; \
 	done; test ! -f runs/replays/all-replay-$$table/report/results.json || $(BIN)/python -m tuneoff.advice.bundled runs/replays/all-replay-$$table || exit 1; done
 
-# What a report said stays in docs/findings/ and on the page when its run is gone; a new run of a study takes its place.
-findings: setup ## Write docs/findings.md from what is under runs/: replays, and the trained studies that it names
-	$(BIN)/python docs/write_findings.py runs
+# data/findings/ keeps a report after its run is deleted. A new run of a study replaces its report.
+findings: setup ## Write docs/findings.md from the reports under runs/: table studies and trained studies
+	$(BIN)/python tools/docs/write_findings.py runs
+
+readme-picture: setup ## Draw the picture of README.md from runs/quickstart
+	$(BIN)/python tools/docs/readme_picture.py runs/quickstart
+
+# The site is written to site/. A dead link, a missing page or an unknown name in docs/api.md is an error.
+docs: setup ## Build the documentation site strictly
+	$(BIN)/python -m mkdocs build --strict
 
 soak: setup ## An hour of kills, outages and full disks, compared with an undisturbed run (root, for its small disk)
 	$(BIN)/python tests/support/soak.py --minutes 60
@@ -125,7 +137,7 @@ image-test: setup local-images ## Build the images here, on a base of this Debia
 	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_steps.py tests/images/test_docker_runner.py
 
 container-test: IMAGES = data_prep tuner evaluator reporter stand-in-mlflow stand-in-postgres stand-in-s3
-container-test: setup local-images ## Run the quickstart with each step in its container, beside MLflow, PostgreSQL and S3 (root)
+container-test: setup local-images ## Run the quickstart with each step in its container, with MLflow, PostgreSQL and S3 (root)
 	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_pipeline.py
 
 # DRY_RUN=1 prints the commands instead. The study's images must be there: make images.
@@ -142,16 +154,16 @@ cluster-down: ## Take that cluster away
 podman-manifests: setup ## Print MLflow, PostgreSQL and S3 as one file for `podman kube play -`
 	@$(BIN)/kubectl kustomize manifests/podman
 
-lock: setup ## Resolve the dependencies of all environments anew
-	$(COMPILE) --extra all --extra dev -o requirements.lock
+lock: setup ## Resolve the dependencies of all environments again (UPGRADE=--upgrade: in their newest releases)
+	$(COMPILE) --extra all --extra dev --extra docs -o requirements.lock
 	for name in torch vizier neps; do $(COMPILE) $(SHARED:%=--extra %) --extra cpu --extra $$name -o requirements-$$name.lock || exit 1; done
 	$(COMPILE) $(SHARED:%=--extra %) --extra autokeras -o requirements-autokeras.lock
 	$(BIN)/python docker/packages.py
 
-golden: setup ## Write the golden files of the compiled pipelines anew
+golden: setup ## Rewrite the golden files of the compiled pipelines
 	TUNEOFF_REWRITE_GOLDEN=1 $(BIN)/python -m pytest tests/pipelines/test_bakeoff.py tests/katib/test_experiments.py
 
-schema: setup ## Write the JSON schema of study files anew
+schema: setup ## Rewrite the JSON schema of study files
 	$(BIN)/tuneoff schema > studies/schema.json
 
 clean: ## Remove the virtual environment and what tests leave behind

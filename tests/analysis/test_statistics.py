@@ -243,8 +243,8 @@ class TestFigures:
         assert first.lines[1].get_xdata().tolist() == [1]
 
     def test_shares_of_seeds_climb(self, clear):
-        course = next(c for c in clear.figures.courses if c.clock == "epochs")
-        (axes,) = figure_reached(course, -0.85, self.COLOURS).axes
+        budget = next(c for c in clear.figures.common_budgets if c.clock == "epochs")
+        (axes,) = figure_reached(budget, -0.85, self.COLOURS).axes
         for line in axes.lines:
             assert (line.get_ydata()[1:] >= line.get_ydata()[:-1]).all()
 

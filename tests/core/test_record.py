@@ -119,7 +119,7 @@ class Slow:
         return []
 
     def append(self, line: bytes) -> None:
-        assert self.free.wait(10)
+        assert self.free.wait(120)
         if self.fails:
             raise RecordError("the disk is full")
         self.written.append(line)

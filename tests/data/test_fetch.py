@@ -12,7 +12,6 @@ import subprocess
 import sys
 import tarfile
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -353,17 +352,18 @@ def test_the_last_error_of_keras_is_the_reason(
 
 
 def test_a_host_that_never_answers_is_abandoned_soon(tiny: Builtin, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    ended = threading.Event()
+
     def silence(*_: object, **__: object) -> None:
-        time.sleep(2)
+        ended.wait()
         raise OSError
 
     monkeypatch.setattr(sources, "PROBE_SECONDS", 0.1)
     monkeypatch.setattr(sources.urllib.request, "urlopen", silence)
     monkeypatch.setattr(sources.importlib.util, "find_spec", lambda name: name)
     monkeypatch.setenv("TUNEOFF_SOURCES", "keras")
-    began = time.monotonic()
-    assert "did not answer within 0.2 s" in failure("tiny")
-    assert time.monotonic() - began < 1
+    assert "did not answer within 0.2 s" in failure("tiny"), "although it never answers"
+    ended.set()
 
 
 def test_keras_that_is_not_installed_is_a_reason(tiny: Builtin, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -472,7 +472,7 @@ def test_cifar_is_read_from_pictures_with_an_image_a_row() -> None:
 
 
 @pytest.mark.fetch
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1800)
 @pytest.mark.parametrize(
     ("name", "sizes"),
     [("mnist", (48_000, 12_000)), ("fashion_mnist", (48_000, 12_000)), ("cifar10", (40_000, 10_000))],

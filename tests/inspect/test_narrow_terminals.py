@@ -83,7 +83,7 @@ def test_the_table_of_trials_has_every_score_whole(result: StudyResult, width: i
 def test_the_table_of_cells_has_every_number_whole(result: StudyResult, width: int) -> None:
     progress = cells(result)
     lines = shown(overview(progress), width)
-    numbers = [n for c in progress if not c.is_system for n in (str(c.trials), str(c.epochs), f"{c.best or 0:.4f}")]
+    numbers = [n for c in progress if not c.own_models for n in (str(c.trials), str(c.epochs), f"{c.best or 0:.4f}")]
     tests = [c.state.removeprefix("test ") for c in progress if c.state.startswith("test ")]
     limits = [f"{left:,.0f}" for c in progress for left in c.budget_left.values() if left is not None]
     assert {*numbers, *tests, *" ".join(limits).replace(",", " ").split()} <= words(lines)

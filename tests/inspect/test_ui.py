@@ -25,12 +25,12 @@ def test_both_pages_answer_and_both_servers_stop_with_the_command(tmp_path: Path
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     addresses = [process.stdout.readline().split()[-1], process.stdout.readline().split()[-1]]
-    assert all(urlopen(address, timeout=20).status == 200 for address in addresses)
+    assert all(urlopen(address, timeout=800).status == 200 for address in addresses)
     process.send_signal(signal.SIGTERM)
-    process.wait(30)
+    process.wait(800)
     for address in addresses:
         with pytest.raises(OSError, match="refused"):
-            urlopen(address, timeout=5)
+            urlopen(address, timeout=800)
 
 
 def test_a_taken_port_is_replaced() -> None:

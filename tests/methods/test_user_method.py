@@ -17,7 +17,8 @@ from tuneoff.core.study import MethodChoice
 from tuneoff.methods import user_method
 from tuneoff.methods.registry import find, names
 from tuneoff.methods.spec import FailedRule
-from tuneoff.study_file.check import check_file, schema
+from tuneoff.study_file.check import check_file
+from tuneoff.study_file.schema import schema
 
 STUDIES = Path(__file__).parents[2] / "studies"
 STUDY = "name: own\ndatasets: [mnist]\nbudget: {{trials: 4}}\nmethods:\n  - {}\n"
@@ -85,7 +86,7 @@ def test_the_spec_of_a_class_is_made_from_what_it_says(monkeypatch: pytest.Monke
     spec = find("own_method:NearBest")
     assert spec.parallel
     assert spec.failed is FailedRule.UNTOLD
-    assert spec.summary.startswith("Random draws first")
+    assert spec.summary.startswith("Draw randomly first")
     assert spec.settings_model()().start == 5  # type: ignore[attr-defined]
     assert spec.installed
 
@@ -106,7 +107,7 @@ def test_a_study_with_one_is_valid_and_the_path_is_left_as_it_was(beside: Path) 
     [
         (
             "{name: 'mine:Mine', settings: {start: many}}",
-            "methods[0].settings.start: 'many' is not taken: a whole number",
+            "methods[0].settings.start: 'many' is not allowed: give a whole number",
         ),
         ("{name: 'mine:Mine', settings: {begin: 4}}", "methods[0].settings.begin: the field is unknown"),
         ("{name: 'mine:Mine', settings: {start: 7}}", "methods[0]: Mine wants seven trials."),

@@ -38,8 +38,8 @@ def test_a_server_that_cannot_be_used_is_in_the_note_with_its_reason(tmp_path: P
     note = tracking_note(cells(read_study(store))) or ""
     assert note.startswith("8 trials may not be in MLflow yet (MLflow's database")
     assert note.endswith(
-        "mlflow.db is damaged (file is not a database): move it away, and Tuneoff creates a new one). The running study"
-        " sends missing trials; `tuneoff sync` sends them at once."
+        "mlflow.db is damaged (file is not a database): move it away, and Tuneoff creates a new one). The running study sends"
+        " missing trials; `tuneoff sync` sends them at once."
     )
     (store.root / layout.MLFLOW_DATABASE).unlink()
     sync_study(store)

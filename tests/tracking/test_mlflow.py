@@ -230,7 +230,7 @@ class TestNothingIsLostOrDoubled:
             "sys.exit(tracker.deliver(cell.cell, cell.searches) != 8)"
         )
         both = [subprocess.Popen([sys.executable, "-c", program, store.uri, str(n)]) for n in (0, 1)]
-        assert [process.wait(120) for process in both] == [0, 0]
+        assert [process.wait(800) for process in both] == [0, 0]
         assert sync_study(store).trials == 0
         runs = shown(client_of(store))
         assert len(runs) == 1 + 2 + 16

@@ -138,7 +138,7 @@ def test_names_and_bytes_follow_from_the_record_alone(store: FolderStore) -> Non
     )
     for name in before:
         store.delete(name)
-    subprocess.run([sys.executable, "-c", program, store.uri], check=True, timeout=60)
+    subprocess.run([sys.executable, "-c", program, store.uri], check=True, timeout=800)
     assert {name: store.read(name) for name in store.names(layout.TENSORBOARD)} == before
     assert sync_tensorboard(store, read_study(store)) == 0
 

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .best_so_far import FOREMOST, Axis, Floats
-from .common_budget import Course
+from .common_budget import CommonBudget
 from .stats.bootstrap import CURVE_DRAWS, interval, means
 from .stats.significance import ranks
 
@@ -45,7 +45,7 @@ class Anytime:
     rank: tuple[Trace, ...]
 
 
-def anytime(scope: str, found: Sequence[Course]) -> Anytime:
+def anytime(scope: str, found: Sequence[CommonBudget]) -> Anytime:
     """Return the anytime curves over all blocks (a block is a data set with a seed).
 
     Methods are ranked within each block at each share. An unknown value counts as the worst.
@@ -71,10 +71,10 @@ def anytime(scope: str, found: Sequence[Course]) -> Anytime:
     )
 
 
-def _read(course: Course, shares: Floats) -> Floats:
+def _read(budget: CommonBudget, shares: Floats) -> Floats:
     """Return the regret at the last budget within each share, shape (seeds, shares, methods); inf before the first budget."""
-    indices = np.array([course.within(s * course.full * (1 + 1e-12)) for s in shares])
-    values = course.regret[:, :, np.maximum(indices, 0)].transpose(1, 2, 0)
+    indices = np.array([budget.within(s * budget.full * (1 + 1e-12)) for s in shares])
+    values = budget.regret[:, :, np.maximum(indices, 0)].transpose(1, 2, 0)
     return np.where((indices < 0)[None, :, None], np.inf, values)
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from ..core.space import Model
 from .best_so_far import Axis
-from .common_budget import Course
+from .common_budget import CommonBudget
 from .stats.effect_size import beats
 
 SURE = 0.9
@@ -26,7 +26,7 @@ class BreakEven(Model):
     is_random: bool  # the method is itself a random search, so break-even is undefined
 
 
-def break_even(course: Course, random: set[str]) -> list[BreakEven]:
+def break_even(budget: CommonBudget, random: set[str]) -> list[BreakEven]:
     """Return, for each method, the smallest budget from which it beats random search in 90 % of seed pairs.
 
     The method must stay ahead at every larger budget up to the full common budget. A pair is one search of the method and one
@@ -39,27 +39,27 @@ def break_even(course: Course, random: set[str]) -> list[BreakEven]:
     Returns:
         One row for each method, in the order of `course.methods`; empty if the course has no random search.
     """
-    random_indices = [i for i, m in enumerate(course.methods) if m in random]
+    random_indices = [i for i, m in enumerate(budget.methods) if m in random]
     if not random_indices:
         return []
-    unknown = np.isnan(course.losses)
-    random_losses = np.where(unknown, -np.inf, course.losses)[random_indices].reshape(-1, len(course.budgets))
-    losses = np.where(unknown, np.inf, course.losses)
-    budgets = range(len(course.budgets))
+    unknown = np.isnan(budget.losses)
+    random_losses = np.where(unknown, -np.inf, budget.losses)[random_indices].reshape(-1, len(budget.budgets))
+    losses = np.where(unknown, np.inf, budget.losses)
+    budgets = range(len(budget.budgets))
     wins = np.stack([beats(losses[:, :, b], random_losses[:, b]) for b in budgets], axis=1)  # (methods, budgets)
     rows = []
-    for i, method in enumerate(course.methods):
+    for i, method in enumerate(budget.methods):
         too_low = np.flatnonzero(wins[i] < SURE - 1e-9)
         first = int(too_low[-1]) + 1 if len(too_low) else 0
-        reached = method not in random and first < len(course.budgets)
+        reached = method not in random and first < len(budget.budgets)
         rows.append(
             BreakEven(
-                dataset=course.dataset,
-                clock=course.clock,
+                dataset=budget.dataset,
+                clock=budget.clock,
                 method=method,
-                budget=float(course.budgets[first]) if reached else None,
-                share=float(course.budgets[first] / course.full) if reached else None,
-                full=course.full,
+                budget=float(budget.budgets[first]) if reached else None,
+                share=float(budget.budgets[first] / budget.full) if reached else None,
+                full=budget.full,
                 at_full=float(wins[i, -1]),
                 is_random=method in random,
             )

@@ -29,7 +29,7 @@ STEPS = 200
 
 
 @dataclass(frozen=True)
-class Course:
+class CommonBudget:
     """One data set on one clock: the best-so-far loss of each search at each budget. Smaller losses are better."""
 
     dataset: str
@@ -67,9 +67,9 @@ class Course:
         return bool(np.isnan(self.losses[..., -1]).any())
 
 
-def courses(
+def common_budgets(
     study: Study, curves: Sequence[Progress], by_itself: set[tuple[str, str, int]], known_best: Mapping[str, float] | None = None
-) -> list[Course]:
+) -> list[CommonBudget]:
     """Return one course for each data set and clock on which an ended search spent something, by data set and clock.
 
     Args:
@@ -87,8 +87,8 @@ def courses(
         if anchors is None:
             continue
         for clock in AXES:
-            if course := _course(study, dataset, clock, methods, searches, by_itself, anchors):
-                result.append(course)
+            if budget := _common_budget(study, dataset, clock, methods, searches, by_itself, anchors):
+                result.append(budget)
     return result
 
 
@@ -168,7 +168,7 @@ def random_methods(study: Study) -> set[str]:
     return {m.label for m in study.methods if is_random(m.name)}
 
 
-def _course(
+def _common_budget(
     study: Study,
     dataset: str,
     clock: Axis,
@@ -176,7 +176,7 @@ def _course(
     curves: Mapping[tuple[str, int], Progress],
     by_itself: set[tuple[str, str, int]],
     anchors: tuple[float, float],
-) -> Course | None:
+) -> CommonBudget | None:
     """Return the course of one data set on one clock; None if no ended search spent anything on the clock."""
     ended = [c for c in curves.values() if c.ended and len(c.trial)]
     limited = [c for c in ended if (dataset, c.method, c.seed) not in by_itself]
@@ -195,7 +195,7 @@ def _course(
         for j, seed in enumerate(study.seeds):
             if (curve := curves.get((method, seed))) is not None:
                 losses[i, j] = _read(curve, clock, budgets, study.objective.sign)
-    return Course(dataset, clock, methods, tuple(study.seeds), budgets, losses, limited_by, *anchors)
+    return CommonBudget(dataset, clock, methods, tuple(study.seeds), budgets, losses, limited_by, *anchors)
 
 
 def _read(curve: Progress, clock: Axis, budgets: Floats, sign: int) -> Floats:

@@ -65,7 +65,7 @@ class Followed(Model):
     regret: float  # regret of the recommended method on this data set
     best: str  # the best method on this data set
     best_regret: float
-    lots: float | None  # regret of random search on this data set; None if it was not run
+    random_regret: float | None  # regret of random search on this data set; None if it was not run
 
 
 def choose(fields: Sequence[Field]) -> Choice:
@@ -130,7 +130,7 @@ def follow(fields: Sequence[Field], random: set[str]) -> list[Followed]:
                 regret=regrets[advised],
                 best=best,
                 best_regret=regrets[best],
-                lots=float(np.mean(random_regrets)) if random_regrets else None,
+                random_regret=float(np.mean(random_regrets)) if random_regrets else None,
             )
         )
     return rows

@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core.space import Model
 from .best_so_far import Axis, Floats
-from .common_budget import Course
+from .common_budget import CommonBudget
 
 
 class Reached(Model):
@@ -33,13 +33,13 @@ class Target(Model):
     rows: list[Reached]
 
 
-def target_losses(course: Course, random: set[str]) -> dict[str, float]:
+def target_losses(budget: CommonBudget, random: set[str]) -> dict[str, float]:
     """Return the two target losses by description: the median final loss of random search, and that of the best method.
 
     Without random search, the first target is the median of the methods' median final losses. A method whose median final loss is
     not finite sets no target.
     """
-    medians = {m: float(np.median(course.losses[i, :, -1])) for i, m in enumerate(course.methods)}
+    medians = {m: float(np.median(budget.losses[i, :, -1])) for i, m in enumerate(budget.methods)}
     finite = {m: v for m, v in medians.items() if np.isfinite(v)}
     if not finite:
         return {}
@@ -49,15 +49,15 @@ def target_losses(course: Course, random: set[str]) -> dict[str, float]:
     return {name: first, "the median final score of the best method": min(finite.values())}
 
 
-def reached(course: Course, loss: float) -> Floats:
+def reached(budget: CommonBudget, loss: float) -> Floats:
     """Return the share of seeds that have reached the loss by each budget, shape (methods, budgets).
 
     A seed with an unknown loss counts as not having reached it.
     """
-    return np.asarray((course.losses <= loss).mean(axis=1))
+    return np.asarray((budget.losses <= loss).mean(axis=1))
 
 
-def target(course: Course, name: str, loss: float, sign: int, shares: Sequence[float]) -> Target:
+def target(budget: CommonBudget, name: str, loss: float, sign: int, shares: Sequence[float]) -> Target:
     """Return how often and at which cost each method reaches a target.
 
     Args:
@@ -67,12 +67,12 @@ def target(course: Course, name: str, loss: float, sign: int, shares: Sequence[f
         sign: 1 if smaller scores of the metric are better, -1 if larger ones are.
         shares: The shares of the common budget at which the successes are counted.
     """
-    hit = course.losses <= loss  # (methods, seeds, budgets)
+    hit = budget.losses <= loss  # (methods, seeds, budgets)
     hit_shares = hit.mean(axis=1)
-    spent = np.where(hit.any(axis=2), course.budgets[hit.argmax(axis=2)], course.full)  # (methods, seeds)
+    spent = np.where(hit.any(axis=2), budget.budgets[hit.argmax(axis=2)], budget.full)  # (methods, seeds)
     rows = []
-    for i, method in enumerate(course.methods):
+    for i, method in enumerate(budget.methods):
         successes = int(hit[i, :, -1].sum())
         expected = float(spent[i].sum() / successes) if successes else None
-        rows.append(Reached(method=method, shares=[float(hit_shares[i, course.place(s)]) for s in shares], expected=expected))
-    return Target(dataset=course.dataset, clock=course.clock, name=name, value=sign * loss, rows=rows)
+        rows.append(Reached(method=method, shares=[float(hit_shares[i, budget.place(s)]) for s in shares], expected=expected))
+    return Target(dataset=budget.dataset, clock=budget.clock, name=name, value=sign * loss, rows=rows)

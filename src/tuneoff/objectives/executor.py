@@ -216,7 +216,7 @@ def _ticks(seconds: float) -> float:
 
 
 @dataclass(eq=False)
-class _Course:
+class _SimulatedTrial:
     trial: TrialId
     epochs: Generator[Epoch, None, None]
     began: float
@@ -243,7 +243,7 @@ class SimulatedExecutor(Executor):
         self._objective = objective
         self._began: dict[TrialId, float] = {}
         self._passed: dict[TrialId, float] = {}
-        self._courses: dict[TrialId, _Course] = {}
+        self._running: dict[TrialId, _SimulatedTrial] = {}
 
     @property
     def device(self) -> str:
@@ -258,49 +258,49 @@ class SimulatedExecutor(Executor):
         self.now = max(self.now, _ticks(self._began[trial] + self._passed[trial]))
 
     def start(self, trial: Trial, checkpoint: Checkpoint | None) -> None:
-        assert len(self._courses) < self.places
+        assert len(self._running) < self.places
         began = self._began.setdefault(trial.id, self.now)
-        self._courses[trial.id] = _Course(trial.id, self._objective(trial, checkpoint), began)
+        self._running[trial.id] = _SimulatedTrial(trial.id, self._objective(trial, checkpoint), began)
 
     def next(self) -> TrialEvent:
-        for course in self._courses.values():
-            if course.event is None:
-                course.event = self._drawn(course)
-        first = min(self._courses.values(), key=lambda course: (course.at, course.trial))
+        for running in self._running.values():
+            if running.event is None:
+                running.event = self._drawn(running)
+        first = min(self._running.values(), key=lambda running: (running.at, running.trial))
         self.now = max(self.now, first.at)
         event, first.event = first.event, None
         assert event is not None
         if event.epoch is None:
-            del self._courses[first.trial]
+            del self._running[first.trial]
         return event
 
-    def _drawn(self, course: _Course) -> TrialEvent:
+    def _drawn(self, running: _SimulatedTrial) -> TrialEvent:
         epoch: Epoch | None = None
         failure: TrainingFailed | WorkerDied | None = None
         try:
-            epoch = next(course.epochs, None)
+            epoch = next(running.epochs, None)
         except TrainingFailed as error:
             failure = error
-            course.seconds += _ticks(error.seconds)
+            running.seconds += _ticks(error.seconds)
         except WorkerDied as death:
             failure = death
         if epoch is not None:
             epoch = replace(epoch, seconds=_ticks(epoch.seconds))
-            course.seconds += epoch.seconds
-        return TrialEvent(course.trial, epoch, failure, course.seconds, self._objective.peak_memory_bytes)
+            running.seconds += epoch.seconds
+        return TrialEvent(running.trial, epoch, failure, running.seconds, self._objective.peak_memory_bytes)
 
     def continue_trial(self, trial: TrialId) -> None:
         return  # `next` reads the next epoch
 
     def end(self, trial: TrialId) -> TrialEvent:
-        course = self._courses.pop(trial)
-        course.epochs.close()
-        return TrialEvent(trial, None, None, course.seconds, self._objective.peak_memory_bytes)
+        running = self._running.pop(trial)
+        running.epochs.close()
+        return TrialEvent(trial, None, None, running.seconds, self._objective.peak_memory_bytes)
 
     def again(self, trial: Trial, checkpoint: Checkpoint | None, last_epoch: int) -> None:
         _train_to(self._objective, trial, checkpoint, last_epoch)
 
     def close(self) -> None:
-        for course in self._courses.values():
-            course.epochs.close()
-        self._courses.clear()
+        for running in self._running.values():
+            running.epochs.close()
+        self._running.clear()

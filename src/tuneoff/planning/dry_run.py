@@ -273,8 +273,8 @@ def rehearse(
 
             search = Search(spec, method, executor, record, spending, goal, NoCheckpoints(), stopping)
             search.run()
-            course = _course(record, actor, executor, spending, ready - began)
-            return course or Unestimated(
+            prediction = _prediction(record, actor, executor, spending, ready - began)
+            return prediction or Unestimated(
                 f"it began too slowly to tell: {_told(record)} trials in {time.monotonic() - ready:.0f} s"
             )
         except MethodFailed as error:
@@ -299,7 +299,7 @@ def _seconds(actor: _Actor, spending: Budget) -> float:
     return actor.seconds + spending.spent.method_seconds
 
 
-def _course(
+def _prediction(
     record: Writer, actor: _Actor, executor: SimulatedExecutor, spending: Budget, start_seconds: float
 ) -> PlannedSearch | None:
     """Return the prediction, or None if the dry run saw too little of the search."""

@@ -87,13 +87,13 @@ def _of_statistics(computed: Computed, colours: Mapping[str, int]) -> Iterator[t
         for clock in (c for c in scope.clocks if c.critical_difference is not None):
             figure = figure_critical_difference(clock.comparisons[-1].standings, clock.critical_difference or 0.0, colours)
             yield f"{_file(scope.name)}-critical-difference-{clock.clock}", figure
-    courses = {(c.dataset, c.clock): c for c in computed.figures.courses}
+    common_budgets = {(c.dataset, c.clock): c for c in computed.figures.common_budgets}
     for alone in statistics.datasets:
         for axis in AXES:
             for index, goal in enumerate(t for t in alone.targets if t.clock == axis):
-                course = courses[alone.dataset, axis]
-                figure = figure_reached(course, computed.study.objective.sign * goal.value, colours)
-                yield f"{alone.dataset}-target-{index + 1}-{axis}", _with_legend(figure, course.methods, colours)
+                budget = common_budgets[alone.dataset, axis]
+                figure = figure_reached(budget, computed.study.objective.sign * goal.value, colours)
+                yield f"{alone.dataset}-target-{index + 1}-{axis}", _with_legend(figure, budget.methods, colours)
         if any(not r.is_random for r in alone.break_even):
             yield f"{alone.dataset}-break-even", figure_break_even(alone.break_even, colours)
 

@@ -196,15 +196,15 @@ def _differences(scope: Scope, colours: Mapping[str, int], name: str) -> Drawing
 
 
 def _reached(computed: Computed, scope: Scope, colours: Mapping[str, int], name: str) -> list[Drawing]:
-    course = next((c for c in computed.figures.courses if [c.dataset] == scope.datasets and c.clock == "epochs"), None)
+    budget = next((c for c in computed.figures.common_budgets if [c.dataset] == scope.datasets and c.clock == "epochs"), None)
     alone = next((d for d in computed.results.statistics.datasets if [d.dataset] == scope.datasets), None)
-    if course is None or alone is None:
+    if budget is None or alone is None:
         return []
     metric, sign = computed.results.study.metric, computed.study.objective.sign
     drawings = []
     for index, goal in enumerate(t for t in alone.targets if t.clock == "epochs"):
         title = f"Seeds that reached {wording.score(goal.value, metric)}, {goal.name}"
-        figure = figure_reached(course, sign * goal.value, colours)
+        figure = figure_reached(budget, sign * goal.value, colours)
         drawings.append(Drawing(title, Markup(svg(figure, f"{name}-reached-{index}", title))))
     return drawings
 

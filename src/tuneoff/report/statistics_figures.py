@@ -15,7 +15,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, MaxNLocator, NullLocato
 from ..analysis.anytime import Anytime, Trace
 from ..analysis.best_so_far import FOREMOST, Axis, Floats, foremost
 from ..analysis.break_even import BreakEven
-from ..analysis.common_budget import Course
+from ..analysis.common_budget import CommonBudget
 from ..analysis.stats.significance import cliques
 from ..analysis.stats.statistics import Standing
 from ..analysis.time_to_target import reached
@@ -165,24 +165,24 @@ def _ranks_below_each_other(
 
 
 @style.context(STYLE)
-def figure_reached(course: Course, loss: float, colours: Mapping[str, int]) -> Figure:
+def figure_reached(budget: CommonBudget, loss: float, colours: Mapping[str, int]) -> Figure:
     """Draw the share of each method's seeds that had reached a loss, against the budget."""
     figure, axes = empty_axes(380, 240)
-    per, label = axis_unit(course.clock, course.full)
-    shares_by_method = reached(course, loss)
-    seen = foremost(course.methods, list(-shares_by_method.mean(axis=1)))
-    for method, shares in zip(course.methods, shares_by_method, strict=True):
+    per, label = axis_unit(budget.clock, budget.full)
+    shares_by_method = reached(budget, loss)
+    seen = foremost(budget.methods, list(-shares_by_method.mean(axis=1)))
+    for method, shares in zip(budget.methods, shares_by_method, strict=True):
         index, keep = colours[method], _changed(shares)
-        at, height = np.append(course.budgets[keep], course.full), np.append(shares[keep], shares[-1])
+        at, height = np.append(budget.budgets[keep], budget.full), np.append(shares[keep], shares[-1])
         strong = seen is None or method in seen
         looks = {"linestyle": dashes_of(index), "linewidth": 1.8, "zorder": 4} if strong else THIN_LINE
         (line,) = axes.step(at / per, 100 * height, where="post", color=colour_of(index), **looks)
         mark(line, f"m{index}", method)
-    axes.set(xlim=(0, course.full / per), ylim=(-3, 103), xlabel=label, ylabel="seeds that reached it, %")
-    if course.clock != "seconds":
+    axes.set(xlim=(0, budget.full / per), ylim=(-3, 103), xlabel=label, ylabel="seeds that reached it, %")
+    if budget.clock != "seconds":
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
     if seen is not None:
-        ends = {m: 100 * float(v[-1]) for m, v in zip(course.methods, shares_by_method, strict=True) if m in seen}
+        ends = {m: 100 * float(v[-1]) for m, v in zip(budget.methods, shares_by_method, strict=True) if m in seen}
         name_ends(axes, ends, colours)
     return figure
 

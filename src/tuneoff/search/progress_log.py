@@ -30,7 +30,7 @@ class Recorded(Protocol):
 
 
 @dataclass
-class _Course:
+class _Followed:
     """How far the log has followed one search."""
 
     seed: int
@@ -76,7 +76,7 @@ class SearchLog:
         self._writers = writers
         self._report = report
         self._unsent = unsent
-        self._courses: dict[int, _Course] = {}
+        self._followed: dict[int, _Followed] = {}
         self._failures: list[str] = []
         self._faults: set[str] = set()
         self._summary: Sequence[SearchRecord] | None = None
@@ -134,78 +134,78 @@ class SearchLog:
     def _look(self) -> None:
         """Report what the searches have recorded since the last look."""
         for seed, writer in self._writers().items():
-            course = self._courses.setdefault(seed, _Course(seed))
-            events = writer.events[course.next :]
-            if not course.opened:
+            followed = self._followed.setdefault(seed, _Followed(seed))
+            events = writer.events[followed.next :]
+            if not followed.opened:
                 own = max(number for number, event in enumerate(events) if event["event"] == "opened")
                 for event in events[:own]:
-                    self._follow(course, event)
-                course.opened, course.next, events = True, own, events[own:]
-                if course.ended or course.started:
-                    self._report(f"{self._where(course)}: {_continued(course)}")
+                    self._follow(followed, event)
+                followed.opened, followed.next, events = True, own, events[own:]
+                if followed.ended or followed.started:
+                    self._report(f"{self._where(followed)}: {_continued(followed)}")
             for event in events:
-                course.next += 1  # first, so that an event that fails to be reported is not tried again
-                line = self._follow(course, event)
+                followed.next += 1  # first, so that an event that fails to be reported is not tried again
+                line = self._follow(followed, event)
                 if line is not None:
-                    self._report(f"{self._where(course)}: {line}")
+                    self._report(f"{self._where(followed)}: {line}")
         while self._failures:
             self._report(self._failures.pop(0))
 
-    def _where(self, course: _Course) -> str:
-        return f"{self._cell.name}, seed {course.seed}"
+    def _where(self, followed: _Followed) -> str:
+        return f"{self._cell.name}, seed {followed.seed}"
 
-    def _follow(self, course: _Course, event: Event) -> str | None:
+    def _follow(self, followed: _Followed, event: Event) -> str | None:
         """Process one event and return its line, if it has one."""
         number = event.get("trial", -1)
         match event["event"]:
             case "asked" if event["parent"] is not None:
-                course.parents[number] = event["parent"]
+                followed.parents[number] = event["parent"]
             case "started":
-                before = course.started.get(number)
-                course.started[number] = "the run was killed while it trained"
+                before = followed.started.get(number)
+                followed.started[number] = "the run was killed while it trained"
                 return None if before is None else f"trial {number} is trained again, since {before}"
             case "died":
-                course.started[number] = "its worker died"
+                followed.started[number] = "its worker died"
                 return f"the worker that trained trial {number} died {_one_line(event['how'])}"
             case "cut":
-                course.started[number] = "the study was stopped while it trained"
+                followed.started[number] = "the study was stopped while it trained"
                 return f"trial {number} is cut short, since the study is asked to stop"
             case "restored":
                 return f"trial {number} is trained again, uncharged, since {_one_line(event['reason'])}"
             case "anew":
-                course.least = None
-                course.ended |= set(course.started)
-                course.started.clear()
+                followed.least = None
+                followed.ended |= set(followed.started)
+                followed.started.clear()
                 return f"the trials before lose their results: {_one_line(event['reason'])}"
             case "told":
-                return self._told(course, event)
+                return self._told(followed, event)
             case "ended":
                 return f"the search ended: {_one_line(event['reason'])}"
         return None
 
-    def _told(self, course: _Course, event: Event) -> str:
+    def _told(self, followed: _Followed, event: Event) -> str:
         number, loss = event["trial"], event["loss"]
-        course.ended.add(number)
-        course.started.pop(number, None)
-        if loss is not None and (course.least is None or loss < course.least):
-            course.least = loss
+        followed.ended.add(number)
+        followed.started.pop(number, None)
+        if loss is not None and (followed.least is None or loss < followed.least):
+            followed.least = loss
         sign, metric = self._study.objective.sign, self._study.objective.metric
-        parent = course.parents.pop(number, None)
+        parent = followed.parents.pop(number, None)
         name = f"trial {number}" if parent is None else f"trial {number}, which continues trial {parent},"
         value = "" if loss is None else f", {metric} {sign * loss:.4f}"
         epochs = event["trained_epochs"]
         after = f" after {_counted(epochs, 'epoch')}" if epochs else ""
-        best = "no result so far" if course.least is None else f"best so far {sign * course.least:.4f}"
+        best = "no result so far" if followed.least is None else f"best so far {sign * followed.least:.4f}"
         reason = f": {_one_line(event['reason'])}" if event["reason"] else ""
         return f"{name} {event['status']}{value}{after} in {event['seconds']:.1f} s ({best}){reason}"
 
 
-def _continued(course: _Course) -> str:
-    text = f"continues its record: {_counted(len(course.ended), 'trial')} ended before"
-    if not course.started:
+def _continued(followed: _Followed) -> str:
+    text = f"continues its record: {_counted(len(followed.ended), 'trial')} ended before"
+    if not followed.started:
         return text
-    numbers = ", ".join(str(number) for number in sorted(course.started))
-    return f"{text}, and {'trial' if len(course.started) == 1 else 'trials'} {numbers} had begun"
+    numbers = ", ".join(str(number) for number in sorted(followed.started))
+    return f"{text}, and {'trial' if len(followed.started) == 1 else 'trials'} {numbers} had begun"
 
 
 # The cell in a line

@@ -182,7 +182,7 @@ class _Searches:
         self.opened: dict[int, Writer] = {}
         """The records that this process writes, by seed."""
         self._writers: dict[int, Writer] = {}
-        self._courses: dict[int, SearchState] = {}  # of the searches that write
+        self._states: dict[int, SearchState] = {}  # of the searches that write
         self._before: dict[int, SearchRecord] = {}  # of the searches that have not started
         self._looking = threading.Lock()
         self._scratch = Path(tempfile.mkdtemp(prefix="tuneoff-"))
@@ -195,9 +195,9 @@ class _Searches:
         """Return the search in its present state. Tracking asks every few seconds, so nothing is read twice."""
         dataset, label = self._cell.dataset, self._cell.method.label
         if seed in self._writers:
-            course = self._courses.setdefault(seed, SearchState(dataset, label, seed))
-            course.follow(self._writers[seed].events[course.followed :])
-            return course.search
+            state = self._states.setdefault(seed, SearchState(dataset, label, seed))
+            state.follow(self._writers[seed].events[state.followed :])
+            return state.search
         if seed not in self._before:
             self._before[seed] = read_search(self._store, dataset, label, seed)
         return self._before[seed]

@@ -18,7 +18,7 @@ from ...core.study import Study
 from ..anytime import Anytime, anytime
 from ..best_so_far import AXES, Axis, Floats, Progress
 from ..break_even import BreakEven, break_even
-from ..common_budget import Course, courses, ended_by_themselves, random_methods, the_same_with_every_seed
+from ..common_budget import CommonBudget, common_budgets, ended_by_themselves, random_methods, the_same_with_every_seed
 from ..recommend import Choice, Field, choose
 from ..summaries import CellScore
 from ..table_truth import TableFacts
@@ -124,7 +124,7 @@ class Figures:
     """The curves that the figures of the statistics show."""
 
     anytime: tuple[Anytime, ...] = ()
-    courses: tuple[Course, ...] = ()
+    common_budgets: tuple[CommonBudget, ...] = ()
 
 
 def statistics(
@@ -149,9 +149,9 @@ def statistics(
     if len(study.methods) < 2:
         return _refusal("The study has only one method.")
     ended_early = ended_by_themselves([s for c in result.cells for s in c.searches], study)
-    all_courses = courses(study, curves, ended_early, facts.best)
+    all_budgets = common_budgets(study, curves, ended_early, facts.best)
     fixed = the_same_with_every_seed(s for c in result.cells for s in c.searches)
-    compared = [replace(c, fixed=fixed & set(c.methods)) for c in all_courses if len(c.methods) > 1]
+    compared = [replace(c, fixed=fixed & set(c.methods)) for c in all_budgets if len(c.methods) > 1]
     if not compared:
         return _refusal("No comparable search has ended with a score yet.")
     scopes = _scopes(compared)
@@ -170,18 +170,20 @@ def _refusal(reason: str) -> tuple[Statistics, Figures]:
     return Statistics(refused=reason), Figures()
 
 
-def _scopes(group: Sequence[Course]) -> dict[str, list[Course]]:
-    """Return the courses of each comparison: all data sets together if there are several with the same methods, then each."""
+def _scopes(group: Sequence[CommonBudget]) -> dict[str, list[CommonBudget]]:
+    """Return the common budgets of each comparison: all data sets with the same methods together, then each data set."""
     names = list(dict.fromkeys(c.dataset for c in group))
     single = {name: [c for c in group if c.dataset == name] for name in names}
     can_pool = len(names) > 1 and len({c.methods for c in group}) == 1
     return {ALL: list(group), **single} if can_pool else single
 
 
-def _scope(name: str, group: Sequence[Course]) -> Scope:
+def _scope(name: str, group: Sequence[CommonBudget]) -> Scope:
     datasets = list(dict.fromkeys(c.dataset for c in group))
-    by_clock: dict[Axis, list[Course]] = {axis: [c for c in group if c.clock == axis] for axis in AXES}
-    complete: dict[Axis, list[Course]] = {axis: members for axis, members in by_clock.items() if len(members) == len(datasets)}
+    by_clock: dict[Axis, list[CommonBudget]] = {axis: [c for c in group if c.clock == axis] for axis in AXES}
+    complete: dict[Axis, list[CommonBudget]] = {
+        axis: members for axis, members in by_clock.items() if len(members) == len(datasets)
+    }
     choices = [choose(fields(complete["epochs"], share)) for share in SHARES] if "epochs" in complete else []
     if "seconds" in complete and choices:
         choices.append(choose(fields(complete["seconds"], 1.0)))
@@ -197,12 +199,12 @@ def _scope(name: str, group: Sequence[Course]) -> Scope:
     )
 
 
-def fields(found: Sequence[Course], share: float) -> list[Field]:
+def fields(found: Sequence[CommonBudget], share: float) -> list[Field]:
     """Return the regrets of each course at a share of its common budget."""
     return [Field(c.dataset, c.methods, c.regret[:, :, c.place(share)].T, c.fixed) for c in found]
 
 
-def _clock(axis: Axis, group: Sequence[Course]) -> ClockStatistics:
+def _clock(axis: Axis, group: Sequence[CommonBudget]) -> ClockStatistics:
     seeds = [len(c.seeds) for c in group]
     matrix = _matrix(group, 1.0)
     blocks, methods = matrix.shape
@@ -215,7 +217,7 @@ def _clock(axis: Axis, group: Sequence[Course]) -> ClockStatistics:
     )
 
 
-def _matrix(group: Sequence[Course], share: float) -> Floats:
+def _matrix(group: Sequence[CommonBudget], share: float) -> Floats:
     """Return the regrets of shape (blocks, methods); NaN if unknown."""
     return np.concatenate([f.regret for f in fields(group, share)])
 
@@ -225,7 +227,7 @@ def _cases(matrix: Floats) -> dict[Case, Floats]:
     return {case: np.where(np.isnan(matrix), value, matrix) for case, value in _CASES.items()}
 
 
-def _comparison(group: Sequence[Course], share: float, seeds: Sequence[int]) -> Comparison:
+def _comparison(group: Sequence[CommonBudget], share: float, seeds: Sequence[int]) -> Comparison:
     matrix = _matrix(group, share)
     cases = _cases(matrix)
     rank, best_case = (means(significance.ranks(cases[case]), seeds) for case in ("worst", "best"))
@@ -254,7 +256,7 @@ def _comparison(group: Sequence[Course], share: float, seeds: Sequence[int]) -> 
     )
 
 
-def _pairs(group: Sequence[Course], matrix: Floats) -> list[Pair]:
+def _pairs(group: Sequence[CommonBudget], matrix: Floats) -> list[Pair]:
     """Return every pair of methods at the full budget, the method with the better mean rank first."""
     cases = _cases(matrix)
     worst = significance.pairs(cases["worst"])
@@ -301,7 +303,7 @@ def _more(needed: float, blocks: int, significant: bool) -> int | None:
 def _dataset(
     study: Study,
     name: str,
-    group: Sequence[Course],
+    group: Sequence[CommonBudget],
     rows: Mapping[str, Sequence[TrialRow]],
     scores: Sequence[CellScore],
     curves: Sequence[Progress],
@@ -317,8 +319,8 @@ def _dataset(
         dataset=name,
         best_known=sign * first.best,
         ordinary=sign * (first.best + first.scale),
-        break_even=[row for course in by_clock.values() for row in break_even(course, random)],
-        targets=[target(course, label, loss, sign, SHARES) for label, loss in goals.items() for course in by_clock.values()],
+        break_even=[row for budget in by_clock.values() for row in break_even(budget, random)],
+        targets=[target(budget, label, loss, sign, SHARES) for label, loss in goals.items() for budget in by_clock.values()],
         winners_curse=winners_curse(
             rows[name],
             [s for s in scores if s.dataset == name],
