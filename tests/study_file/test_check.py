@@ -1,4 +1,4 @@
-"""The study file: what it takes, and that whatever is wrong with it is said at once, a sentence each, in our own words."""
+"""The study file: the accepted fields, and that all faults are reported at once, with one sentence each in our own words."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the full study names: a data set and a module."""
+    """A folder with the files that the full study names: a data set and a module."""
     folder = tmp_path_factory.mktemp("study")
     rng = np.random.default_rng(0)
     np.savez(folder / "mine.npz", x_train=rng.integers(0, 255, (40, 8, 8), np.uint8), y_train=np.arange(40) % 2)
@@ -40,7 +40,7 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def said(folder: Path, text: str) -> list[str]:
-    """What is wrong with a study file of this text, as the user reads it, without the name of the folder."""
+    """Return the faults of a study file with this text, as the user reads them, without the name of the folder."""
     file = folder / "study.yaml"
     file.write_text(text, encoding="utf-8", newline="")
     sentences = [

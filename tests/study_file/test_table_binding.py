@@ -1,4 +1,4 @@
-"""A study file on a table: what the table fills in, and what is refused with a sentence."""
+"""Study files of table studies: the sections that the table fills in, and the sections that are refused."""
 
 from __future__ import annotations
 
