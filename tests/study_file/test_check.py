@@ -206,7 +206,11 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ),
         ("{name: fashion_mnist,", "{name: fashion,", "4: datasets[1].name: 'fashion' is not a built-in data set (did you mean"),
         ("  - mnist", "  - 3", "3: datasets[0]: 3 is not allowed: give a name, a path or a mapping (name: …, path: …)"),
-        ("  - mnist", "  - {image_size: 8}", "3: datasets[0].name: the field is missing (a built-in data set by name, or a user's"),
+        (
+            "  - mnist",
+            "  - {image_size: 8}",
+            "3: datasets[0].name: the field is missing (a built-in data set by name, or a user's",
+        ),
         ("  - mnist", "  - mine.npz", "5: datasets[2]: 'mine' is listed twice: give this one another name, or remove it"),
         ("train: 100", "train: 9", "4: datasets[1].subset.train: 9 is not allowed: it must be at least 10"),
         ("train: 100", "training: 9", "4: datasets[1].subset.training: the field is unknown: the allowed fields are train"),
@@ -445,7 +449,7 @@ def test_a_fault_is_one_sentence_with_line_field_value_and_remedy(beside: Path, 
                 "study.yaml:1: methods: the field is missing"
                 " (a method, its settings, and the label that tables and folders use for it)",
                 "study.yaml:1: budget: the field is missing"
-                " (what each method may spend on each data set with each seed. At least one limit is needed)",
+                " (the budget of each search: one method on one data set with one seed. At least one limit is needed)",
             ],
         ),
         ("", ["study.yaml:1: the file is empty: a study needs at least name, datasets, methods and budget"]),
