@@ -129,6 +129,21 @@ def test_a_file_has_at_most_400_lines_of_code() -> None:
     assert large == {f"{SRC}/{file}" for file in to_be_split}
 
 
+def test_the_tiers_name_tests_that_exist() -> None:
+    tests = ROOT / "tests"
+    tiers = ast.parse((tests / "conftest.py").read_text(encoding="utf-8"))
+    named = {n.targets[0].id: ast.literal_eval(n.value) for n in tiers.body if isinstance(n, ast.Assign)}  # type: ignore[attr-defined]
+    files = [f.relative_to(tests).as_posix() for f in tests.rglob("test_*.py")]
+    assert [prefix for prefix in named["TRAINING"] if not any(f.startswith(prefix) for f in files)] == []
+    defined = {
+        node.name
+        for file in files
+        for node in ast.walk(ast.parse((tests / file).read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef)
+    }
+    assert named["SLOW"] - defined == set()
+
+
 # Frameworks
 
 SRC = "src/tuneoff"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import math
-import os
 import sys
 import tempfile
 import time
@@ -25,12 +24,11 @@ from tuneoff.core.study import Study
 from tuneoff.study_file.check import check_file
 from tuneoff.study_file.yaml_reader import parse
 
-EXAMPLES = int(os.environ.get("TUNEOFF_FUZZ", "2000"))
-"""The number of studies in total; `make fuzz` sets a larger one."""
 MOST_SECONDS = 5.0
 """The limit for checking, validating and planning one study; the slowest takes one second."""
 
-fuzz = settings(deadline=None, max_examples=EXAMPLES // 4, suppress_health_check=list(HealthCheck))
+fuzz = settings(deadline=None, max_examples=5 * settings.default.max_examples, suppress_health_check=list(HealthCheck))
+"""2,000 studies in total; `make fuzz` looks at ten times as many."""
 
 
 def answer(*arguments: str) -> tuple[int, str, str]:
