@@ -117,7 +117,7 @@ def test_a_study_with_one_is_valid_and_the_path_is_left_as_it_was(beside: Path) 
             "'mine:Mute'",
             "methods[0]: method 'mine:Mute' has no tell, should_continue: a method has ask, tell and should_continue",
         ),
-        ("'mine:Old'", "methods[0]: method 'mine:Old' has goes_on, which is called should_continue since release 0.2"),
+        ("'mine:Old'", "methods[0]: method 'mine:Old' has goes_on, the former name of should_continue"),
         ("'mine:Loose'", "methods[0]: method 'mine:Loose' has Settings that are no pydantic model"),
         ("'mine:Vague'", "methods[0]: method 'mine:Vague' has a spec that is no MethodSpec"),
         ("'nowhere:Mine'", "methods[0]: method 'nowhere:Mine': there is no module 'nowhere' beside the study file"),

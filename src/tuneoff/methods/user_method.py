@@ -31,9 +31,7 @@ def own_method(name: str, target: str) -> MethodSpec:
     found = _class(name, module, class_name)
     lacking = [verb for verb in ("ask", "tell", "should_continue") if not callable(getattr(found, verb, None))]
     if "should_continue" in lacking and callable(getattr(found, "goes_on", None)):
-        raise StudyError(
-            f"method {name!r} has goes_on, which is called should_continue since release 0.2. Rename it in its class."
-        )
+        raise StudyError(f"method {name!r} has goes_on, the former name of should_continue. Rename it in its class.")
     if lacking:
         raise StudyError(f"method {name!r} has no {', '.join(lacking)}: a method has ask, tell and should_continue.")
     settings = getattr(found, "Settings", NoSettings)

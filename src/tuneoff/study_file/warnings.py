@@ -23,9 +23,9 @@ def _old_spellings(document: Any) -> list[str]:
     objective = document.get("objective") if isinstance(document, dict) else None
     if isinstance(objective, str) and objective.startswith(FORMERLY_REPLAY):
         new = f"table:{objective.removeprefix(FORMERLY_REPLAY)}"
-        return [f"objective: replay: is the spelling of release 0.1 and is still read. Write objective: {quoted(new)}."]
+        return [f"objective: replay: is the former spelling and is still read. Write objective: {quoted(new)}."]
     if isinstance(objective, dict) and "replay" in objective:
-        return ["objective.replay is the spelling of release 0.1 and is still read. Write objective.table, with path in it."]
+        return ["objective.replay is the former spelling and is still read. Write objective.table, with path in it."]
     return []
 
 

@@ -262,17 +262,17 @@ def read_system_model(store: Store, dataset: str, label: str, seed: int) -> Syst
         note = SystemModel.model_validate_json(store.read(layout.system(dataset, label, seed) + "model.json"))
     except FileNotFoundError:
         return None
-    target = reduce(lambda text, moved: text.replace(*moved), _MOVED_SINCE_0_1.items(), note.target)
-    return note.model_copy(update={"predictor": _MOVED_SINCE_0_1.get(note.predictor, note.predictor), "target": target})
+    target = reduce(lambda text, moved: text.replace(*moved), _MOVED_MODULES.items(), note.target)
+    return note.model_copy(update={"predictor": _MOVED_MODULES.get(note.predictor, note.predictor), "target": target})
 
 
-_MOVED_SINCE_0_1 = {
+_MOVED_MODULES = {
     "tuneoff.components.tuner.predicting": "tuneoff.systems.predict",
     "tuneoff.components.tuner.methods.autokeras_system:": "tuneoff.systems.autokeras:",
     "tuneoff.components.tuner.methods.flaml_automl:": "tuneoff.systems.flaml_automl:",
     "tuneoff.components.tuner.methods.h2o_automl:": "tuneoff.systems.h2o_automl:",
 }
-"""Modules that notes of release 0.1 name by their former places."""
+"""Modules that existing notes name by their former places."""
 
 
 def read_failures(store: Store, cell: Cell) -> list[Failure]:
