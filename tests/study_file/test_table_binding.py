@@ -69,7 +69,7 @@ def test_the_grid_that_the_table_was_made_from_may_stand_there(tmp_path: Path) -
         ({"split": {"folds": 3}}, "are not cross-validated"),
         ({"artifacts": "s3://bucket/x"}, "give a local folder"),
         ({"methods": ["ray-pbt"]}, "ray-pbt continues trials with another configuration, for which a table"),
-        ({"methods": ["flaml"], "budget": {"seconds": 5}}, "flaml trains models of its own, for which a table"),
+        ({"methods": ["flaml"], "budget": {"seconds": 5}}, "flaml trains its own models, for which a table"),
         ({"objective": "replay:none.parquet"}, "does not exist: give a table"),
     ],
 )

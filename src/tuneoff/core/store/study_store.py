@@ -252,7 +252,7 @@ def read_delivered(store: Store, cell: Cell) -> Delivered | None:
 
 
 def write_delivered(store: Store, cell: Cell, delivered: Delivered) -> None:
-    """Write what the tracking server has of a cell, so that commands need not ask the server."""
+    """Write what the tracking server has of a cell, so that commands do not have to ask the server."""
     store.write(layout.delivered(cell.dataset, cell.method.label), delivered.model_dump_json().encode())
 
 
@@ -276,7 +276,7 @@ _MOVED_MODULES = {
 
 
 def read_failures(store: Store, cell: Cell) -> list[Failure]:
-    """Read the failures of a cell: those of its data set's preparation and those of its own steps."""
+    """Read the failures of a cell: those of its data set's preparation and those of its steps."""
     folders = [f"failures/{cell.dataset}/{label}/" for label in ("all", cell.method.label)]
     return [failure for folder in folders for name in store.names(folder) if (failure := _read_failure(store, name))]
 
