@@ -182,7 +182,7 @@ def test_after_a_failed_fsync_nothing_more_is_written_by_this_process(tmp_path: 
     with pytest.raises(RecordError, match=r"log cannot be written \(Input/output error\): check the disk$"):
         journal.append(b"2")
     broken = False
-    with pytest.raises(RecordError, match="could not be written: open it anew"):
+    with pytest.raises(RecordError, match="could not be written: open it again"):
         journal.append(b"3")
     journal.close()
     again = FileJournal(tmp_path / "log")

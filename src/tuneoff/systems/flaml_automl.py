@@ -38,7 +38,7 @@ class FlamlSettings(Model):
     )
     retrain_full: Literal["budget", False] = Field(
         default="budget",
-        description="Whether the best model is retrained on training and validation images in the remaining time.",
+        description="Whether the best model is retrained on train and validation images in the remaining time.",
     )
 
 
