@@ -90,7 +90,7 @@ class _Neps:
         self._asked: list[Any] = []  # NePS's trials by ours
         self._ours: dict[str, TrialId] = {}
         self._failed: set[str] = set()
-        self._continuable: set[TrialId] = set()
+        self._resumable: set[TrialId] = set()
 
     def ask(self) -> Proposal:
         trial = self._neps.ask()
@@ -110,8 +110,8 @@ class _Neps:
         if loss is None:
             self._failed.add(theirs.id)
         elif trial.proposal.target_epoch < self._problem.max_epochs:
-            self._continuable.add(trial.id)
-        self._continuable -= {trial.proposal.parent}
+            self._resumable.add(trial.id)
+        self._resumable -= {trial.proposal.parent}
         self._neps.tell(theirs, self._failure() if loss is None else self._told(loss))
 
     def _told(self, loss: float) -> float:
@@ -125,7 +125,7 @@ class _Neps:
 
     def resumable(self) -> set[TrialId]:
         """The last trials of all configurations that have not trained in full."""
-        return set(self._continuable)
+        return set(self._resumable)
 
 
 class PriorBand(_Neps):
