@@ -257,7 +257,7 @@ class Moody:
         return Proposal({"units": 8, "optimizer": "SGD"}, 1)
     def tell(self, trial):
         pass
-    def goes_on(self, trial, epoch):
+    def should_continue(self, trial, epoch):
         return True
 
 class Rung(Moody):
@@ -268,7 +268,7 @@ class Rung(Moody):
         self.left = [Proposal(point, 1), Proposal(point, problem.max_epochs, 0)]
     def ask(self):
         return self.left.pop(0) if self.left else Done("both rungs are there")
-    def continuable(self):
+    def resumable(self):
         return {0}
 '''
 

@@ -43,7 +43,7 @@ class HostedMethod:
         return bool(self._call("should_continue", trial, epoch))
 
     def resumable(self) -> Set[TrialId]:
-        return cast(Set[TrialId], self._call("continuable"))
+        return cast(Set[TrialId], self._call("resumable"))
 
     def close(self) -> None:
         self._child.close()
@@ -124,7 +124,7 @@ class Instance:
         return bool(self._timed("should_continue", trial, epoch))
 
     def resumable(self) -> Set[TrialId]:
-        return cast(Set[TrialId], self._timed("continuable"))
+        return cast(Set[TrialId], self._timed("resumable"))
 
     def _timed(self, verb: str, *arguments: object) -> object:
         began = self._clock()
