@@ -170,7 +170,7 @@ def test_a_store_that_stays_away_ends_in_a_sentence_and_leaves_the_record_whole(
 
 WRITER = """
 import sys
-from tuneoff.core.store.folder import S3Store
+from tuneoff.core.store.s3 import S3Store
 journal = S3Store(sys.argv[1]).journal("log.jsonl")
 for number in range(10**6):
     journal.append(b"first %d" % number)
