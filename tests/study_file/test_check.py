@@ -276,7 +276,7 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("  seconds: 3600", "  seconds: 1 h", "18: budget.seconds: '1 h' is not allowed: give a number"),
         ("  trials: 20", "  trials: 20\n  in_flight: 0", "17: budget.in_flight: 0 is not allowed: it must be at least 1"),
         ("  trials: 20", "  trials: 20\n  in_flight: 21", "15: budget: in_flight = 21 is more than trials = 20 can ever fill"),
-        ("  trials: 20", "  trials: 20\n  in_flight: 2", "10: methods[1]: sklearn-grid asks for one trial at a time, and budget"),
+        ("  trials: 20", "  trials: 20\n  in_flight: 2", "10: methods[1]: sklearn-grid proposes one trial at a time, but budget"),
         (
             "epochs_per_trial: 9",
             "epochs_per_trial: 10001",
