@@ -55,9 +55,9 @@ class Confopt(Threaded):
         self._axes = Axes(problem.space)
         super().__init__("confopt's ConformalTuner", self._tune)
 
-    def _tune(self, door: InvertedCall) -> str:
+    def _tune(self, loop: InvertedCall) -> str:
         tuner = _tuner_class()(
-            lambda configuration: self._loss(door, configuration),
+            lambda configuration: self._loss(loop, configuration),
             {axis.name: _range(axis) for axis in self._axes.axes if axis.high > axis.low},
             minimize=True,
             n_candidates=self._settings.n_candidates,
@@ -71,9 +71,9 @@ class Confopt(Threaded):
             )
         return "confopt has tried every configuration that it can draw"
 
-    def _loss(self, door: InvertedCall, places: dict[str, Any]) -> float:
+    def _loss(self, loop: InvertedCall, places: dict[str, Any]) -> float:
         config = self._axes.decode({axis.name: places.get(axis.name, 0) for axis in self._axes.axes})
-        outcome = door.train(Proposal(config, self._problem.max_epochs)).outcome
+        outcome = loop.train(Proposal(config, self._problem.max_epochs)).outcome
         return math.nan if outcome is None or outcome.loss is None else outcome.loss
 
 

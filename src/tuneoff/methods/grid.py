@@ -27,8 +27,8 @@ class GridSettings(Model):
 
     order: Literal["sklearn", "shuffled"] = Field(
         default="sklearn",
-        description="Order of the points: that of ParameterGrid, where a partial grid covers only its first corner, or shuffled by"
-        " the seed.",
+        description="Order of the points: that of ParameterGrid, where a partial grid covers only its first corner, or shuffled"
+        " by the seed.",
     )
 
 
@@ -58,7 +58,7 @@ class Grid:
         paper=("grid", 1),
         summary="All combinations of the levels of the space, in scikit-learn's order or shuffled by the seed.",
         source="scikit-learn, sklearn.model_selection.ParameterGrid",
-        when="For a small space that must be covered completely. Set order: shuffled if the budget covers only a part of the grid.",
+        when="For a small space that must be covered completely. Set order: shuffled if the budget covers only part of the grid.",
         framework="scikit-learn",
         package="sklearn",
         extra="grid",

@@ -1,9 +1,9 @@
 """Hyperband as in Li et al., JMLR 18, 2018, without the faults of KerasTuner's implementation (docs/hyperband.md).
 
 A promoted trial resumes from the last state of its parent, optimizer included. Trials are compared only within their rung, after
-all of them have ended. Brackets have the sizes of the paper. The number of brackets follows from the budget: the last brackets are
-smaller, so that less than one full training remains. KerasTuner's random search draws the configurations. With the same seed they
-are the same, in the same order, as those of keras-tuner-random and keras-tuner-hyperband.
+all of them have ended. Brackets have the sizes of the paper. The number of brackets follows from the budget: the last brackets
+are smaller, so that less than one full training remains. KerasTuner's random search draws the configurations. With the same seed
+they are the same, in the same order, as those of keras-tuner-random and keras-tuner-hyperband.
 """
 
 from __future__ import annotations
@@ -148,7 +148,7 @@ class HyperbandFixed:
         algorithm=Algorithm.HYPERBAND,
         summary="Hyperband as in its paper: promotions keep the optimizer state, rungs decide when full, the budget is used up.",
         source="Li et al., Hyperband, JMLR 18, 2018",
-        when="If the first epochs separate good from bad configurations. It compares only trials of equal length: docs/hyperband.md.",
+        when="If the first epochs separate good from bad configurations. Only trials of equal length compete: docs/hyperband.md.",
         framework="keras-tuner",
         package="keras_tuner",
         extra="keras-tuner",
