@@ -254,7 +254,7 @@ class Hyperband2020(Hyperband):
         name="hyperband-2020",
         algorithm=Algorithm.HYPERBAND,
         paper=("hyperband", 1),
-        summary="KerasTuner's Hyperband of before 2022, where promoted trials inherit no weights. For ablations.",
+        summary="KerasTuner's Hyperband as it was until 2022: promoted trials inherit no weights. For ablations.",
         source="KerasTuner 1.1.3; keras-team/keras-tuner, issue 372 and pull request 711",
         when="To reproduce results of that time, or to remove its faults one at a time: docs/hyperband.md.",
         framework="keras-tuner",
