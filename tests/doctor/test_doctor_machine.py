@@ -100,6 +100,6 @@ def test_missing_packages_are_reported_with_one_install_command(monkeypatch: pyt
 
 def test_a_method_of_another_environment_is_refused_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "neps" else object())
-    sentence = r"^Method priorband .*: make setup-neps, or pip install 'tuneoff\[neps\]' in a virtual environment of its own\.$"
+    sentence = r"^Method priorband .*: make setup-neps, or pip install 'tuneoff\[neps\]' in a separate virtual environment\.$"
     with pytest.raises(StudyError, match=sentence):
         require_for(made_study(methods=["random", "priorband"]))

@@ -165,6 +165,6 @@ def test_the_example_trains_three_real_trials(monkeypatch: pytest.MonkeyPatch, t
 
 
 def test_the_message_for_an_unknown_name_suggests_only_similar_names() -> None:
-    said = r"'hyperban' is not a method \(did you mean .*hyperband.*\): `tuneoff methods` lists them"
+    said = r"'hyperban' is not a method \(did you mean .*hyperband.*\): use a name that `tuneoff methods` lists"
     with pytest.raises(StudyError, match=said):
         find("hyperban")

@@ -269,7 +269,11 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("factor: 3", "factor: 1", "14: methods[3].settings.factor: 1 is not allowed: it must be at least 2"),
         ("factor: 3", "factor: three", "14: methods[3].settings.factor: 'three' is not allowed: give a whole number"),
         ("  - random", "  - {name: random, settings: {x: 1}}", "9: methods[0].settings.x: the field is unknown: no fields are"),
-        ("step: 16}", "}", "10: methods[1]: grid needs step or grid_points on every range of the space, and filters has"),
+        (
+            "step: 16}",
+            "}",
+            "10: methods[1]: grid needs step or grid_points on every range of the space: add one of them to filters",
+        ),
         # budget
         ("  trials: 20", "  trials: 0", "16: budget.trials: 0 is not allowed: it must be at least 1"),
         ("  trials: 20", "  trials: 8.0", "16: budget.trials: 8.0 is not allowed: give a whole number"),
@@ -282,7 +286,7 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("  seconds: 3600", "  seconds: 1 h", "18: budget.seconds: '1 h' is not allowed: give a number"),
         ("  trials: 20", "  trials: 20\n  in_flight: 0", "17: budget.in_flight: 0 is not allowed: it must be at least 1"),
         ("  trials: 20", "  trials: 20\n  in_flight: 21", "15: budget: in_flight = 21 is more than trials = 20 can ever fill"),
-        ("  trials: 20", "  trials: 20\n  in_flight: 2", "10: methods[1]: sklearn-grid asks for one trial at a time, and budget"),
+        ("  trials: 20", "  trials: 20\n  in_flight: 2", "10: methods[1]: sklearn-grid proposes one trial at a time, but budget"),
         (
             "epochs_per_trial: 9",
             "epochs_per_trial: 10001",
@@ -480,7 +484,10 @@ def test_a_fault_is_one_sentence_with_line_field_value_and_remedy(beside: Path, 
         (
             MINIMAL.replace("[random]", "[grid]")
             + "space: {" + ", ".join(f"p{i}: {{type: categorical, values: [1, 2]}}" for i in range(30)) + "}",
-            ["study.yaml:3: methods[0]: the space's grid has 1,073,741,824 points, and grid takes at most 10,000,000."],
+            [
+                "study.yaml:3: methods[0]: the grid of the space has 1,073,741,824 points, but grid allows at most 10,000,000:"
+                " make the space smaller."
+            ],
         ),
     ],
 )  # fmt: skip

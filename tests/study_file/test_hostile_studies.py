@@ -57,11 +57,11 @@ EVERY_METHOD = "[" + ", ".join(f"{{name: grid, label: g{i}}}" for i in range(100
         (space("type: int, low: 1, high: 1000000000, step: 1"), "1 gives 1e+09 values, and at most 10,000 are allowed"),
         (
             space(*["type: int, low: 1, high: 1000000, step: 101"] * 500).replace("[random]", EVERY_METHOD),
-            "the space's grid has more than 10^15 points, and grid takes at most 10,000,000",
+            "the grid of the space has more than 10^15 points, but grid allows at most 10,000,000",
         ),
         (
             space(*["type: int, low: 1, high: 2000, grid_points: 1000"] * 500).replace("[random]", "[grid]"),
-            "the space's grid has more than 10^15 points",
+            "the grid of the space has more than 10^15 points",
         ),
         (MINIMAL + f"model: {'a.' * 400_000}b:c", "there is no module 'a'"),
         (MINIMAL + f"model: \"{', ' * 400_000}\"", "give paper-cnn, or module:function"),

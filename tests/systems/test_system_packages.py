@@ -122,9 +122,9 @@ def test_without_java_h2o_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("PATH", str(tmp_path))
     spec = find("h2o-automl")
     assert not spec.installed
-    assert spec.remedy == "install what brings the program java, so that it is found in PATH"
+    assert spec.remedy == "install the program java, and make sure that it is in PATH"
     study = Study.model_validate({"name": "s", "datasets": ["mnist"], "methods": ["h2o-automl"], "budget": {"seconds": 9}})
-    with pytest.raises(StudyError, match="Method h2o-automl needs java, which is not found here: install what brings"):
+    with pytest.raises(StudyError, match="Method h2o-automl needs java, which is not found here: install the program java"):
         require_for(study)
 
 

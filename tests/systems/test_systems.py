@@ -223,8 +223,8 @@ def test_validate_says_what_a_system_needs() -> None:
     limited = study_of(seconds=None, trials=3).budget
     assert refusals() == []
     assert refusals(budget=limited) == [
-        "nearest trains models of its own, whose epochs compare with nobody's: give budget.seconds."
+        "nearest trains its own models, whose epochs do not compare with those of other methods: give budget.seconds."
     ]
     assert "give split.validation, not split.folds" in refusals(split=Split(folds=3))[0]
-    assert "with the direction max alone" in refusals(objective=study_of().objective.model_copy(update={"direction": "min"}))[0]
+    assert "only with the direction max" in refusals(objective=study_of().objective.model_copy(update={"direction": "min"}))[0]
     assert MethodChoice(name="nearest", label="own").settings == {}
