@@ -71,8 +71,8 @@ SLOW = {
     "test_a_search_records_each_fault_gives_up_after_three_deaths_and_goes_on",
     "test_a_study_stopped_while_it_trains_writes_its_report_and_goes_on",
     "test_a_run_killed_at_any_moment_goes_on_as_if_it_had_not_stopped",
-    "test_asha_stops_trials_at_its_rungs_and_goes_on_after_a_kill",
-    "test_hyperband_fills_its_brackets_and_goes_on_with_what_it_paused",
+    "test_asha_stops_trials_at_its_rungs_and_resumes_after_a_kill",
+    "test_hyperband_fills_its_brackets_and_resumes_paused_trials",
     "test_trials_that_misbehave_are_recorded_and_the_search_goes_on",
     "test_with_several_trials_in_flight_a_cut_search_is_resumed_to_the_same_record",
 }

@@ -33,7 +33,7 @@ FALSE_ALARM = 0.01
 FARTHEST = 0.4
 """Maximum Kolmogorov-Smirnov distance of first draws from the uniform distribution. First draws do not have to be random.
 
-A linear range that is drawn as logarithmic, or the reverse, has a distance above 0.6 over the three decades of MIXED's ranges, and
+A linear range that is drawn as logarithmic, or the reverse, has a distance above 0.6 over the decades of MIXED's ranges, and
 half a range has 0.5. Normally distributed first generations around the middle have 0.2 to 0.33. A model that proposes after the
 first trial has 0.23. The false-alarm rate of 200 uniform draws is below 1e-27 per range.
 """
