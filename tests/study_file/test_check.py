@@ -71,7 +71,7 @@ def test_a_study_with_every_field_is_taken(beside: Path) -> None:
     for model in _models(study):
         given_fields[type(model)] = given_fields.get(type(model), set()) | model.model_fields_set
     given_fields[Budget].add("in_flight")  # is not for every method: the studies below
-    given_fields[ObjectiveSettings].add("table")  # is of studies on a table: test_studytable.py
+    given_fields[ObjectiveSettings].add("table")  # is of studies on a table: test_table_binding.py
     for kind, given_ in given_fields.items():
         assert given_ == set(kind.model_fields), f"the full study leaves out fields of {kind.__name__}"
 

@@ -200,6 +200,11 @@ class ObjectiveSettings(Model):
         return data
 
     @property
+    def kind(self) -> str:
+        """Return the name of the kind of objective: the package in `objectives/` that serves it."""
+        return "keras" if self.table is None else "table"
+
+    @property
     def sign(self) -> int:
         """Return the sign with which loss = sign × metric is minimised."""
         direction = self.direction or direction_of(self.metric)

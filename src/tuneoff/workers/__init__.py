@@ -1,1 +1,1 @@
-"""Child processes that host a method or train a model."""
+"""Child processes, and the process that hosts a method."""
