@@ -2,7 +2,7 @@
 
     python3 docker/build.py                      every image for CPUs
     python3 docker/build.py tuner tuner-gpu      these two
-    python3 docker/build.py --base IMAGE ...     on another base: Python 3.11 on Debian, with venv and ensurepip
+    python3 docker/build.py --base IMAGE ...     on another base: Python 3.11 to 3.13 on Debian, with venv and ensurepip
     python3 docker/build.py --dry-run            print the commands only
 
 The package index is reached as this machine reaches it: variables such as UV_DEFAULT_INDEX and HTTPS_PROXY, and the
