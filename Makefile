@@ -1,11 +1,11 @@
-# Everything runs in a virtual environment of its own, installed from hash-locked requirements.
+# Everything runs in a separate virtual environment, installed from hash-locked requirements.
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
-# Some methods' frameworks do not go with the others': each such environment has a lock and a .venv-NAME of its own, with
-# what a run needs and the paper's four methods beside.
+# Some frameworks conflict with the others. Each of these environments has its own lock and .venv-NAME, with everything that a run
+# needs and the paper's four methods.
 ENVIRONMENTS := torch vizier neps autokeras
 SHARED := pipeline data tracking s3 report grid keras-tuner skopt check
 # One lock holds for Python 3.11 to 3.13 and for each platform. Locked releases stay: make lock UPGRADE=--upgrade takes the newest.
@@ -16,7 +16,7 @@ TORCH ?=
 CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc replays findings fuzz bench soak plan-check lock golden \
+.PHONY: help setup run check test test-all test-environments lint check-methods methods-doc frameworks-doc replays findings readme-picture docs prose fuzz bench soak plan-check lock golden \
 	schema clean images image-test container-test container-tools base-image local-images cluster-up cluster-test cluster-down \
 	podman-manifests
 
@@ -30,9 +30,9 @@ $(READY): requirements.lock requirements-uv.lock pyproject.toml
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation -e .
 	@touch $(READY)
 
-setup: $(READY) ## Install Tuneoff and all that it needs into .venv
+setup: $(READY) ## Install Tuneoff and its dependencies into .venv
 
-setup-%: .venv-%/.ready ## Install an environment of its own, such as setup-torch, into .venv-torch
+setup-%: .venv-%/.ready ## Install a separate environment, for example setup-torch into .venv-torch
 	@:
 
 .PRECIOUS: .venv-%/.ready
@@ -48,8 +48,16 @@ setup-%: .venv-%/.ready ## Install an environment of its own, such as setup-torc
 run: setup ## Run the quickstart study, then print where its report is
 	$(BIN)/tuneoff run studies/quickstart.yaml
 
-test: setup lint ## Check style and types, then run the tests, a few files side by side
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+# The tiers are in tests/conftest.py. Plain pytest runs those of `make test`.
+PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+check: setup lint ## Check style, layers and types, and run the unit tests: before each push (2 minutes)
+	$(PYTEST) -m "not training and not slow and not contract and not containers"
+
+test: setup lint ## Add real training, servers and one method per family (15 minutes)
+	$(PYTEST)
+
+test-all: setup lint ## Add every method's contract and the slow tests (40 minutes)
+	$(PYTEST) -m "not containers"
 
 test-environments: $(ENVIRONMENTS:%=test-in-%) ## Build the other environments and run the contract of their methods in each
 
@@ -67,10 +75,13 @@ lint: setup ## Check style, layers (import-linter) and types
 	$(BIN)/lint-imports
 	$(BIN)/mypy
 
-fuzz: setup ## Ten times as many damaged study files as the tests look at
-	TUNEOFF_FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/study_file/test_fuzzed_studies.py
+prose: ## List phrases in the repository that are hard to read, with what to write instead
+	$(PYTHON) tools/prose.py
 
-bench: setup ## Measure every speed goal beside KerasTuner's and scikit-optimize's own searches: docs/benchmarks.md
+fuzz: setup ## Ten times as many damaged study files as the tests look at
+	$(BIN)/python -m pytest --timeout 3600 --hypothesis-profile fuzz tests/study_file/test_fuzzed_studies.py
+
+bench: setup ## Measure every speed goal and compare with KerasTuner and scikit-optimize: docs/benchmarks.md
 	$(BIN)/python -m benchmarks
 
 INSTALLED = from tuneoff.methods.registry import REGISTRY; print(*(s.name for s in REGISTRY.values() if s.installed))
@@ -78,11 +89,11 @@ check-methods: setup ## Every check of the contract, in full, over every method 
 	@names=$$($(BIN)/python -c "$(INSTALLED)") || exit 1; failed=0; \
 		for name in $$names; do $(BIN)/tuneoff check-method $$name || failed=1; done; exit $$failed
 
-methods-doc: setup ## Write docs/methods.md anew from the registry
-	$(BIN)/python docs/write_methods.py
+methods-doc: setup ## Write docs/methods.md from the registry
+	$(BIN)/python tools/docs/write_methods.py
 
-frameworks-doc: setup ## Write docs/frameworks.md anew: defaults of the registry, and what random searches draw
-	$(BIN)/python docs/write_frameworks.py
+frameworks-doc: setup ## Write docs/frameworks.md: defaults of the registry, and statistics of random draws
+	$(BIN)/python tools/docs/write_frameworks.py
 
 # A study or a table alone: make replays REPLAYS=hyperband-replay TABLES=mnist-14. What is finished is not searched again.
 REPLAYS ?= all-replay hyperband-replay random-replay grid-replay frameworks-replay
@@ -93,9 +104,16 @@ replays: setup ## Search the tables under studies/tables/ with every replay stud
 		$(BIN)/tuneoff run studies/$$study.yaml --table studies/tables/$$table.parquet --out runs/replays/$$study-$$table || exit 1; \
 	done; test ! -f runs/replays/all-replay-$$table/report/results.json || $(BIN)/python -m tuneoff.advice.bundled runs/replays/all-replay-$$table || exit 1; done
 
-# What a report said stays in docs/findings/ and on the page when its run is gone; a new run of a study takes its place.
-findings: setup ## Write docs/findings.md from what is under runs/: replays, and the trained studies that it names
-	$(BIN)/python docs/write_findings.py runs
+# data/findings/ keeps a report after its run is deleted. A new run of a study replaces its report.
+findings: setup ## Write docs/findings.md from the reports under runs/: table studies and trained studies
+	$(BIN)/python tools/docs/write_findings.py runs
+
+readme-picture: setup ## Draw the picture of README.md from runs/quickstart
+	$(BIN)/python tools/docs/readme_picture.py runs/quickstart
+
+# The site is written to site/. A dead link, a missing page or an unknown name in docs/api.md is an error.
+docs: setup ## Build the documentation site strictly
+	$(BIN)/python -m mkdocs build --strict
 
 soak: setup ## An hour of kills, outages and full disks, compared with an undisturbed run (root, for its small disk)
 	$(BIN)/python tests/support/soak.py --minutes 60
@@ -124,11 +142,11 @@ local-images: base-image
 		$(TORCH:%=--build-arg TORCH=%) $(IMAGES)
 
 image-test: setup local-images ## Build the images here, on a base of this Debian, and run each step in its container (root)
-	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_steps.py tests/images/test_docker_runner.py
+	$(BIN)/python -m pytest -m containers tests/images/test_steps.py tests/images/test_docker_runner.py
 
 container-test: IMAGES = data_prep tuner evaluator reporter stand-in-mlflow stand-in-postgres stand-in-s3
-container-test: setup local-images ## Run the quickstart with each step in its container, beside MLflow, PostgreSQL and S3 (root)
-	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_pipeline.py
+container-test: setup local-images ## Run the quickstart with each step in its container, with MLflow, PostgreSQL and S3 (root)
+	$(BIN)/python -m pytest -m containers tests/images/test_pipeline.py
 
 # DRY_RUN=1 prints the commands instead. The study's images must be there: make images.
 CLUSTER_SH = PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON=$(BIN)/python manifests/cluster.sh
@@ -150,10 +168,10 @@ lock: setup ## Resolve the dependencies of all environments again (UPGRADE=--upg
 	$(COMPILE) $(SHARED:%=--extra %) --extra autokeras -o requirements-autokeras.lock
 	$(BIN)/python docker/packages.py
 
-golden: setup ## Write the golden files of the compiled pipelines anew
+golden: setup ## Rewrite the golden files of the compiled pipelines
 	TUNEOFF_REWRITE_GOLDEN=1 $(BIN)/python -m pytest tests/pipelines/test_bakeoff.py tests/katib/test_experiments.py
 
-schema: setup ## Write the JSON schema of study files anew
+schema: setup ## Rewrite the JSON schema of study files
 	$(BIN)/tuneoff schema > studies/schema.json
 
 clean: ## Remove the virtual environment and what tests leave behind

@@ -1,1 +1,1 @@
-"""What is fast, measured: each goal beside what this machine needs for it."""
+"""Benchmarks of the speed goals."""

@@ -1,4 +1,4 @@
-"""Measures what has a speed goal and prints it beside the goal: python -m benchmarks [--quick] [--only PART …] [--out FILE]."""
+"""Measure every speed goal and print it with its result: python -m benchmarks [--quick] [--only PART …] [--out FILE]."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ PARTS = ("search", "bookkeeping", "report", "tracking_search", "resume", "replay
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure the parts; exit code 1 where a goal is not met, which a quick run is too small to say."""
+    """Measure the parts. Return 1 if a goal is not met; a quick run is too small to judge and returns 0."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="tiny sizes, to see that all parts work; no goal counts")
-    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"of {', '.join(PARTS)}")
-    parser.add_argument("--out", type=Path, help="write the figures and the machine's facts as JSON into this file")
+    parser.add_argument("--quick", action="store_true", help="use tiny sizes to check that all parts work; goals do not count")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, metavar="PART", help=f"any of {', '.join(PARTS)}")
+    parser.add_argument("--out", type=Path, help="write the results and the machine's data as JSON into this file")
     chosen = parser.parse_args(arguments)
     facts = machine()
     lines: list[Line] = []
@@ -34,13 +34,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def measure(part: str, size: str) -> list[Line]:
-    """The lines of one part: its `measure` is called with its own `QUICK` or `FULL` size."""
+    """Return the lines of one part. Calls its `measure` with its own `QUICK` or `FULL` size."""
     if importlib.util.find_spec(f"benchmarks.{part}") is None:
-        _note(f"{part}: there is no benchmarks/{part}.py, left out")
+        _note(f"{part}: left out, because benchmarks/{part}.py does not exist")
         return []
     module = importlib.import_module(f"benchmarks.{part}")
-    found: list[Line] = module.measure(getattr(module, size), _note)
-    return found
+    lines: list[Line] = module.measure(getattr(module, size), _note)
+    return lines
 
 
 def _note(text: str) -> None:

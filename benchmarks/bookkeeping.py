@@ -1,4 +1,4 @@
-"""What the record, the pipes between the processes and tracking cost a trial, on a folder and on S3."""
+"""Overhead of record, pipes and tracking per trial, in a folder and on S3."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 from tuneoff.core import layout
 from tuneoff.core.record.events import parse
-from tuneoff.core.record.state import Replay
+from tuneoff.core.record.state import SearchState
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import claim
 from tuneoff.core.study import Dataset, Split
@@ -31,13 +31,13 @@ from .made_record import made_study, write_study
 SHARE = 0.01
 TRIAL_SECONDS = 10.0
 LOOKS_A_TRIAL = 5
-"""Tracking looks at the record every two seconds."""
+"""Number of times that tracking reads the record during a trial: every two seconds."""
 BUCKET = "benchmark"
 
 
 @dataclass(frozen=True)
 class Size:
-    """How much is trained on each store, and how long the record is that tracking looks at."""
+    """Size of the search on each store, and the length of the record that tracking reads."""
 
     images: int
     trials: int
@@ -50,7 +50,7 @@ QUICK = Size(images=200, trials=3, epochs=3, looked_at=40)
 
 
 def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
-    """A search on a folder, one on an S3 server on this machine, and tracking's look at a long record."""
+    """Measure a search in a folder, one on an S3 server on this machine, and tracking on a long record."""
     with tempfile.TemporaryDirectory() as place:
         subset = {"train": size.images, "validation": max(10, size.images // 5), "test": 100}
         data = {"name": "fashion_mnist", "subset": subset, "image_size": 14}
@@ -84,18 +84,18 @@ def _searched(where: str, data: Path, store: str, size: Size, environment: dict[
 
 
 def _share(name: str, seconds: float, note: str) -> Line:
-    return Line(name, 100 * seconds / TRIAL_SECONDS, "%", 100 * SHARE, note=f"{1000 * seconds:.0f} ms a trial {note}")
+    return Line(name, 100 * seconds / TRIAL_SECONDS, "%", 100 * SHARE, note=f"{1000 * seconds:.0f} ms per trial {note}")
 
 
 def _look(trials: int) -> Line:
-    """What it costs to find that nothing has happened, with so many trials on record and on the server, five times a trial."""
+    """Measure sending a trial and five checks without news, with this number of trials on record and on the server."""
     study = made_study(8 * trials, seeds=1)
     study = study.model_copy(update={"datasets": study.datasets[:1], "methods": study.methods[:1]})
     cell = study.cells[0]
     with tempfile.TemporaryDirectory() as place:
         store = FolderStore(Path(place))
         write_study(store, study)
-        course = Replay(cell.dataset, cell.method.label, 0)
+        course = SearchState(cell.dataset, cell.method.label, 0)
         course.follow(parse(store.journal_lines(layout.events(cell.dataset, cell.method.label, 0))))
         tracker = Tracker(store, study, claim(store, study), tracking_uri(study, place))
         tracker.prepare()
@@ -107,12 +107,12 @@ def _look(trials: int) -> Line:
             course.follow(())
             tracker.deliver(cell, [course.search])
         looked = time.process_time() - began
-    return _share(f"tracking, with {trials} trials on record", sent + looked, f"({1000 * looked:.0f} ms of it to look for news)")
+    return _share(f"tracking, with {trials} trials on record", sent + looked, f"({1000 * looked:.0f} ms of it for checks)")
 
 
 @contextmanager
 def s3_server(folder: Path) -> Iterator[dict[str, str]]:
-    """An S3 server in a process of its own with one bucket; the environment that leads to it."""
+    """Start an S3 server with one bucket in its own process. Yields the environment variables that lead to it."""
     log = folder / "s3.log"
     environment = {
         "AWS_ACCESS_KEY_ID": "key",
@@ -139,7 +139,7 @@ def _address(log: Path, patience_seconds: float = 60.0) -> str:
         if found:
             return found[0]
         time.sleep(0.1)
-    raise RuntimeError(f"the S3 server has not started: {log.read_text(encoding='utf-8')[-500:]}")
+    raise RuntimeError(f"the S3 server did not start: {log.read_text(encoding='utf-8')[-500:]}")
 
 
 def _make_bucket(environment: dict[str, str]) -> Any:

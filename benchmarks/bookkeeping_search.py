@@ -1,4 +1,4 @@
-"""One search of the tuner step, and what was not training in it: python -m benchmarks.bookkeeping_search FOLDER JSON."""
+"""Run one search of the tuner step and measure its overhead: python -m benchmarks.bookkeeping_search FOLDER JSON."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tuneoff.tracking.mlflow.runs import tracking_uri
 
 
 def main(folder: Path, store: str, trials: int, epochs: int) -> None:
-    """Search, and print a trial's seconds, those between trials, and this process's own seconds of a processor a trial."""
+    """Search. Print the seconds per trial, the seconds between trials, and this process's processor seconds per trial."""
     dataset = json.loads((folder / "dataset.json").read_text())["name"]
     plan = Study.model_validate(
         {
@@ -34,7 +34,7 @@ def main(folder: Path, store: str, trials: int, epochs: int) -> None:
     )
     with tempfile.TemporaryDirectory() as place:
         target, uri = open_store(store or place), tracking_uri(plan, place)
-        Tracker(target, plan, claim(target, plan), uri).prepare()  # once a study, and no trial's cost
+        Tracker(target, plan, claim(target, plan), uri).prepare()  # once per study, so it is not a cost of a trial
         cpu = time.process_time()
         tune(plan, plan.cells[0], folder, target, uri)
         cpu = time.process_time() - cpu
@@ -44,8 +44,9 @@ def main(folder: Path, store: str, trials: int, epochs: int) -> None:
 
 
 def shares(events: Sequence[Event]) -> tuple[float, float]:
-    """Seconds of all training, as the worker took them; and those from the first trial's ask to the last's that were neither
-    training nor the method's own.
+    """Return the seconds of all training, and the overhead seconds between the first trial's ask and the last trial's.
+
+    Overhead is neither training nor the method's own time.
     """
     asks = [e for e in events if e["event"] == "asked"]
     trained = {e["trial"]: 0.0 for e in asks}

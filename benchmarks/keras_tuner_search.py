@@ -1,4 +1,4 @@
-"""The paper's random search written directly in KerasTuner: python -m benchmarks.keras_tuner_search FOLDER JSON."""
+"""The paper's random search, written directly in KerasTuner: python -m benchmarks.keras_tuner_search FOLDER JSON."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ class PaperModel(keras_tuner.HyperModel):  # type: ignore[misc]
 
 
 def main(folder: Path, trials: int, epochs: int, batch_size: int, seeds: list[int]) -> None:
-    """Search with one seed after the other, and print each search's configurations."""
+    """Search with each seed in turn. Print each search's configurations."""
     x, y, x_val, y_val = (np.load(folder / f"{name}.npy") for name in ("x_train", "y_train", "x_validation", "y_validation"))
-    found = []
+    searches = []
     for seed in seeds:
         tuner = keras_tuner.RandomSearch(
             PaperModel(x.shape[1:], int(y.max()) + 1),
@@ -61,9 +61,9 @@ def main(folder: Path, trials: int, epochs: int, batch_size: int, seeds: list[in
             overwrite=True,
         )
         tuner.search(x, y, epochs=epochs, batch_size=batch_size, validation_data=(x_val, y_val), verbose=0)
-        known = tuner.oracle.trials
-        found.append([known[name].hyperparameters.values for name in tuner.oracle.start_order])
-    print(json.dumps(found))
+        trials_by_id = tuner.oracle.trials
+        searches.append([trials_by_id[name].hyperparameters.values for name in tuner.oracle.start_order])
+    print(json.dumps(searches))
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""A measured figure beside its goal, and the table of them."""
+"""One measured number with its goal, and the table of all numbers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tuneoff.core.runtime.machine import cores, processor, versions
 
 @dataclass(frozen=True)
 class Line:
-    """One figure. A goal is a number to stay under ("<=") or to reach (">="); None for a figure that is told beside it."""
+    """One measured number. A goal is an upper limit ("<=") or a lower limit (">="); None for additional information."""
 
     name: str
     measured: float
@@ -25,20 +25,20 @@ class Line:
 
     @property
     def met(self) -> bool | None:
-        """Whether the goal is met; None without one."""
+        """Whether the goal is met; None without a goal."""
         if self.goal is None:
             return None
         return self.measured <= self.goal if self.rule == "<=" else self.measured >= self.goal
 
     def cells(self) -> tuple[str, str, str, str, str]:
-        """The line as the table shows it."""
+        """Return the cells of the line in the table."""
         goal = "" if self.goal is None else f"{self.rule} {self.goal:g} {self.unit}"
         met = {True: "met", False: "NOT MET", None: ""}[self.met]
         return self.name, goal, f"{self.measured:.3g} {self.unit}", met, self.note
 
 
 def table(lines: Iterable[Line]) -> str:
-    """All lines under one head, in columns."""
+    """Return all lines as a table with a header."""
     rows = [("what", "goal", "measured", "", "note"), *(line.cells() for line in lines)]
     widths = [max(len(row[column]) for row in rows) for column in range(5)]
     padded = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -46,7 +46,7 @@ def table(lines: Iterable[Line]) -> str:
 
 
 def machine() -> dict[str, Any]:
-    """What the figures depend on: processor, cores, memory, load, versions."""
+    """Return the data on which results depend: processor, cores, memory, load, versions."""
     return {
         "at": datetime.now(UTC).isoformat(timespec="seconds"),
         "processor": processor(),
@@ -62,5 +62,5 @@ def machine() -> dict[str, Any]:
 
 
 def as_json(facts: dict[str, Any], lines: Iterable[Line]) -> dict[str, Any]:
-    """The machine's facts and all lines, with whether each goal is met."""
+    """Return the machine's data and all lines, each with whether its goal is met."""
     return {"machine": facts, "lines": [{**asdict(line), "met": line.met} for line in lines]}

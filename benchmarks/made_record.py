@@ -1,4 +1,4 @@
-"""Records made by a formula, of any size: what a study of many trials leaves, without training one."""
+"""Generate records of any size from a formula, without training."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ NAMES = ("grid", "random", "bayes", "hyperband")
 
 
 def made_study(trials: int, seeds: int = 5, epochs_per_trial: int = 10, methods: int = 4, datasets: int = 2) -> Study:
-    """So many trials in all, in equal shares over the cells; beyond four, methods come again by other labels."""
+    """Return a study with this total number of trials, equal for all cells. Beyond four, methods repeat with other labels."""
     cells = methods * datasets
     labels = [NAMES[i] if i < len(NAMES) else f"{NAMES[i % len(NAMES)]}-{i // len(NAMES)}" for i in range(methods)]
     return Study.model_validate(
@@ -36,7 +36,7 @@ def made_study(trials: int, seeds: int = 5, epochs_per_trial: int = 10, methods:
 
 
 def write_study(store: Store, study: Study) -> int:
-    """Write the study and the records of all its searches, each run to its end; returns how many trials that are."""
+    """Write the study and the complete records of all its searches. Returns the number of trials."""
     claim(store, study)
     trials = study.budget.trials or 0
     for cell in study.cells:
@@ -47,10 +47,10 @@ def write_study(store: Store, study: Study) -> int:
 
 
 def search_events(space: Space, trials: int, epochs: int, seed: str) -> Iterator[dict[str, Any]]:
-    """The events of one search whose trials all train to their ends."""
+    """Return the events of one search whose trials all complete."""
     rng = random.Random(seed)
-    found = _events(space, trials, epochs, rng)
-    return ({"seq": number, "attempt": 1, "time": 1.7e9 + number, **event} for number, event in enumerate(found))
+    events = _events(space, trials, epochs, rng)
+    return ({"seq": number, "attempt": 1, "time": 1.7e9 + number, **event} for number, event in enumerate(events))
 
 
 def _events(space: Space, trials: int, epochs: int, rng: random.Random) -> Iterator[dict[str, Any]]:
@@ -69,7 +69,7 @@ def _events(space: Space, trials: int, epochs: int, rng: random.Random) -> Itera
 
 
 def config_of(space: Space, rng: random.Random) -> Config:
-    """A configuration drawn evenly from the space."""
+    """Draw a configuration uniformly from the space."""
     values: dict[str, Any] = {}
     for name, parameter in space.items():
         if parameter.type == "categorical":
@@ -85,8 +85,8 @@ def _curve(epochs: int, rng: random.Random) -> Iterator[Epoch]:
     peak = rng.uniform(0.5, 0.95)
     for number in range(1, epochs + 1):
         accuracy = peak * (1 - 0.5 / number)
-        found = {"loss": 1 - accuracy, "accuracy": accuracy, "val_loss": 1.05 - accuracy, "val_accuracy": accuracy - 0.02}
-        yield Epoch(number, found, rng.uniform(0.5, 1.0))
+        metrics = {"loss": 1 - accuracy, "accuracy": accuracy, "val_loss": 1.05 - accuracy, "val_accuracy": accuracy - 0.02}
+        yield Epoch(number, metrics, rng.uniform(0.5, 1.0))
 
 
 def _line(event: dict[str, Any]) -> bytes:

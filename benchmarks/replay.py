@@ -1,4 +1,4 @@
-"""How fast a table is searched: trials a second, and the comparison of all methods over many seeds."""
+"""Speed of table studies: trials per second, and a comparison of all methods over many seeds."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tuneoff.core.runtime.machine import cores
 from tuneoff.core.space import PAPER_SPACE, Config, key_of
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.study import Study
-from tuneoff.core.table import METRICS, Recorded, TableInfo, read_info, read_table, write_table
+from tuneoff.core.table import METRICS, RecordedTraining, TableInfo, read_info, read_table, write_table
 from tuneoff.methods.registry import REGISTRY
-from tuneoff.search.table_search import Order, replay_searches, search
+from tuneoff.search.table_search import Order, search, search_table
 
 from .lines import Line
 
 EPOCHS = 9
 REAL = Path(__file__).parents[1] / "studies" / "tables" / "mnist-14.parquet"
 DEAR_SECONDS = 8.0
-"""A method whose search with one seed takes longer, from the start of its process, has a model or machinery that is the cost."""
+"""A method whose search with one seed takes longer than this has an expensive model or machinery and is left out."""
 GOAL_RATE, GOAL_SECONDS = 2000.0, 600.0
 
 
 @dataclass(frozen=True)
 class Size:
-    """Trials of the search whose rate is measured; full trainings and seeds of the comparison; which methods, None for all."""
+    """Trials of the measured search; full trainings and seeds of the comparison; its methods, None for all."""
 
     rate_trials: int
     trainings: int
@@ -46,15 +46,15 @@ QUICK = Size(rate_trials=50, trainings=4, seeds=2, methods=("sklearn-random", "s
 
 
 def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
-    """A made-up table of the paper's grid, searched by one method; the shipped table, searched by all."""
+    """Search a generated table of the paper's grid with one method, and the shipped table with all methods."""
     with tempfile.TemporaryDirectory() as place:
         file = Path(place, "table.parquet")
         _write(file)
         rate, theirs = (_rate(file, Path(place), size, method) for method in ("sklearn-random", "keras-tuner-random"))
-        note(f"replay: {rate:,.0f} trials a second")
-        own = f"{theirs:,.0f} with KerasTuner's oracle, whose own work is the rest"
+        note(f"replay: {rate:,.0f} trials per second")
+        own = f"{theirs:,.0f} with KerasTuner's oracle, because of its own computation"
         return [
-            Line("replayed trials a second", rate, "trials/s", GOAL_RATE, ">=", own),
+            Line("table look-ups, trials per second", rate, "trials/s", GOAL_RATE, ">=", own),
             *_comparison(Path(place), size, note),
         ]
 
@@ -65,12 +65,12 @@ def _write(file: Path) -> None:
     write_table(file, info, (_made(config) for config in configurations(space)))
 
 
-def _made(config: Config) -> Recorded:
+def _made(config: Config) -> RecordedTraining:
     digest = hashlib.sha256(key_of(config).encode()).digest()
     best, seconds = 0.5 + digest[0] / 600 + digest[1] / 60_000, 0.2 + digest[2] / 200
     values = [best * (1 - 1 / (number + 1)) for number in range(1, EPOCHS + 1)]
     curve = [Epoch(n, dict.fromkeys(METRICS, round(value, 6)), seconds) for n, value in enumerate(values, 1)]
-    return Recorded(config, 0, tuple(curve))
+    return RecordedTraining(config, 0, tuple(curve))
 
 
 def _study(file: Path, methods: Sequence[str], trainings: int, seeds: int) -> Study:
@@ -89,7 +89,7 @@ def _study(file: Path, methods: Sequence[str], trainings: int, seeds: int) -> St
 
 
 def _rate(file: Path, place: Path, size: Size, method: str) -> float:
-    """Of the second of two searches in this process: the first imports the framework."""
+    """Return the trials per second of the second of two searches. The first search imports the framework."""
     table = read_table(str(file))
     for trials in (10, size.rate_trials):
         study = _study(file, [method], trials, 1)
@@ -102,7 +102,7 @@ def _rate(file: Path, place: Path, size: Size, method: str) -> float:
 
 @dataclass(frozen=True)
 class Cost:
-    """What a cell cost: seconds from the start of its process to its end, the method's own, and trials of the first search."""
+    """Cost of a cell: seconds of its process, the method's own seconds, and trials of the first search."""
 
     seconds: float
     own: float
@@ -110,11 +110,11 @@ class Cost:
 
     @property
     def said(self) -> str:
-        return f"{self.seconds:.0f} s ({self.seconds / max(self.trials, 1):.2g} s a suggestion)"
+        return f"{self.seconds:.0f} s ({self.seconds / max(self.trials, 1):.2g} s per suggestion)"
 
 
 def _comparison(place: Path, size: Size, note: Callable[[str], None]) -> list[Line]:
-    """First each method with one seed, a few side by side; then those that are not dear with all seeds, one after the other."""
+    """Run each method with one seed, some side by side; then run the inexpensive ones with all seeds, one after the other."""
     study = _study(REAL, size.methods or list(_searching()), size.trainings, size.seeds)
     one = study.model_copy(update={"seeds": [0]})
     with ThreadPoolExecutor(cores()) as pool:
@@ -125,7 +125,7 @@ def _comparison(place: Path, size: Size, note: Callable[[str], None]) -> list[Li
         if isinstance(cost, str):
             note(f"replay: {label} failed and is left out: {cost}")
             continue
-        note(f"replay: {label}: {cost.said} with one seed, {cost.own:.2f} s its own")
+        note(f"replay: {label}: {cost.said} with one seed, {cost.own:.2f} s of the method's time")
         if cost.seconds > DEAR_SECONDS:
             dear.append(f"{label} {cost.said}")
         else:
@@ -134,21 +134,21 @@ def _comparison(place: Path, size: Size, note: Callable[[str], None]) -> list[Li
     for cell in kept:
         _cell(Order(study, cell, str(place / "all"), "bench", cores()), place)
     seconds = time.perf_counter() - began
-    named = f"left out, with what one search takes: {', '.join(dear)}" if dear else "none is left out"
+    named = f"left out, with the time of one search: {', '.join(dear)}" if dear else "no method is left out"
     return [Line(f"{size.seeds} seeds of {len(kept)} methods on a table", seconds, "s", GOAL_SECONDS, note=named)]
 
 
 def _searching() -> Iterator[str]:
-    """Methods that are installed here and that a table can answer."""
+    """Return the installed methods that can search a table."""
     return (spec.name for spec in REGISTRY.values() if spec.installed and spec.kind == "search" and not spec.mutates)
 
 
 def _cell(order: Order, place: Path) -> Cost | str:
-    """What the cell cost, or why it failed."""
+    """Return the cost of the cell, or the reason why it failed."""
     began = time.perf_counter()
     label, dataset = order.cell.method.label, order.cell.dataset
     try:
-        replay_searches(order, place / f"{label}.log", lambda: False)
+        search_table(order, place / f"{label}.log", lambda: False)
     except (CellFailed, ReplayError) as error:
         return str(error)
     seconds = time.perf_counter() - began

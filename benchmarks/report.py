@@ -1,4 +1,4 @@
-"""How long the report of a large study takes, from its record alone."""
+"""Duration of the report of a large study, from its record alone."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from .made_record import made_study, write_study
 
 @dataclass(frozen=True)
 class Made:
-    """A study: trials in all, its shape, and in how many seconds its report is to be there."""
+    """A generated study: its total number of trials, its shape, and the goal of its report in seconds."""
 
     trials: int
     datasets: int
@@ -28,18 +28,18 @@ class Made:
 
 @dataclass(frozen=True)
 class Size:
-    """The studies that are reported on."""
+    """The studies to report on."""
 
     studies: tuple[Made, ...]
 
 
 FULL = Size((Made(10_000, 2, 4, 5, 10.0), Made(432_000, 3, 40, 30, 60.0)))
-"""The second: what a comparison of all methods on three tables leaves, 120 trials a search."""
+"""The second has the size of a comparison of all methods on three tables, with 120 trials per search."""
 QUICK = Size((Made(400, 2, 4, 5, 10.0),))
 
 
 def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
-    """Write the records, then the report with all its figures and tables, in this process."""
+    """Write the records, then measure the report with all its figures and tables, in this process."""
     return [_measured(made, note) for made in size.studies]
 
 
@@ -47,8 +47,8 @@ def _measured(made: Made, note: Callable[[str], None]) -> Line:
     with tempfile.TemporaryDirectory() as place:
         store = FolderStore(Path(place))
         trials = write_study(store, made_study(made.trials, made.seeds, 10, made.methods, made.datasets))
-        note(f"report: {trials} trials are made")
+        note(f"report: {trials} trials generated")
         began, cpu = time.monotonic(), time.process_time()
         report(store)
         seconds, cpu = time.monotonic() - began, time.process_time() - cpu
-    return Line(f"report of {trials} trials", seconds, "s", made.goal, note=f"{cpu:.1f} s of a processor")
+    return Line(f"report of {trials} trials", seconds, "s", made.goal, note=f"{cpu:.1f} processor seconds")

@@ -1,4 +1,4 @@
-"""How long it takes to lead a method back through the record of a long search, beside the method's own time."""
+"""Time to replay the record of a long search, without the method's own time."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RECORD = "record/made/method/seed-1.jsonl"
 
 @dataclass(frozen=True)
 class Size:
-    """Trials of the search, epochs of each, and the methods that are resumed."""
+    """Trials of the search, epochs of each, and the methods to resume."""
 
     trials: int
     epochs: int = 10
@@ -42,7 +42,7 @@ QUICK = Size(40, methods=("grid",))
 
 
 class Instant:
-    """An objective that trains nothing: its figures are a formula."""
+    """An objective that trains nothing and computes its metrics from a formula."""
 
     device = "none"
     peak_memory_bytes = None
@@ -50,12 +50,12 @@ class Instant:
     def __call__(self, trial: Trial, checkpoint: Checkpoint | None) -> Generator[Epoch, None, None]:
         for number in range(trial.first_epoch + 1, trial.proposal.target_epoch + 1):
             accuracy = (trial.id * 37 % 101) / 101 * (1 - 0.5 / number)
-            found = {"loss": 1 - accuracy, "accuracy": accuracy, "val_loss": 1 - accuracy, "val_accuracy": accuracy}
-            yield Epoch(number, found, 0.5)
+            metrics = {"loss": 1 - accuracy, "accuracy": accuracy, "val_loss": 1 - accuracy, "val_accuracy": accuracy}
+            yield Epoch(number, metrics, 0.5)
 
 
 class Stopwatch:
-    """A method between the loop and its process: adds up the time that its verbs take there, up to its first new ask."""
+    """Wrapper of a hosted method that adds up the time of its verbs until its first new ask."""
 
     def __init__(self, method: HostedMethod, known: int) -> None:
         self._method = method
@@ -75,11 +75,11 @@ class Stopwatch:
         self._method.tell(trial)
         self._timed(None)
 
-    def goes_on(self, trial: int, epoch: Epoch) -> bool:
-        return bool(self._timed(self._method.goes_on(trial, epoch)))
+    def should_continue(self, trial: int, epoch: Epoch) -> bool:
+        return bool(self._timed(self._method.should_continue(trial, epoch)))
 
-    def continuable(self) -> Any:
-        return self._timed(self._method.continuable())
+    def resumable(self) -> Any:
+        return self._timed(self._method.resumable())
 
     def _timed(self, answer: Any) -> Any:
         self.seconds = self._method.seconds
@@ -89,16 +89,16 @@ class Stopwatch:
 
 
 def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
-    """Make each method's record with an objective that costs nothing, then go on from it with a budget of one trial more."""
-    found = []
+    """Make each method's record with a free objective, then resume it with a budget of one more trial."""
+    results = []
     for method in size.methods:
         with tempfile.TemporaryDirectory() as place:
             lines = _made(method, size, Path(place, "first"))
             note(f"resume: {method}'s record has {len(lines)} events")
             store = FolderStore(Path(place, "store"))
             store.write(RECORD, b"".join(line + b"\n" for line in lines))
-            found.append(_resumed(method, size, store, Path(place, "second")))
-    return found
+            results.append(_resumed(method, size, store, Path(place, "second")))
+    return results
 
 
 def _made(method: str, size: Size, folder: Path) -> list[bytes]:
@@ -109,14 +109,14 @@ def _made(method: str, size: Size, folder: Path) -> list[bytes]:
 
 def _resumed(method: str, size: Size, store: FolderStore, folder: Path) -> Line:
     watch, began = _search(method, size, size.trials + 1, lambda: store.journal(RECORD), folder)
-    assert watch.replayed_at is not None, "the search went on with a new trial"
+    assert watch.replayed_at is not None, "the search must continue with a new trial"
     seconds = watch.replayed_at - began - watch.own_seconds
     name = f"resume {method} with {size.trials} trials"
-    return Line(name, seconds, "s", GOAL_SECONDS, note=f"beside {watch.own_seconds:.1f} s of its own")
+    return Line(name, seconds, "s", GOAL_SECONDS, note=f"without {watch.own_seconds:.1f} s of the method's own")
 
 
 def _search(method: str, size: Size, trials: int, journal: Callable[[], Journal], folder: Path) -> tuple[Stopwatch, float]:
-    """Search to the end of the budget from where the journal stands; returns the watch, and when the journal was opened."""
+    """Resume from the journal and search to the end of the budget. Returns the stopwatch and the opening time of the journal."""
     (folder / "method").mkdir(parents=True)
     hosted = HostedMethod(method, {}, Problem(PAPER_SPACE, size.epochs, 1, folder / "method", trials), folder / "method.log")
     try:

@@ -1,4 +1,4 @@
-"""Trials per minute: a cell's tuner step beside the same search written directly in KerasTuner and in scikit-optimize."""
+"""Trials per minute: a cell's tuner step compared with the same search written directly in KerasTuner and scikit-optimize."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ RIVALS = {"random": ("KerasTuner", "keras_tuner_search"), "bayes": ("scikit-opti
 
 @dataclass(frozen=True)
 class Size:
-    """How much is searched: trials per seed, epochs per trial, images."""
+    """Size of the search: trials per seed, epochs per trial, images."""
 
     train: int
     validation: int
@@ -45,12 +45,12 @@ QUICK = Size(train=500, validation=100, image_size=14, trials=2, epochs=1, repea
 
 
 @dataclass(frozen=True)
-class Course:
-    """One search program from its start to its end."""
+class TimedSearch:
+    """One run of a search program."""
 
     seconds: float
     cpu_seconds: float  # of the program and all its children
-    configs: tuple[tuple[Mapping[str, Any], ...], ...]  # one tuple a seed
+    configs: tuple[tuple[Mapping[str, Any], ...], ...]  # one tuple per seed
 
     @property
     def trials_per_minute(self) -> float:
@@ -58,7 +58,7 @@ class Course:
 
 
 def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
-    """Each program on the same two cores and data, one after the other, as often as the size says; the medians compared."""
+    """Run each program on the same two cores and data, one after the other, and compare the medians."""
     with tempfile.TemporaryDirectory() as place:
         subset = {"train": size.train, "validation": size.validation, "test": 100}
         data = {"name": "fashion_mnist", "subset": subset, "image_size": size.image_size}
@@ -75,34 +75,34 @@ def _compared(method: str, size: Size, data: Path, note: Callable[[str], None]) 
         rival: (module, theirs),
         **{p: ("tuneoff_search", {**common, "method": method, "precision": p}) for p in GOALS},
     }
-    courses: dict[str, list[Course]] = {name: [] for name in programs}
+    searches: dict[str, list[TimedSearch]] = {name: [] for name in programs}
     for _ in range(size.repeats):
         for name, (program, arguments) in programs.items():
-            course = run(program, data, arguments)
-            courses[name].append(course)
-            note(f"{method}, {name}: {course.seconds:.1f} s, {course.cpu_seconds:.1f} s of processors")
-    base = courses.pop(rival)
+            search = run(program, data, arguments)
+            searches[name].append(search)
+            note(f"{method}, {name}: {search.seconds:.1f} s, {search.cpu_seconds:.1f} processor seconds")
+    base = searches.pop(rival)
     return [
         _told(f"{rival} alone", base),
         *(
             line
-            for name, ours in courses.items()
+            for name, ours in searches.items()
             for line in (_told(f"tuneoff {method}, {name}", ours), _ratio(method, name, rival, ours, base))
         ),
     ]
 
 
-def _told(name: str, courses: list[Course]) -> Line:
-    cpu = statistics.median(c.cpu_seconds for c in courses)
-    rate = statistics.median(c.trials_per_minute for c in courses)
-    return Line(name, rate, "trials/min", note=f"{cpu:.0f} s of processors for {sum(map(len, courses[0].configs))} trials")
+def _told(name: str, searches: list[TimedSearch]) -> Line:
+    cpu = statistics.median(c.cpu_seconds for c in searches)
+    rate = statistics.median(c.trials_per_minute for c in searches)
+    return Line(name, rate, "trials/min", note=f"{cpu:.0f} processor seconds for {sum(map(len, searches[0].configs))} trials")
 
 
-def _ratio(method: str, precision: str, rival: str, ours: list[Course], base: list[Course]) -> Line:
+def _ratio(method: str, precision: str, rival: str, ours: list[TimedSearch], base: list[TimedSearch]) -> Line:
     ratio = statistics.median(o.trials_per_minute / b.trials_per_minute for o, b in zip(ours, base, strict=True))
     same, of = equal(ours[0], base[0])
     return Line(
-        f"{method} beside {rival}, {precision}",
+        f"{method} compared with {rival}, {precision}",
         ratio,
         "times",
         GOALS[precision],
@@ -111,14 +111,14 @@ def _ratio(method: str, precision: str, rival: str, ours: list[Course], base: li
     )
 
 
-def equal(one: Course, other: Course) -> tuple[int, int]:
-    """How many configurations of two programs are equal, place by place, and of how many."""
+def equal(one: TimedSearch, other: TimedSearch) -> tuple[int, int]:
+    """Count the equal configurations of two programs at the same positions, and all configurations."""
     pairs = [pair for a, b in zip(one.configs, other.configs, strict=True) for pair in zip(a, b, strict=True)]
     return sum(dict(a) == dict(b) for a, b in pairs), len(pairs)
 
 
-def run(module: str, data: Path, arguments: Mapping[str, Any]) -> Course:
-    """Run a search program on CORES cores; RuntimeError with its last words where it fails."""
+def run(module: str, data: Path, arguments: Mapping[str, Any]) -> TimedSearch:
+    """Run a search program on CORES cores. Raises RuntimeError with the end of its output if it fails."""
     allowed = sorted(os.sched_getaffinity(0))[:CORES]
     before, began = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
     done = subprocess.run(
@@ -134,4 +134,4 @@ def run(module: str, data: Path, arguments: Mapping[str, Any]) -> Course:
     if done.returncode != 0:
         raise RuntimeError(f"benchmarks.{module} ended with exit code {done.returncode}: {done.stderr[-2000:]}")
     cpu = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return Course(seconds, cpu, tuple(tuple(configs) for configs in json.loads(done.stdout.splitlines()[-1])))
+    return TimedSearch(seconds, cpu, tuple(tuple(configs) for configs in json.loads(done.stdout.splitlines()[-1])))

@@ -1,4 +1,4 @@
-"""The paper's Bayesian search written directly with scikit-optimize: python -m benchmarks.skopt_search FOLDER JSON."""
+"""The paper's Bayesian search, written directly with scikit-optimize: python -m benchmarks.skopt_search FOLDER JSON."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CHOICES: dict[str, list[Any]] = {
 
 
 def build(config: dict[str, Any], shape: tuple[int, ...], classes: int) -> Any:
-    """The paper's network, compiled."""
+    """Build and compile the paper's network."""
     activation = config["activation"]
     model = keras.Sequential(
         [
@@ -45,11 +45,11 @@ def build(config: dict[str, Any], shape: tuple[int, ...], classes: int) -> Any:
 
 
 def main(folder: Path, trials: int, epochs: int, batch_size: int, seeds: list[int]) -> None:
-    """Search with one seed after the other, and print each search's configurations."""
+    """Search with each seed in turn. Print each search's configurations."""
     x, y, x_val, y_val = (np.load(folder / f"{name}.npy") for name in ("x_train", "y_train", "x_validation", "y_validation"))
-    found = []
+    searches = []
     for seed in seeds:
-        # A choice goes by its index, as in tuneoff's space, so that the same seed draws the same configurations.
+        # Choices are indices, as in Tuneoff's space, so that the same seed draws the same configurations.
         dimensions = [Real(0.0, 0.4), *(Categorical(list(range(len(values)))) for values in CHOICES.values())]
         optimizer = Optimizer(
             dimensions, base_estimator="GP", acq_func="EI", acq_func_kwargs={"xi": 0.01, "kappa": 1.96}, random_state=seed
@@ -64,8 +64,8 @@ def main(folder: Path, trials: int, epochs: int, batch_size: int, seeds: list[in
             fit = model.fit(x, y, epochs=epochs, batch_size=batch_size, validation_data=(x_val, y_val), verbose=0)
             optimizer.tell(point, -max(fit.history["val_accuracy"]))
             configs.append(config)
-        found.append(configs)
-    print(json.dumps(found))
+        searches.append(configs)
+    print(json.dumps(searches))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,9 @@
-"""How long MLflow's search takes over thousands of trials, on SQLite and on PostgreSQL, by the store and by a server's REST API.
+"""Duration of MLflow's search over thousands of trials, on SQLite and PostgreSQL, directly and by a server's REST API.
 
-Tuneoff's own tracker writes the first trials, from a record made up for the purpose. The others are their rows again, copied
-inside the SQL store under ids, keys and values of their own: by the tracker or by REST they would take many times as long, and
-leave the same rows. PostgreSQL's line is left out, and said to be, where its programs or its driver are not installed. On a busy
-machine read the CPU seconds, which are this process's: with SQLite and no server between they are all that a search costs.
+Tuneoff's tracker writes the first trials from a generated record. The other trials are copies of these rows inside the SQL store,
+with their own ids, keys and values. Writing them with the tracker or by REST takes many times as long and leaves the same rows.
+If PostgreSQL's programs or driver are not installed, its line is left out with a note. On a busy machine, read the CPU seconds
+of this process: with SQLite and without a server they are the complete cost of a search.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from typing import Any
 from tuneoff.core import layout
 from tuneoff.core.problem import Epoch, Outcome, Proposal, Status
 from tuneoff.core.record.events import epoch_fields, outcome_fields, proposal_fields
-from tuneoff.core.record.state import SearchRecord, replay
+from tuneoff.core.record.state import SearchRecord, reduce_events
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import claim
 from tuneoff.core.study import Cell, Study
@@ -44,14 +44,14 @@ GOAL_SECONDS = 2.0
 REPEATS = 3
 EPOCHS = 10
 WRITTEN = 100
-"""Trials that the tracker writes."""
+"""Number of trials that the tracker writes."""
 TABLES = ("runs", "tags", "params", "metrics", "latest_metrics")
 POSTGRESQL = ("initdb", "pg_ctl", "createdb")
 FOLDERS = ("/usr/lib/postgresql/*/bin",)
 
 
 class Missing(Exception):
-    """What a store needs is not installed."""
+    """A program or driver of a store is not installed."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ QUICK = Size(WRITTEN, stores=("SQLite",))
 
 
 def made_study() -> Study:
-    """Two data sets, two methods, five seeds, as many trials each as make WRITTEN in all."""
+    """Return a study with two data sets, two methods, five seeds and WRITTEN trials in total."""
     return Study.model_validate(
         {
             "name": "many",
@@ -80,7 +80,7 @@ def made_study() -> Study:
 
 
 def made_search(study: Study, cell: Cell, seed: int) -> SearchRecord:
-    """A search of as many trials as the budget has, each trained to its last epoch."""
+    """Return a complete search that uses the budget's trials, each trained to its last epoch."""
     rng = random.Random(f"{cell.name}/{seed}")
     time_ = 1.7e9
     events: list[dict[str, Any]] = []
@@ -95,11 +95,11 @@ def made_search(study: Study, cell: Cell, seed: int) -> SearchRecord:
         peak = rng.uniform(0.5, 0.95)
         curve = tuple(Epoch(n, _metrics(peak * (1 - 0.5 / n)), 1.0) for n in range(1, EPOCHS + 1))
         for epoch in curve:
-            note("epoch", trial=trial, goes_on=epoch.number < EPOCHS, **epoch_fields(epoch))
+            note("epoch", trial=trial, should_continue=epoch.number < EPOCHS, **epoch_fields(epoch))
         time_ += 12.0
         loss = -curve[-1].metrics["val_accuracy"]
         note("told", trial=trial, **outcome_fields(Outcome(Status.COMPLETED, curve, loss, 11.0, None, "cpu", 10**9)))
-    return replay(events, cell.dataset, cell.method.label, seed)
+    return reduce_events(events, cell.dataset, cell.method.label, seed)
 
 
 def _config(study: Study, rng: random.Random) -> dict[str, Any]:
@@ -114,19 +114,19 @@ def _metrics(accuracy: float) -> dict[str, float]:
 
 
 def fill(uri: str, study: Study, folder: Path, trials: int) -> str:
-    """Write so many trials, the first as the tracker does; returns the study's id."""
+    """Write this number of trials, the first ones with the tracker. Returns the study's id."""
     store = FolderStore(folder / "store")
     study_id = claim(store, study)
     tracker = Tracker(store, study, study_id, uri)
     for cell in study.cells:
         tracker.deliver(cell, [made_search(study, cell, seed) for seed in study.seeds])
     copy_trials(uri, trials // WRITTEN - 1)
-    speed_up_searches(uri)  # as the tracker does at the end of a study
+    speed_up_searches(uri)  # like the tracker at the end of a study
     return study_id
 
 
 def copy_trials(uri: str, times: int) -> None:
-    """Copy the rows of all trials so often."""
+    """Copy the rows of all trials this number of times."""
     import sqlalchemy as sql
 
     engine = sql.create_engine(uri)
@@ -139,8 +139,9 @@ def copy_trials(uri: str, times: int) -> None:
         rows = {name: _rows(database, tables.tables[name], originals) for name in TABLES}
         for number in range(1, times + 1):
             ids = {original: uuid.uuid4().hex for original in originals}
-            for name, found in rows.items():
-                database.execute(sql.insert(tables.tables[name]), [_copied(row, ids, number) for row in found])
+            for name, originals_of_table in rows.items():
+                copies = [_copied(row, ids, number) for row in originals_of_table]
+                database.execute(sql.insert(tables.tables[name]), copies)
     engine.dispose()
 
 
@@ -149,7 +150,7 @@ def _rows(database: Any, table: Any, runs: list[str]) -> list[dict[str, Any]]:
 
 
 def _copied(row: dict[str, Any], ids: dict[str, str], number: int) -> dict[str, Any]:
-    """A row of the copy: numbers differ a little, so that there is something to sort, and keys are unique."""
+    """Return a copy of a row. Numbers differ slightly, so that sorting has work to do, and keys are unique."""
     changed = {"run_uuid": ids[row["run_uuid"]]}
     if row.get("key") == "tuneoff.key":
         changed["value"] = f"{row['value']}-{number}"
@@ -159,7 +160,7 @@ def _copied(row: dict[str, Any], ids: dict[str, str], number: int) -> dict[str, 
 
 
 def searches(uri: str, study: Study, study_id: str) -> dict[str, Callable[[], int]]:
-    """Searches by name, each returning how many runs it got."""
+    """Return searches by name. Each returns its number of runs."""
     client = connect(uri)
     experiment = client.get_experiment_by_name(study.experiment).experiment_id
 
@@ -193,7 +194,7 @@ def searches(uri: str, study: Study, study_id: str) -> dict[str, Callable[[], in
 
 
 def timed(store: str, found: dict[str, Callable[[], int]], note: Callable[[str], None]) -> list[Line]:
-    """Each search a few times, after once for nothing."""
+    """Time each search several times, after one warm-up."""
     lines = []
     for name, search in found.items():
         note(f"{store}: {name}")
@@ -211,13 +212,13 @@ def timed(store: str, found: dict[str, Callable[[], int]], note: Callable[[str],
 
 @contextmanager
 def sqlite(folder: Path) -> Iterator[str]:
-    """A new SQLite file's URI."""
+    """Yield the URI of a new SQLite file."""
     yield f"sqlite:///{folder / layout.MLFLOW_DATABASE}"
 
 
 @contextmanager
 def postgresql(folder: Path) -> Iterator[str]:
-    """A new PostgreSQL server's database on loopback; Missing where it cannot be had."""
+    """Start a PostgreSQL server on loopback. Yields its URI, or raises Missing if PostgreSQL is not installed."""
     programs = {name: path for name in POSTGRESQL if (path := _program(name))}
     if absent := [name for name in POSTGRESQL if name not in programs]:
         raise Missing(f"{', '.join(absent)} not found: install PostgreSQL (Debian's package postgresql)")
@@ -247,7 +248,7 @@ def _program(name: str) -> str | None:
 
 @contextmanager
 def served(uri: str, folder: Path) -> Iterator[str]:
-    """An MLflow server on loopback before the store; its URI."""
+    """Start an MLflow server on loopback in front of the store. Yields its URI."""
     port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     command += ["--backend-store-uri", uri, "--artifacts-destination", str(folder / "artifacts")]
@@ -284,7 +285,7 @@ STORES = {"SQLite": sqlite, "PostgreSQL": postgresql}
 
 
 def measured(name: str, trials: int, note: Callable[[str], None]) -> list[Line]:
-    """All searches on one kind of store, by the store and by a server before it; Missing where there is no such store here."""
+    """Time all searches on one kind of store, directly and by a server. Raises Missing if the store is not installed."""
     study = made_study()
     with tempfile.TemporaryDirectory(prefix="tuneoff-bench-") as place:
         folder = Path(place)
@@ -298,7 +299,7 @@ def measured(name: str, trials: int, note: Callable[[str], None]) -> list[Line]:
 
 
 def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
-    """Every search on every kind of store that there is here."""
+    """Time every search on every kind of store that is installed."""
     lines: list[Line] = []
     for name in size.stores:
         try:

@@ -1,4 +1,4 @@
-"""Tuneoff's tuner step on one cell, as a run starts it: python -m benchmarks.tuneoff_search FOLDER JSON."""
+"""Run Tuneoff's tuner step on one cell, as a real run does: python -m benchmarks.tuneoff_search FOLDER JSON."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tuneoff.tracking.mlflow.runs import tracking_uri
 
 
 def main(folder: Path, method: str, precision: str, trials: int, epochs: int, batch_size: int, seeds: list[int]) -> None:
-    """Search with all seeds, and print each search's configurations. Record and MLflow runs are written as ever."""
+    """Search with all seeds and print each search's configurations. Writes record and MLflow runs as usual."""
     plan = Study.model_validate(
         {
             "name": "benchmark",

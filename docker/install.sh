@@ -1,23 +1,23 @@
 #!/bin/sh
-# Runs in the build of an image, and is not part of it.
-#   install.sh NAME LOCK      installs the packages of packages/NAME.txt in the releases of LOCK into /opt/tuneoff
-#   install.sh tuneoff        installs Tuneoff itself
-# What it installs with, and what it has downloaded, stays in /cache, which later builds find again and no image holds.
-# Every file is compared with the lock's sums. DEVICE=gpu takes TensorFlow and CUDA from gpu.lock instead of tensorflow-cpu.
-# TORCH=torch==VERSION+cpu takes that build, uncompared, wherever uv finds it, and leaves out what only the CUDA build needs.
+# Install packages while an image is built. The script itself does not stay in the image.
+#   install.sh NAME LOCK      install the packages of packages/NAME.txt into /opt/tuneoff, in the releases of LOCK
+#   install.sh tuneoff        install Tuneoff itself
+# The build tools and the downloads stay in /cache, which later builds use again and no image contains.
+# Every file is checked against the lock's checksums. DEVICE=gpu installs TensorFlow and CUDA of gpu.lock, not tensorflow-cpu.
+# TORCH=torch==VERSION+cpu installs that build without a checksum, wherever uv finds it, and skips the packages for CUDA.
 set -eu
 
 here=$(dirname "$0")
 root=$here/..
 CUDA='^(torch|triton|nvidia-.*|cuda-.*)$'
 
-# How the package index is reached is the build machine's business: nothing of it stays behind.
+# The settings for the package index come from the build machine, and must not stay in the image.
 if [ -f /run/secrets/ca ]; then
     export SSL_CERT_FILE=/run/secrets/ca PIP_CERT=/run/secrets/ca
 fi
 if [ -f /run/secrets/index ]; then
     set -a
-    # shellcheck disable=SC1091 # made while the image is built
+    # shellcheck disable=SC1091 # the file exists only during the build
     . /run/secrets/index
     set +a
 fi
@@ -45,7 +45,7 @@ install() {
     "$tools/bin/uv" pip install --python "$1" --no-deps --require-hashes --requirement "$lock"
 }
 
-# uv and hatchling, in an environment of their own.
+# uv and hatchling, in a separate environment.
 tools=/cache/tools-$(cat "$root/requirements-uv.lock" "$here/packages/build.txt" | sha256sum | cut -c 1-16)
 if [ ! -x "$tools/bin/uv" ]; then
     new=$(mktemp -d /cache/new.XXXXXX)

@@ -1,6 +1,6 @@
-"""Write packages/NAME.txt, the names of the packages that an image holds, and gpu.lock: `make lock` runs it after the locks.
+"""Write packages/NAME.txt, the names of the packages in each image, and gpu.lock. `make lock` runs this after updating the locks.
 
-Releases and sums stand in the locks alone; install.sh takes those of the packages that a list names.
+Only the locks contain releases and checksums. install.sh installs the packages of a list in the releases of a lock.
 """
 
 from __future__ import annotations
@@ -28,22 +28,22 @@ EXTRAS = {
     "tuner-neps": ("requirements-neps.lock", f"s3 tracking cpu {PAPER} neps"),
     "tuner-autokeras": ("requirements-autokeras.lock", f"s3 tracking {PAPER} autokeras"),
 }
-"""What each list is for: the lock that its releases are taken from, and extras of pyproject.toml.
+"""For each list of packages: the lock with their releases, and extras of pyproject.toml.
 
-`common` is all that data_prep and the reporter need, and what the others begin with: what each of these two would do without is
-less than 1 MB, as MLflow brings the rest.
+`common` contains everything that data_prep and the reporter need. All images start with it. Splitting it between these two steps
+would save less than 1 MB, because MLflow needs the other packages anyway.
 
-A study's methods share one image of the tuner: those of an environment have the paper's methods beside them, to compare with.
+All methods of a study run in one tuner image. Each environment therefore also has the paper's methods, for comparison.
 """
 
 LEFT_OUT = {"nvidia-nccl-cu12"}
-"""XGBoost names it for several GPUs, looks for it only then, and no method trains with it so: half a gigabyte."""
+"""XGBoost requires this package (half a gigabyte), but loads it only for training on several GPUs, which no method does."""
 
 STAND_INS = {"stand-in-mlflow": ["mlflow", "psycopg2-binary", "boto3"], "stand-in-s3": ["moto[server]", "boto3"]}
-"""What the servers hold that the checks in containers talk to, where no registry can be reached."""
+"""Packages of the servers for tests in containers, on machines that cannot reach a registry."""
 
 KFP = "kfp"
-"""In a step KFP imports no package but itself, so that its dependencies, a Kubernetes client among them, are left out."""
+"""Inside a step, KFP imports only its own package. Its dependencies, such as a Kubernetes client, are therefore left out."""
 
 PYTHONS = ("3.11", "3.12", "3.13")
 MACHINES = ("x86_64", "aarch64")

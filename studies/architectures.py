@@ -1,4 +1,4 @@
-"""Architectures for studies/architecture.yaml: blocks of two convolutions, each with its own width, and what is around them."""
+"""Networks for studies/architecture.yaml: blocks of two convolutions with a width per block, optional skips and normalisation."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def build(config: Mapping[str, Any], input_shape: tuple[int, ...], classes: int) -> Any:
-    """The network of this configuration, uncompiled: Tuneoff compiles it with the configuration's optimizer and learning rate."""
+    """Build the uncompiled network. Tuneoff compiles it with the configuration's optimizer and learning rate."""
     from keras import Input, Model, layers
 
     images = x = Input(input_shape)
@@ -24,7 +24,7 @@ def build(config: Mapping[str, Any], input_shape: tuple[int, ...], classes: int)
 
 
 def _block(x: Any, config: Mapping[str, Any], width: int) -> Any:
-    """Two convolutions, with a way around both where the configuration has skips."""
+    """Add two convolutions, with a skip connection around both if the configuration has skips."""
     from keras import layers
 
     entry = x

@@ -1,4 +1,4 @@
-"""A network of one's own for studies/own-model.yaml: blocks of convolution, normalisation and pooling, and one of two heads."""
+"""Example network for studies/own-model.yaml: convolution, normalisation and pooling blocks with one of two heads."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Any
 
 
 def build(config: Mapping[str, Any], input_shape: tuple[int, ...], classes: int) -> Any:
-    """The network of this configuration, uncompiled: Tuneoff compiles it with the configuration's optimizer and learning rate."""
+    """Build the uncompiled network. Tuneoff compiles it with the configuration's optimizer and learning rate."""
     from keras import Sequential, layers
 
     model = Sequential([layers.Input(input_shape)])
     for block in range(config["blocks"]):
         model.add(layers.Conv2D(config["width"] * 2**block, 3, padding="same", use_bias=False))
-        model.add(layers.BatchNormalization(momentum=0.9))  # by default it averages over more batches than a trial has
+        model.add(layers.BatchNormalization(momentum=0.9))  # the default averages over more batches than a trial has
         model.add(layers.ReLU())
         model.add(layers.MaxPooling2D(2))
     if config["head"] == "dense":

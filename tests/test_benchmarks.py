@@ -15,7 +15,7 @@ from benchmarks import replay, report, resume
 from benchmarks.bookkeeping_search import shares
 from benchmarks.lines import Line, table
 from benchmarks.made_record import made_study, search_events, write_study
-from benchmarks.search import Course, equal
+from benchmarks.search import TimedSearch, equal
 
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import read_study
@@ -36,8 +36,8 @@ def test_the_table_says_what_is_not_met() -> None:
 
 
 def test_trials_per_minute_and_equal_configurations() -> None:
-    ours = Course(30.0, 50.0, (({"x": 1}, {"x": 2}), ({"x": 3}, {"x": 4})))
-    theirs = Course(60.0, 90.0, (({"x": 1}, {"x": 2}), ({"x": 3}, {"x": 5})))
+    ours = TimedSearch(30.0, 50.0, (({"x": 1}, {"x": 2}), ({"x": 3}, {"x": 4})))
+    theirs = TimedSearch(60.0, 90.0, (({"x": 1}, {"x": 2}), ({"x": 3}, {"x": 5})))
     assert ours.trials_per_minute == 8.0
     assert equal(ours, theirs) == (3, 4)
 
@@ -74,7 +74,7 @@ def test_report_and_resume_measure_something() -> None:
 
 def test_replay_measures_its_rate_and_a_comparison() -> None:
     rate, comparison = replay.measure(replay.QUICK, print)
-    assert rate.name == "replayed trials a second"
+    assert rate.name == "table look-ups, trials per second"
     assert comparison.name == "2 seeds of 2 methods on a table"
     assert rate.measured > 0 < comparison.measured
 

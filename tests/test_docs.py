@@ -1,4 +1,4 @@
-"""The pages in docs/ and the README keep their word: commands and code run, links lead somewhere, the tree is a real run's."""
+"""Tests of README.md and docs/: commands and code run, links are valid, and the tree of output files matches a real run."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ from tuneoff.core.study import Study
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = [DOCS / "index.md", *sorted(p for p in DOCS.glob("*.md") if p.name != "index.md"), ROOT / "README.md"]
+GUIDES = [ROOT / "CONTRIBUTING.md", ROOT / "SECURITY.md"]
 RUN = "tuneoff run studies/quickstart.yaml"
 SUBMIT = "tuneoff submit studies/quickstart.yaml --host http://127.0.0.1:8888"
 
@@ -35,6 +36,7 @@ NOT_RUN = {
     "make run": "sets up an environment of its own; the study is the shared run",
     "make test": "is what runs this",
     "make bench": "takes most of an hour: tests/test_benchmarks.py",
+    ".venv/bin/tuneoff best runs/quickstart": "the page docs/quickstart.md runs it",
     ".venv/bin/tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/inspect/test_ui.py",
     "tuneoff ui runs/quickstart": "serves until Ctrl-C: tests/inspect/test_ui.py",
     "tuneoff plan studies/quickstart.yaml": "trains for a minute: tests/planning/test_plan.py",
@@ -46,18 +48,18 @@ NOT_RUN = {
     "make replays": "searches for an hour: tests/study_file/test_table_binding.py, test_advising.py",
     "make findings": "tests/test_written_pages.py",
     "tuneoff run studies/hyperband.yaml": "takes most of an hour; its methods are those of tests/methods/test_hyperband.py",
-    "python docs/write_hyperband.py runs/hyperband/report/results.json": "tests/test_written_pages.py",
+    "python tools/docs/write_hyperband.py runs/hyperband/report/results.json": "tests/test_written_pages.py",
     "tuneoff run studies/frameworks.yaml": "takes more than an hour",
     f"{SUBMIT} --check": "wants a cluster: tests/doctor/test_doctor_cluster.py",
     f"{SUBMIT} --wait": "wants a cluster: tests/pipelines/test_submit.py",
     "tuneoff run bars.yaml": "as long as the shared run, whose data is like it",
 }
-"""Commands of the pages that are not run here, and why; one that no page has any more is a fault of this list."""
+"""Commands of the pages that are not run here, with the reason. A test fails if no page has the command any more."""
 
 
 @dataclass(frozen=True)
 class Block:
-    """A fenced block: its language, its text, and the file that the line before it names (`` `file`: ``)."""
+    """A fenced block: its language, its text, and the file named in the line before it (`` `file`: ``)."""
 
     language: str
     text: str
@@ -65,7 +67,7 @@ class Block:
 
     @property
     def commands(self) -> list[tuple[str, int]]:
-        """Each command of a block of shell, without its comment, and the exit code that the comment promises (by default 0)."""
+        """Return each command of a shell block without its comment, and the exit code that the comment gives (default: 0)."""
         found = []
         for line in self.text.splitlines():
             command, _, comment = line.partition("  #")
@@ -93,7 +95,7 @@ def name(page: Path) -> str:
 
 @pytest.fixture(scope="module")
 def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder as a reader of the pages has it, with a small study in the quickstart's place that has been run to its end."""
+    """Make a reader's folder, in which a small study has replaced the quickstart and has finished."""
     folder = tmp_path_factory.mktemp("reader")
     shutil.copytree(ROOT / "studies", folder / "studies", ignore=shutil.ignore_patterns("__pycache__"))
     small_npz(folder / "studies" / "bars.npz", size=12)
@@ -109,7 +111,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / "studies" / "quickstart.yaml").write_text(yaml.safe_dump(small, sort_keys=False))
     done = subprocess.run(
-        [sys.executable, "-m", *shlex.split(RUN)], cwd=folder, capture_output=True, text=True, check=False, timeout=280
+        [sys.executable, "-m", *shlex.split(RUN)], cwd=folder, capture_output=True, text=True, check=False, timeout=800
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder
@@ -120,7 +122,7 @@ Run = Callable[[str], tuple[int, str]]
 
 @pytest.fixture
 def run(workplace: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> Iterator[Run]:
-    """Runs a command in the reader's folder: `tuneoff` in this process, others in a shell. Returns exit code and output."""
+    """Run a command in the reader's folder: `tuneoff` in this process, others in a shell. Returns exit code and output."""
     monkeypatch.chdir(workplace)
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setenv("COLUMNS", "200")
@@ -174,7 +176,7 @@ def test_what_is_not_run_is_on_the_pages() -> None:
     assert RUN in commands()
 
 
-@pytest.mark.parametrize("page", [*PAGES, *sorted((DOCS / "decisions").glob("*.md"))], ids=name)
+@pytest.mark.parametrize("page", [*PAGES, *sorted((DOCS / "decisions").glob("*.md")), *GUIDES], ids=name)
 def test_links_lead_somewhere(page: Path) -> None:
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
@@ -187,7 +189,7 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> list[str]:
-    """What the headings of a page are called in links to them."""
+    """Return the anchors of a page's headings."""
     headings = re.findall(r"^#+ (.+)$", page.read_text(encoding="utf-8"), re.MULTILINE)
     return [re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings]
 
@@ -201,7 +203,7 @@ def test_the_index_names_every_page() -> None:
 
 
 def columns_of(frame: str) -> list[str]:
-    """The columns that the page about Python explains of a frame."""
+    """Return the columns of a frame that the page about Python explains."""
     text = (DOCS / "notebook.md").read_text(encoding="utf-8")
     (_, *rows) = next(t for t in re.findall(r"(?:^\|.*\n)+", text, re.MULTILINE) if f"columns of `{frame}`" in t).splitlines()
     return [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[1])]
@@ -223,7 +225,7 @@ def tree() -> list[str]:
 
 
 def pattern(entry: str) -> re.Pattern[str]:
-    """An entry of the tree as what it matches: words in capitals are names, and `…` is whatever lies below."""
+    """Return the pattern of a tree entry: words in capitals match names, and `…` matches any path below."""
     wild = {"…": ".+"}
     parts = re.split(r"([A-Z]{2,}|…)", entry)
     found = "".join(re.escape(p) if n % 2 == 0 else wild.get(p, r"[^/]+") for n, p in enumerate(parts))
@@ -251,7 +253,7 @@ def test_what_is_there_at_times_has_the_names_that_the_code_gives_it() -> None:
 
 
 def fields(model: type[BaseModel]) -> Iterator[str]:
-    """The names of the model's fields, and of those of the models that they hold."""
+    """Yield the names of the model's fields and, recursively, of the models in them."""
     for field, info in model.model_fields.items():
         yield field
         for held in held_models(info.annotation):
@@ -280,9 +282,9 @@ def test_the_study_page_names_every_field() -> None:
 def test_the_page_of_methods_is_that_of_the_registry() -> None:
     written = subprocess.run(
         [sys.executable, "-c", "from write_methods import page; print(page(), end='')"],
-        cwd=DOCS,
+        cwd=ROOT / "tools" / "docs",
         capture_output=True,
         text=True,
         check=True,
     )
-    assert (DOCS / "methods.md").read_text(encoding="utf-8") == written.stdout, "make methods-doc writes it anew"
+    assert (DOCS / "methods.md").read_text(encoding="utf-8") == written.stdout, "run make methods-doc"

@@ -78,7 +78,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
     (folder / "small.yaml").write_text(text)
     commands = [*WORKING, *REFUSED]
     run = [sys.executable, "-c", SCRIPT, json.dumps(commands)]
-    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=800, check=False)
     assert not done.returncode, done.stderr
     return dict(zip(commands, map(tuple, json.loads(done.stdout)), strict=True))  # type: ignore[arg-type]
 
@@ -136,6 +136,6 @@ def test_bash_completes_commands_options_and_study_files(tmp_path: Path) -> None
     ask tuneoff val; ask tuneoff validate o; ask tuneoff init --method sklearn-h; ask tuneoff init --data fash
     complete -p tuneoff
     """
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=800, check=False)
     assert done.stdout.splitlines()[:4] == ["validate", "one.yaml", "sklearn-halving", "fashion_mnist"], done.stderr
     assert "_tuneoff_completion tuneoff" in done.stdout.splitlines()[4]

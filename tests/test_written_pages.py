@@ -1,4 +1,4 @@
-"""Pages that are written from a study's results or from the registry."""
+"""Tests of the pages that scripts generate from a study's results or from the registry."""
 
 from __future__ import annotations
 
@@ -15,16 +15,17 @@ from tuneoff.analysis.results import compute
 from tuneoff.core.store.open import open_store
 from tuneoff.core.store.study_store import claim, read_study
 from tuneoff.report.report import report
-from tuneoff.search.table_search import Order, replay_searches
+from tuneoff.search.table_search import Order, search_table
 from tuneoff.study_file.check import read_study as read_study_file
 
-DOCS = Path(__file__).parents[1] / "docs"
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
 SEEDS = list(range(5))
 
 
 @pytest.fixture(autouse=True)
 def in_docs(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(DOCS))
+    monkeypatch.syspath_prepend(str(ROOT / "tools" / "docs"))
     for name in ("write_hyperband", "write_frameworks", "write_methods", "write_findings"):
         sys.modules.pop(name, None)
 
@@ -71,7 +72,7 @@ class TestFrameworks:
     def test_the_page_has_the_registrys_defaults(self):
         from write_frameworks import defaults
 
-        assert defaults() in (DOCS / "frameworks.md").read_text(encoding="utf-8"), "make frameworks-doc writes it anew"
+        assert defaults() in (DOCS / "frameworks.md").read_text(encoding="utf-8"), "run make frameworks-doc"
 
     def test_every_method_with_a_model_says_how_it_starts(self):
         from write_frameworks import STARTS
@@ -93,7 +94,7 @@ class TestFrameworks:
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Reports of a study of all methods on a table, and of one of Hyperband's that trained."""
+    """Write reports of a table study of all methods, and of a trained Hyperband study."""
     folder = tmp_path_factory.mktemp("runs")
     trained = made_study(name="hyperband", methods=["keras-tuner-random", "hyperband-2020"], datasets=["mnist"], seeds=SEEDS)
     report(made_store(folder / "hyperband", trained))
@@ -104,7 +105,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = folder / "replays" / "all-replay-table"
     claim(open_store(str(place)), study)
     for cell in study.cells:
-        replay_searches(Order(study, cell, str(place), "test", 1), folder / "log", lambda: False)
+        search_table(Order(study, cell, str(place), "test", 1), folder / "log", lambda: False)
     report(open_store(str(place)))
     return folder
 
@@ -114,7 +115,7 @@ class TestFindings:
     def kept(self, runs: Path, tmp_path: Path) -> Path:
         from write_findings import keep
 
-        keep(runs, tmp_path)
+        keep(runs, tmp_path, tmp_path)
         return tmp_path
 
     def test_reports_are_found_by_study_and_table(self, kept: Path):
@@ -122,7 +123,7 @@ class TestFindings:
 
         reports = Reports(kept)
         assert {name: list(tables) for name, tables in reports.tables.items()} == {"all-replay": ["table"]}
-        assert list(reports.real) == ["hyperband"], "a run of another study, such as the quickstart, is not the page's"
+        assert list(reports.real) == ["hyperband"], "runs of other studies, such as the quickstart, are ignored"
 
     def test_what_was_run_is_told_and_what_was_not_has_its_command(self, kept: Path):
         from write_findings import Reports, page
@@ -130,9 +131,9 @@ class TestFindings:
         text = page(Reports(kept))
         assert "### All methods on table" in text
         assert "Study `all-replay-table` of " in text
-        assert " on 6 points: 3 methods, 20 epochs a search, 5 seeds." in text
+        assert " on a table of 6 configurations: 3 methods, 20 epochs per search, 5 seeds." in text
         assert "| sklearn-random | " in text
-        assert "| `hyperband-2020` | " in text, "of the study that trained"
+        assert "| `hyperband-2020` | " in text, "from the trained study"
         for command in (
             "make replays",
             "tuneoff run studies/cpu.yaml",
@@ -152,7 +153,7 @@ class TestFindings:
         from write_findings import Reports, keep, page
 
         before = page(Reports(kept))
-        keep(tmp_path / "none", kept)
+        keep(tmp_path / "none", kept, kept)
         assert page(Reports(kept)) == before
         texts = [gzip.decompress(p.read_bytes()).decode() for p in kept.glob("*.json.gz")]
         assert not any(str(runs) in text for text in texts)
@@ -169,4 +170,4 @@ class TestFindings:
         from write_findings import BUDGETS, advised
 
         text = (DOCS / "findings.md").read_text(encoding="utf-8")
-        assert all(advised(budget) in text for budget in BUDGETS), "make findings writes it anew"
+        assert all(advised(budget) in text for budget in BUDGETS), "run make findings"

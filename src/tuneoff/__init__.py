@@ -1,4 +1,4 @@
-"""Tuneoff: a bake-off of hyperparameter-optimisation methods: equal budgets, several seeds, every trial on record."""
+"""Tuneoff compares hyperparameter tuners fairly: equal budgets, the same seeds, and a record of every trial."""
 
 from __future__ import annotations
 
@@ -6,18 +6,58 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ._version import __version__ as __version__
+from ._version import __version__
+from .core.errors import StudyError
 
 if TYPE_CHECKING:
     from .core.study import Study
     from .inspect.study_results import Results
 
+__all__ = ["Results", "Study", "StudyError", "__version__", "load", "run", "validate"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `Study` and `Results` when they are first used, so that `import tuneoff` stays fast."""
+    if name == "Study":
+        from .core.study import Study
+
+        return Study
+    if name == "Results":
+        from .inspect.study_results import Results
+
+        return Results
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def validate(study: str | Path | Mapping[str, Any] | Study) -> Study:
+    """Check a study without running it.
+
+    Args:
+        study: The path of a study file, its sections as a dict, or a Study.
+
+    Returns:
+        The checked study, with all defaults filled in.
+
+    Raises:
+        StudyError: The study is invalid. The message has one line per fault.
+    """
+    from .study_file.check import study_of
+
+    return study_of(study)
+
 
 def run(study: str | Path | Mapping[str, Any] | Study, out: str | Path | None = None) -> Results:
-    """Run a study, or what is left of it, on this machine; returns all that it left in its store.
+    """Run a study on this machine, or continue it if the output folder holds an unfinished run of it.
 
-    `study` is a study file's path, or its sections as a dict, or a Study. `out` is by default runs/NAME. Raises
-    tuneoff.core.errors.StudyError where the study or the folder is at fault; a cell that failed says so in `status`.
+    Args:
+        study: The path of a study file, its sections as a dict, or a Study.
+        out: The output folder. The default is runs/NAME, with the study's name.
+
+    Returns:
+        The record and the results of the study. A cell that failed has its error in `status`.
+
+    Raises:
+        StudyError: The study is invalid, or the output folder holds another study.
     """
     from .inspect.study_results import Results
     from .pipelines.local import run as run_here
@@ -29,7 +69,14 @@ def run(study: str | Path | Mapping[str, Any] | Study, out: str | Path | None = 
 
 
 def load(place: str | Path) -> Results:
-    """A study's record and results from its output folder or s3:// URI, read without changing it."""
+    """Return the record and results of a study, without changing them.
+
+    Args:
+        place: The study's output folder or s3:// URI.
+
+    Raises:
+        StudyError: The place holds no study.
+    """
     from .core.store.open import open_store
     from .core.store.study_store import read_study
     from .inspect.study_results import Results

@@ -1,6 +1,7 @@
-"""Everything that a search method of your own imports.
+"""Everything that a user-defined search method imports.
 
-A method is a class with the verbs `ask`, `tell` and `goes_on`, as `Method` describes them. docs/add-a-method.md shows one.
+A method is a class with the verbs `ask`, `tell` and `should_continue`, which `Method` describes. docs/add-a-method.md has an
+example.
 """
 
 from __future__ import annotations

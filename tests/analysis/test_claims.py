@@ -180,7 +180,7 @@ class TestC6:
         found = checked(search("random", 0.97) + search("bayes", 0.98) + full + short, "C6")
         assert found.verdict == "confirmed"
         assert "8.0 of the ten had 10 epochs of training" in found.findings[0].said
-        assert "of those alone: 96.99" in found.findings[0].said
+        assert "The ten best trials with 10 epochs of training: 96.99" in found.findings[0].said
 
     def test_ten_best_as_good_as_the_others(self):
         assert checked(search("random", 0.97) + search("hyperband", 0.97), "C6").verdict == "refuted"

@@ -8,7 +8,7 @@ import pytest
 from made import made_study
 from made_search import made, search
 from tuneoff.analysis.best_so_far import progress
-from tuneoff.analysis.common_budget import courses, ended_by_themselves, reading, the_same_with_every_seed
+from tuneoff.analysis.common_budget import common_budgets, ended_by_themselves, reading, the_same_with_every_seed
 from tuneoff.core.problem import Status
 
 
@@ -18,7 +18,7 @@ def study(*methods, seeds=(0,), **changes):
 
 def read(plan, *searches, known_best=None):
     curves = [progress(s, plan.objective) for s in searches]
-    found = courses(plan, curves, ended_by_themselves(searches, plan), known_best)
+    found = common_budgets(plan, curves, ended_by_themselves(searches, plan), known_best)
     return {c.clock: c for c in found}
 
 
@@ -39,30 +39,30 @@ def test_a_search_that_ended_by_itself_limits_nobody_and_keeps_its_value():
     plan = study("random", "bayes")
     own = search(made(0.9), method="bayes")
     own = type(own)(**{**own.__dict__, "ended": {**own.ended, "left": {"trials": 3}}})
-    course = by_trials(plan, search(made(0.5), made(0.6), made(0.7), made(0.8)), own)
-    assert course.full == 4
-    assert course.losses[1, 0].tolist() == [-0.9] * 4
+    budget = by_trials(plan, search(made(0.5), made(0.6), made(0.7), made(0.8)), own)
+    assert budget.full == 4
+    assert budget.losses[1, 0].tolist() == [-0.9] * 4
 
 
 def test_losses_step_at_each_whole_budget():
-    course = by_trials(
+    budget = by_trials(
         study("random", "bayes"), *[search(made(0.5), made(0.4), made(0.7), method=m) for m in ("random", "bayes")]
     )
-    assert course.budgets.tolist() == [1, 2, 3]
-    assert course.losses[0, 0].tolist() == [-0.5, -0.5, -0.7]
+    assert budget.budgets.tolist() == [1, 2, 3]
+    assert budget.losses[0, 0].tolist() == [-0.5, -0.5, -0.7]
 
 
 def test_what_an_unfinished_search_will_find_is_not_known():
-    course = by_trials(study("random", "bayes"), search(made(0.5), made(0.6)), search(made(0.9), method="bayes", ended=None))
-    assert course.losses[1, 0, 0] == -0.9
-    assert np.isnan(course.losses[1, 0, 1])
-    assert course.unknown
+    budget = by_trials(study("random", "bayes"), search(made(0.5), made(0.6)), search(made(0.9), method="bayes", ended=None))
+    assert budget.losses[1, 0, 0] == -0.9
+    assert np.isnan(budget.losses[1, 0, 1])
+    assert budget.unknown
 
 
 def test_a_search_that_has_found_nothing_is_worse_than_any():
     failed = search(made(status=Status.FAILED), made(0.6), method="bayes")
-    course = by_trials(study("random", "bayes"), search(made(0.5), made(0.6)), failed)
-    assert course.losses[1, 0].tolist() == [np.inf, -0.6]
+    budget = by_trials(study("random", "bayes"), search(made(0.5), made(0.6)), failed)
+    assert budget.losses[1, 0].tolist() == [np.inf, -0.6]
 
 
 def test_a_missing_search_is_not_known_at_any_budget():
@@ -71,39 +71,39 @@ def test_a_missing_search_is_not_known_at_any_budget():
 
 
 def test_regret_is_0_at_the_best_of_all_and_1_at_the_median_trial_of_random_search():
-    course = by_trials(
+    budget = by_trials(
         study("random", "bayes"), search(made(0.5), made(0.6), made(0.7)), search(*[made(0.8)] * 3, method="bayes")
     )
-    assert course.regret[0, 0] == pytest.approx([1.5, 1.0, 0.5])
-    assert course.regret[1, 0] == pytest.approx([0, 0, 0])
+    assert budget.regret[0, 0] == pytest.approx([1.5, 1.0, 0.5])
+    assert budget.regret[1, 0] == pytest.approx([0, 0, 0])
 
 
 def test_without_random_search_regret_1_is_the_median_first_trial():
-    course = by_trials(
+    budget = by_trials(
         study("grid", "bayes"), search(made(0.5), made(0.9), method="grid"), search(made(0.7), made(0.8), method="bayes")
     )
-    assert course.best == -0.9
-    assert course.scale == pytest.approx(0.3)  # from 0.9 to the median of 0.5 and 0.7
+    assert budget.best == -0.9
+    assert budget.scale == pytest.approx(0.3)  # from 0.9 to the median of 0.5 and 0.7
 
 
 def test_a_table_s_true_best_is_regret_0_where_it_is_known():
-    course = by_trials(study("random", "bayes"), search(made(0.5)), search(made(0.6), method="bayes"), known_best={"mnist": 0.7})
-    assert course.regret[:, 0, 0] == pytest.approx([1.0, 0.5])
+    budget = by_trials(study("random", "bayes"), search(made(0.5)), search(made(0.6), method="bayes"), known_best={"mnist": 0.7})
+    assert budget.regret[:, 0, 0] == pytest.approx([1.0, 0.5])
 
 
 def test_losses_are_read_in_the_direction_of_the_metric():
     plan = study("random", "bayes", objective={"metric": "val_loss"})
-    course = by_trials(plan, search(made(0.5)), search(made(0.9), method="bayes"))
-    assert course.dataset == "mnist"
-    assert course.regret.shape == (2, 1, 1)
+    budget = by_trials(plan, search(made(0.5)), search(made(0.9), method="bayes"))
+    assert budget.dataset == "mnist"
+    assert budget.regret.shape == (2, 1, 1)
 
 
 def test_seconds_hold_the_method_s_own():
     slow = search(*[made(0.9, seconds=1, ask=9)] * 2, method="bayes")
-    course = read(study("random", "bayes"), search(*[made(0.5, seconds=1)] * 12), slow)["seconds"]
-    assert course.full == pytest.approx(12)
-    assert course.losses[1, 0, course.within(9.9)] == np.inf
-    assert course.losses[1, 0, course.within(10.1)] == -0.9
+    budget = read(study("random", "bayes"), search(*[made(0.5, seconds=1)] * 12), slow)["seconds"]
+    assert budget.full == pytest.approx(12)
+    assert budget.losses[1, 0, budget.within(9.9)] == np.inf
+    assert budget.losses[1, 0, budget.within(10.1)] == -0.9
 
 
 def test_a_reading_takes_only_methods_that_were_given_so_much():

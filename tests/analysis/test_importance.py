@@ -58,20 +58,18 @@ class TestImportance:
 
     def test_fewer_than_twenty_trials_are_refused(self):
         found = importance(rows(19), SPACE)
-        assert found.refused == "19 trials have an objective, and fewer than 20 say nothing about importance."
+        assert found.refused == "Only 19 trials have an objective; at least 20 are needed to estimate importance."
         assert found.rows == []
 
     def test_trials_that_all_scored_the_same_are_refused(self):
         record = search(*[made(0.5, config=config(random.Random(i))) for i in range(30)])
-        assert (
-            importance([trial_row(record, t, ObjectiveSettings()) for t in record.trials], SPACE).refused
-            == "All trials scored the same."
-        )
+        found = importance([trial_row(record, t, ObjectiveSettings()) for t in record.trials], SPACE)
+        assert found.refused == "All trials have the same objective."
 
     def test_one_configuration_over_and_over_is_refused(self):
         record = search(*[made(i / 100, config={"kind": "bad", "rate": 0.1, "noise": 1}) for i in range(30)])
         found = importance([trial_row(record, t, ObjectiveSettings()) for t in record.trials], SPACE)
-        assert found.refused == "No hyperparameter takes more than one value."
+        assert found.refused == "No hyperparameter has more than one value."
 
     def test_many_trials_are_thinned(self):
         found = importance(rows(2100), SPACE)

@@ -95,8 +95,8 @@ class TestBeside:
 class TestFidelity:
     def test_what_differs_is_said(self):
         table = comparison(made_study()).best[0]
-        assert any("epochs a trial: 9 (paper: 10)" in d for d in table.differs)
-        assert any("8 configurations a seed" in d for d in table.differs)
+        assert any("epochs per trial: 9 (paper: 10)" in d for d in table.differs)
+        assert any("8 configurations per seed" in d for d in table.differs)
 
     def test_the_papers_own_protocol_differs_in_nothing(self):
         study = made_study(budget={"trials": 120, "epochs_per_trial": 10})
@@ -113,7 +113,7 @@ class TestFidelity:
         study = made_study(model="mine:build", space={"x": {"type": "float", "low": 0, "high": 1}})
         differs = " ".join(comparison(study).best[0].differs)
         assert "network: mine:build" in differs
-        assert "search space: another" in differs
+        assert "search space: a different one" in differs
 
 
 def prepared_mnist(train, validation):

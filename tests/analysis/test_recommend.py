@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tuneoff.analysis.break_even import break_even
-from tuneoff.analysis.common_budget import Course
+from tuneoff.analysis.common_budget import CommonBudget
 from tuneoff.analysis.recommend import Field, choose, follow
 from tuneoff.analysis.time_to_target import target, target_losses
 
@@ -17,10 +17,10 @@ def field(regret, dataset="mnist", methods=METHODS):
     return Field(dataset, methods, np.array(regret, dtype=float))
 
 
-def course(losses, methods=METHODS, budgets=(1, 2, 3, 4)):
+def budget(losses, methods=METHODS, budgets=(1, 2, 3, 4)):
     found = np.array(losses, dtype=float)
     seeds = tuple(range(found.shape[1]))
-    return Course("mnist", "epochs", methods, seeds, np.array(budgets, dtype=float), found, "good", 0.0, 1.0)
+    return CommonBudget("mnist", "epochs", methods, seeds, np.array(budgets, dtype=float), found, "good", 0.0, 1.0)
 
 
 CLEAR = field([[0.5, 0.1, 0.9]] * 6)
@@ -77,7 +77,7 @@ class TestFollowing:
         first, second = follow([one, other], {"random"})
         assert (first.dataset, first.advised, first.regret) == ("one", "random", pytest.approx(0.5))
         assert (first.best, first.best_regret) == ("good", pytest.approx(0.1))
-        assert (second.advised, second.regret, second.lots) == ("good", pytest.approx(0.8), pytest.approx(0.2))
+        assert (second.advised, second.regret, second.random_regret) == ("good", pytest.approx(0.8), pytest.approx(0.2))
 
     def test_one_data_set_says_nothing_of_others(self):
         assert follow([CLEAR], {"random"}) == []
@@ -86,7 +86,7 @@ class TestFollowing:
 class TestBreakEven:
     def row(self, mine, lots=(0.5, 0.5, 0.5, 0.5), **fields):
         losses = [[list(lots)] * 2, [list(x) for x in mine], [[9, 9, 9, 9]] * 2]
-        return {r.method: r for r in break_even(course(losses), {"random"})}
+        return {r.method: r for r in break_even(budget(losses), {"random"})}
 
     def test_from_the_budget_on_at_which_it_stays_ahead(self):
         rows = self.row([[0.4, 0.6, 0.4, 0.3], [0.4, 0.4, 0.4, 0.3]])
@@ -110,15 +110,18 @@ class TestBreakEven:
         assert self.row([[0.1] * 4] * 2, lots=(0.5, 0.5, 0.5, np.nan))["good"].budget is None
 
     def test_without_random_search_there_is_no_map(self):
-        assert break_even(course([[[1, 1, 1, 1]]] * 3), set()) == []
+        assert break_even(budget([[[1, 1, 1, 1]]] * 3), set()) == []
 
 
 class TestTargets:
-    COURSE = course([[[4, 3, 3, 2], [4, 4, 4, 4]], [[2, 2, 1, 1], [5, 3, 3, 1]], [[9, 9, 9, 9], [9, 9, 9, 3]]])
+    COURSE = budget([[[4, 3, 3, 2], [4, 4, 4, 4]], [[2, 2, 1, 1], [5, 3, 3, 1]], [[9, 9, 9, 9], [9, 9, 9, 3]]])
 
     def test_targets_are_where_random_search_and_the_best_method_end(self):
-        assert target_losses(self.COURSE, {"random"}) == {"where random search ends": 3, "where the best method ends": 1}
-        assert target_losses(self.COURSE, set())["where the median method ends"] == 3
+        assert target_losses(self.COURSE, {"random"}) == {
+            "the median final score of random search": 3,
+            "the median final score of the best method": 1,
+        }
+        assert target_losses(self.COURSE, set())["the median final score of all methods"] == 3
 
     def test_shares_of_seeds_and_what_each_success_took(self):
         found = target(self.COURSE, "three", 3, -1, (0.25, 0.5, 1.0))

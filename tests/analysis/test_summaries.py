@@ -127,18 +127,19 @@ class TestCellState:
 
     def test_not_begun(self):
         state = cell_state(cell(SearchRecord("mnist", "random", 0)))
-        assert (state.state, state.reason) == ("missing", "not begun")
+        assert (state.state, state.reason) == ("missing", "not started")
 
     def test_half_done_says_where_the_searches_stand(self):
         state = cell_state(cell(search(made(0.5)), search(made(0.5), made(0.5), ended=None, seed=1)))
-        assert state.reason == "1 of 2 searches have ended; running or cut off: seed 1 after 2 trials"
+        assert state.reason == "1 of 2 searches have ended; running or interrupted: seed 1 after 2 trials"
 
     def test_searched_and_not_evaluated(self):
-        assert cell_state(cell(search(made(0.5)))).reason == "searched, and not evaluated yet"
+        expected = "all searches have ended, but the incumbent is not evaluated yet"
+        assert cell_state(cell(search(made(0.5)))).reason == expected
 
     def test_a_search_in_which_everything_diverged_leaves_nothing_to_evaluate(self):
         state = cell_state(cell(search(made(math.nan, status=Status.DIVERGED))))
-        assert state.reason == "no trial succeeded, so that there is nothing to evaluate"
+        assert state.reason == "no trial succeeded, so there is no incumbent to evaluate"
 
     def test_a_failure_outranks_all_else(self):
         failure = Failure(step="tuner", reason="the oven is cold", detail="Traceback", time=0.0)

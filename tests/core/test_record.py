@@ -17,7 +17,7 @@ from tuneoff.core import layout
 from tuneoff.core.errors import RecordError, StudyError
 from tuneoff.core.problem import Epoch, Proposal
 from tuneoff.core.record.events import parse
-from tuneoff.core.record.state import Replay, Stage, TrialRecord, lineage, read_search, replay, stages
+from tuneoff.core.record.state import SearchState, Stage, TrialRecord, lineage, read_search, reduce_events, stages
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.journal import FileJournal, whole_lines
@@ -119,7 +119,7 @@ class Slow:
         return []
 
     def append(self, line: bytes) -> None:
-        assert self.free.wait(10)
+        assert self.free.wait(120)
         if self.fails:
             raise RecordError("the disk is full")
         self.written.append(line)
@@ -157,10 +157,10 @@ def test_an_event_that_could_not_be_written_is_the_next_ones_fault_and_nothing_f
 
 def test_a_search_led_on_event_by_event_is_the_one_that_was_read_at_once(undisturbed: bytes) -> None:
     events = parse(undisturbed.splitlines())
-    course = Replay("mnist", "random", 0)
+    course = SearchState("mnist", "random", 0)
     for number, event in enumerate(events, start=1):
         course.follow([event])
-        assert course.search == replay(events[:number], "mnist", "random", 0)
+        assert course.search == reduce_events(events[:number], "mnist", "random", 0)
         assert course.search is course.search, "nothing has happened since"
 
 
@@ -191,7 +191,7 @@ def test_a_folder_belongs_to_one_study(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     first = claim(store, made_study())
     assert claim(store, made_study(resources={"workers": 2})) == first, "resources do not make another study"
-    with pytest.raises(StudyError, match=r"holds another study: seeds: 0, 1, 2 left out\. Give another --out"):
+    with pytest.raises(StudyError, match=r"holds another study: seeds: 0, 1, 2 removed\. Give another --out"):
         claim(store, made_study(seeds=[7]))
 
 
@@ -212,7 +212,7 @@ def test_no_search_is_no_error(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     claim(store, made_study())
     assert all(not s.trials for c in read_study(store).cells for s in c.searches)
-    assert replay([], "mnist", "grid", 0).incumbent is None
+    assert reduce_events([], "mnist", "grid", 0).incumbent is None
     assert layout.events("mnist", "grid", 0) == "record/mnist/grid/seed-0.jsonl"
 
 

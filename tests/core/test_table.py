@@ -15,7 +15,7 @@ from tuneoff.core.errors import StudyError
 from tuneoff.core.grid import configurations
 from tuneoff.core.problem import Inherit, Proposal, Trial
 from tuneoff.core.space import Space
-from tuneoff.core.table import Recorded, read_info, read_table, source_of
+from tuneoff.core.table import RecordedTraining, read_info, read_table, source_of
 
 POINTS = configurations(SPACE)
 
@@ -35,7 +35,7 @@ def test_the_same_trainings_in_another_order_give_the_same_bytes(tmp_path: Path)
 
 
 def test_failed_diverged_and_short_trainings_are_told_apart(tmp_path: Path) -> None:
-    failed = Recorded(POINTS[1], 0, (), "no memory")
+    failed = RecordedTraining(POINTS[1], 0, (), "no memory")
     diverged = training(POINTS[2], epochs=2, nan_from=2)
     short = training(POINTS[3], epochs=2)
     table = read_table(str(table_file(tmp_path / "t.parquet", [training(POINTS[0]), failed, diverged, short])))
@@ -55,7 +55,7 @@ def test_values_of_any_type_come_back_as_they_were(tmp_path: Path) -> None:
     )
     points = configurations(space)
     epoch = training(POINTS[0]).curve
-    table = read_table(str(table_file(tmp_path / "t.parquet", [Recorded(p, 0, epoch) for p in points], space)))
+    table = read_table(str(table_file(tmp_path / "t.parquet", [RecordedTraining(p, 0, epoch) for p in points], space)))
     found = [t.config for t in table]
     assert sorted(map(repr, found)) == sorted(map(repr, points))
     assert table.info.complete

@@ -1,4 +1,4 @@
-"""A study handed to other programs: each file is read back by the program itself, or by the rules that it documents."""
+"""Exports for other programs: each file is read back by the program itself, or by the rules that it documents."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(place: Path) -> StudyResult:
-    """The same with each search's first trial stopped by its method."""
+    """The same study, with the first trial of each search stopped by its method."""
     found = read_study(FolderStore(place))
     cells = (replace(c, searches=tuple(first_stopped(s) for s in c.searches)) for c in found.cells)
     return replace(found, cells=tuple(cells))
@@ -63,7 +63,7 @@ def first_stopped(search: SearchRecord) -> SearchRecord:
 
 @pytest.fixture(scope="module")
 def rows(result: StudyResult) -> list[TrialRow]:
-    """The trials of the search that is looked at."""
+    """The trials of the search that the tests examine."""
     return [r for r in trial_rows(result) if (r.dataset, r.method, r.seed) == CELL]
 
 
@@ -281,7 +281,7 @@ def test_the_command_prints_what_it_wrote_and_never_overwrites(
     written = Path(run.output.strip())
     assert written.name == {"optuna": "made-optuna.db", "deepcave": "made-deepcave", "csv": "made-csv"}[kind]
     assert list(tmp_path.iterdir()) == [written.absolute()]
-    with pytest.raises(StudyError, match=rf"^{written} exists already: give another --out, or remove it first\.$"):
+    with pytest.raises(StudyError, match=rf"^{written} exists already\. Give another --out, or remove it first\.$"):
         CliRunner().invoke(cli, ["export", str(place), "--to", kind], catch_exceptions=False)
     assert {p: p.stat().st_mtime_ns for p in place.rglob("*")} == before, "the study is only read"
 
@@ -298,12 +298,14 @@ def test_an_export_that_fails_leaves_nothing(result: StudyResult, tmp_path: Path
 
 def test_without_optuna_the_extra_is_named(result: StudyResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuneoff.core.runtime.extras.importable", lambda name: name != "optuna")
-    with pytest.raises(StudyError, match=r"needs Optuna, which is not installed: pip install 'tuneoff\[export\]'\.$"):
+    with pytest.raises(
+        StudyError, match=r"needs Optuna, which is not installed\. Install it: pip install 'tuneoff\[export\]'\.$"
+    ):
         export(result, "optuna", tmp_path / "out.db")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_format_is_for_figures_alone(result: StudyResult, tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="--format png is for --to figures"):
+    with pytest.raises(StudyError, match="--format png is only for --to figures"):
         export(result, "csv", tmp_path / "csv", "png")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""CatCMAwM: a generation is one tell; mixed spaces are categories, whole and real numbers to it."""
+"""CatCMAwM: generations are told as a whole, and parameters of mixed spaces keep their kinds."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def far(config: Config) -> float:
     return abs(float(config["units"]) - 48) / 48 + (config["kind"] != "b") + (config["two"] != 4)
 
 
-def test_a_mixed_space_is_searched_as_what_its_parameters_are(tmp_path: Path) -> None:
+def test_the_parameters_of_a_mixed_space_keep_their_kinds(tmp_path: Path) -> None:
     method: Any = built("catcma", MIXED, tmp_path)
-    assert [a.name for a in method._reals] == ["rate", "wide"], "a long range of whole numbers is rounded"
+    assert [a.name for a in method._reals] == ["rate", "wide"], "a long range of integers is searched as a real number"
     assert [a.name for a in method._integers] == ["units", "width"]
-    assert [a.name for a in method._categories] == ["two", "kind"], "the package advises it of two places"
+    assert [a.name for a in method._categories] == ["two", "kind"], "the package advises a category for two values"
     configs = searched(method, 200, far)
     assert {c["two"] for c in configs} == {3, 4}
     assert np.mean([far(c) for c in configs[-20:]]) < 0.3 * np.mean([far(c) for c in configs[:20]])
 
 
-def test_it_waits_for_its_generation_and_is_told_it_at_once(tmp_path: Path) -> None:
+def test_it_waits_for_its_generation_and_tells_it_as_a_whole(tmp_path: Path) -> None:
     method: Any = built("catcma", PAPER_SPACE, tmp_path, in_flight=4, population_size=4)
     proposals = [asked(method) for _ in range(4)]
     assert isinstance(method.ask(), Wait)
@@ -51,7 +51,7 @@ def test_it_waits_for_its_generation_and_is_told_it_at_once(tmp_path: Path) -> N
     assert asked(method)
 
 
-def test_a_generation_that_failed_whole_is_asked_anew(tmp_path: Path) -> None:
+def test_a_generation_without_any_loss_is_drawn_again(tmp_path: Path) -> None:
     method: Any = built("catcma", PAPER_SPACE, tmp_path, population_size=4)
     searched(method, 4, lambda config: None)
     assert method._strategy.generation == 0
@@ -60,8 +60,8 @@ def test_a_generation_that_failed_whole_is_asked_anew(tmp_path: Path) -> None:
     assert len(method._losses) == 1
 
 
-def test_losses_without_spread_rank_as_they_were_told(tmp_path: Path) -> None:
-    """The package then computes with no numbers; the category of the one good trial must become likelier all the same."""
+def test_losses_without_spread_keep_their_ranks(tmp_path: Path) -> None:
+    """The package then computes NaN. The category of the one good trial must become likelier nevertheless."""
     space = {
         "x": {"type": "float", "low": 0.0, "high": 1.0},
         "kind": {"type": "categorical", "values": ["a", "b"]},
@@ -76,21 +76,21 @@ def test_losses_without_spread_rank_as_they_were_told(tmp_path: Path) -> None:
     assert method._strategy.generation == 1
 
 
-def test_a_search_that_has_converged_begins_again(tmp_path: Path) -> None:
+def test_a_search_that_has_converged_restarts(tmp_path: Path) -> None:
     method: Any = built("catcma", {"x": {"type": "float", "low": 0.0, "high": 1.0}}, tmp_path)
     searched(method, 160, lambda config: 0.5)
     assert method._strategy.generation < 160 // method._strategy.population_size - 1
 
 
-def test_categories_alone_are_a_space_too(tmp_path: Path) -> None:
+def test_a_space_of_categories_only_is_searched(tmp_path: Path) -> None:
     method: Any = built("catcma", {"kind": {"type": "categorical", "values": ["a", "b", "c"]}}, tmp_path)
     configs = searched(method, 120, lambda config: float(config["kind"] != "c"))
-    assert [c["kind"] for c in configs[-40:]].count("c") > 24, "a draw at random has 13"
+    assert [c["kind"] for c in configs[-40:]].count("c") > 24, "random draws have 13"
 
 
 def test_a_space_in_which_nothing_varies_is_refused() -> None:
     study = made_study(space={"same": {"type": "categorical", "values": ["only"]}}, methods=["random"])
     spec = find("catcma")
     assert spec.refusals(study, spec.settings_model()()) == [
-        "catcma needs a parameter with more than one value, and the space has none."
+        "catcma needs a parameter with more than one value: add one to the space."
     ]

@@ -1,4 +1,4 @@
-"""DEHB: its rungs are Hyperband's, a configuration that comes again at more epochs continues the earlier trial."""
+"""DEHB: it uses the rungs of Hyperband, and a configuration that is proposed again for more epochs resumes its trial."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ def test_its_rungs_are_a_factor_apart(tmp_path: Path) -> None:
     assert [p.target_epoch for p in proposals[:9]] == [1] * 9, "its first bracket's first rung"
 
 
-def test_what_comes_again_at_more_epochs_continues_and_is_not_another_configuration(tmp_path: Path) -> None:
+def test_a_configuration_that_is_proposed_again_for_more_epochs_resumes_its_trial(tmp_path: Path) -> None:
     proposals = played("dehb", PAPER_SPACE, tmp_path, 9, epochs=120)
     continued = [(p, proposals[p.parent]) for p in proposals if p.parent is not None]
     assert continued
     assert all(dict(p.config) == dict(parent.config) and p.target_epoch > parent.target_epoch for p, parent in continued)
 
 
-def test_a_failed_configuration_does_not_go_up(tmp_path: Path) -> None:
+def test_a_failed_configuration_is_not_promoted(tmp_path: Path) -> None:
     method = built("dehb", PAPER_SPACE, tmp_path)
     first = [asked(method) for _ in range(9)]
     for number, proposal in enumerate(first):
@@ -37,6 +37,4 @@ def test_a_failed_configuration_does_not_go_up(tmp_path: Path) -> None:
 def test_a_single_rung_is_refused() -> None:
     spec = find("dehb")
     study = made_study(methods=["dehb"], budget={"trials": 8, "epochs_per_trial": 1})
-    assert spec.refusals(study, spec.settings_model()()) == [
-        "dehb needs min_epochs below epochs_per_trial, and 1 is not below 1."
-    ]
+    assert spec.refusals(study, spec.settings_model()()) == ["dehb: min_epochs = 1 must be smaller than epochs_per_trial = 1."]

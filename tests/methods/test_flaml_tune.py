@@ -1,4 +1,4 @@
-"""FLAML's searchers: where they start, what they answer when they have nothing, and how they end."""
+"""FLAML's searchers: their start, suggestions without a configuration, and their end."""
 
 from __future__ import annotations
 
@@ -28,13 +28,13 @@ def test_it_starts_at_the_cheap_configuration(name: str, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_it_turns_to_what_was_good(name: str, tmp_path: Path) -> None:
+def test_it_concentrates_on_good_configurations(name: str, tmp_path: Path) -> None:
     configs = searched(built(name, PAPER_SPACE, tmp_path), 40, small)
     assert sum(small(c) for c in configs[20:]) < sum(small(c) for c in configs[:20])
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_an_answer_of_none_is_asked_again_and_no_configuration_twice(name: str, tmp_path: Path) -> None:
+def test_a_suggestion_of_none_is_asked_again_and_no_configuration_is_repeated(name: str, tmp_path: Path) -> None:
     space = {"a": {"type": "categorical", "values": ["x", "y", "z"]}, "b": {"type": "int", "low": 1, "high": 4}}
     method: Any = built(name, space, tmp_path)
     configs = []
@@ -47,7 +47,7 @@ def test_an_answer_of_none_is_asked_again_and_no_configuration_twice(name: str, 
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_it_waits_for_those_in_flight_where_it_has_nothing_new(name: str, tmp_path: Path) -> None:
+def test_it_waits_for_trials_in_flight_if_it_has_no_new_configuration(name: str, tmp_path: Path) -> None:
     method: Any = built(name, {"b": {"type": "int", "low": 1, "high": 2}}, tmp_path, in_flight=5)
     answers = [method.ask() for _ in range(5)]
     assert isinstance(answers[-1], Wait)
@@ -58,6 +58,6 @@ def test_a_start_outside_of_the_space_is_refused() -> None:
     spec = find("flaml-cfo")
     settings = spec.settings_model().model_validate({"low_cost_partial_config": {"filters1": 17, "layers": 3}})
     assert spec.refusals(made_study(), settings) == [
-        "flaml's low_cost_partial_config sets filters1 to 17, which it never takes.",
-        f"flaml's low_cost_partial_config names 'layers', which is no parameter: {', '.join(PAPER_SPACE)}.",
+        "flaml: low_cost_partial_config sets filters1 = 17, which is not in the space.",
+        f"flaml: low_cost_partial_config names 'layers', but the parameters are {', '.join(PAPER_SPACE)}.",
     ]

@@ -1,4 +1,4 @@
-"""What grid search is known for."""
+"""Grid search: the order and number of its points."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tuneoff.core.space import PAPER_SPACE
 from tuneoff.methods.registry import find
 
 
-def test_in_scikit_learns_order_it_is_parameter_grid(tmp_path: Path) -> None:
+def test_its_default_order_is_that_of_parameter_grid(tmp_path: Path) -> None:
     from sklearn.model_selection import ParameterGrid
 
     proposals = played("grid", PAPER_SPACE, tmp_path, trials=30)
@@ -23,7 +23,7 @@ def test_in_scikit_learns_order_it_is_parameter_grid(tmp_path: Path) -> None:
 
 def test_shuffled_it_visits_every_point_once(tmp_path: Path) -> None:
     proposals = played("grid", CONDITIONAL, tmp_path, settings={"order": "shuffled"}, trials=100)
-    assert len(proposals) == 3 * 2 + 4, "combinations that differ in inactive parameters alone are one point"
+    assert len(proposals) == 3 * 2 + 4, "combinations that differ only in inactive parameters are one point"
     assert len({json.dumps(dict(p.config)) for p in proposals}) == len(proposals)
 
 

@@ -1,4 +1,4 @@
-"""Hyperband as KerasTuner ships it, as it shipped it until 2022, and as its paper has it: what differs, one cause at a time."""
+"""Hyperband of KerasTuner today, of KerasTuner until 2022, and of the paper: each difference has one test."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tuneoff.methods.hyperband_fixed import last_bracket, rung_epochs, rung_size
 from tuneoff.methods.registry import find
 
 ONE_PASS = [(1, 0)] * 9 + [(3, 1)] * 3 + [(10, 3)] + [(3, 0)] * 5 + [(10, 3)] + [(10, 0)] * 3
-"""The paper's brackets at 10 epochs and factor 3, as epochs from and to: 74 epochs."""
+"""The brackets of the paper for 10 epochs and factor 3: the last epoch of each trial and of its parent. They cost 74 epochs."""
 
 
 def rungs(proposals: list[Proposal]) -> list[tuple[int, int]]:
-    """The epoch that each trial trains up to, and its parent's."""
+    """Return the last epoch of each trial, and that of its parent (0 without one)."""
     return [(p.target_epoch, 0 if p.parent is None else proposals[p.parent].target_epoch) for p in proposals]
 
 
@@ -32,14 +32,14 @@ def fixed(folder: Path, **limits: Any) -> list[Proposal]:
 
 
 class TestKerasTunersPeculiarities:
-    """What hyperband-2020 has, and what each of its settings takes away."""
+    """The faults of hyperband-2020, and the settings that remove them."""
 
-    def test_a_promoted_trial_takes_over_nothing_unless_a_setting_says_so(self, tmp_path: Path) -> None:
+    def test_a_promoted_trial_inherits_nothing_unless_the_setting_says_so(self, tmp_path: Path) -> None:
         for settings, inherit in (({}, Inherit.NOTHING), ({"inherit": "state"}, Inherit.STATE)):
             proposals = played("hyperband-2020", PAPER_SPACE, tmp_path, 10, settings, trials=12, epochs=40)
             assert {p.inherit for p in proposals if p.parent is not None} == {inherit}
 
-    def test_with_the_weights_it_is_what_keras_tuner_ships_today(self, tmp_path: Path) -> None:
+    def test_with_inherited_weights_it_equals_the_current_keras_tuner(self, tmp_path: Path) -> None:
         today = played("keras-tuner-hyperband", PAPER_SPACE, tmp_path, 10, epochs=120)
         assert played("hyperband-2020", PAPER_SPACE, tmp_path, 10, {"inherit": "best_weights"}, epochs=120) == today
 
@@ -51,13 +51,13 @@ class TestKerasTunersPeculiarities:
 
         assert sizes(10, "keras-tuner") == [12, 4, 2 + 2, 6, 4], "12, 4, 2; then 6, 2; then 4"
         assert sizes(10, "li-2018") == [9, 3, 1 + 1, 5, 3], "9, 3, 1; then 5, 1; then 3"
-        assert sizes(9, "keras-tuner") == [9, 3, 1 + 2, 5, 3], "a power of the factor hides it, but for one trial"
+        assert sizes(9, "keras-tuner") == [9, 3, 1 + 2, 5, 3], "a power of the factor hides the difference, except for one trial"
 
     def test_one_pass_of_all_brackets_pays_for_a_tenth_of_120_full_trials(self, tmp_path: Path) -> None:
         proposals = played("hyperband-2020", PAPER_SPACE, tmp_path, 10, {"hyperband_iterations": 1}, epochs=1200)
         assert cost(proposals) == 120
         assert sum(p.parent is None for p in proposals) == 22
-        assert sum(p.target_epoch == 10 for p in proposals) == 8, "fewer than ten, so that ten best must hold shorter ones"
+        assert sum(p.target_epoch == 10 for p in proposals) == 8, "fewer than ten, so the ten best must include shorter ones"
 
 
 class TestTheBracketsOfThePaper:
@@ -80,7 +80,7 @@ class TestTheBracketsOfThePaper:
         assert {p.inherit for p in proposals} == {Inherit.STATE}
 
 
-class TestTheBudgetIsSpentWhole:
+class TestTheBudgetIsUsedUp:
     def test_the_papers_1200_epochs_to_the_last(self, tmp_path: Path) -> None:
         proposals = fixed(tmp_path, epochs=1200)
         assert cost(proposals) == 1200
@@ -96,19 +96,19 @@ class TestTheBudgetIsSpentWhole:
     def test_a_budget_of_configurations_is_planned_too(self, tmp_path: Path) -> None:
         assert rungs(fixed(tmp_path, trials=5)) == [(3, 0)] * 5 + [(10, 3)]
 
-    def test_what_failed_trials_did_not_use_is_spent_on_others(self, tmp_path: Path) -> None:
+    def test_epochs_that_failed_trials_did_not_use_are_spent_on_other_trials(self, tmp_path: Path) -> None:
         method = find("hyperband-fixed").build(Problem(PAPER_SPACE, 10, 0, tmp_path, epochs=20), {})
         for number in range(30):
             told(method, number, asked(method), None)
-        assert isinstance(method.ask(), Proposal), "trials that cost nothing leave the budget as it was"
+        assert isinstance(method.ask(), Proposal), "trials that cost nothing leave the budget unchanged"
 
 
-class TestEqualsAreCompared:
+class TestOnlyTrialsOfTheSameRungAreCompared:
     @pytest.fixture
     def method(self, tmp_path: Path) -> Method:
         return find("hyperband-fixed").build(Problem(PAPER_SPACE, 10, 0, tmp_path, in_flight=3), {})
 
-    def test_the_best_of_a_full_rung_go_up_and_no_other(self, method: Method) -> None:
+    def test_only_the_best_trials_of_a_full_rung_are_promoted(self, method: Method) -> None:
         first = [asked(method) for _ in range(9)]
         for number, loss in enumerate([0.9, 0.1, 0.8, None, 0.2, 0.7, 0.3, 0.6, 0.5]):
             told(method, number, first[number], loss)
@@ -117,9 +117,9 @@ class TestEqualsAreCompared:
         assert [p.config for p in second] == [first[i].config for i in (1, 4, 6)]
         for place, (loss, proposal) in enumerate(zip((0.4, 0.6, 0.5), second, strict=True)):
             end(method, 9 + place, proposal, 1, loss)
-        assert asked(method).parent == 9, "worse than its parent was, and the best of its own rung"
+        assert asked(method).parent == 9, "worse than its parent, but the best of its own rung"
 
-    def test_a_rung_that_is_not_full_decides_nothing(self, method: Method) -> None:
+    def test_a_rung_that_is_not_full_promotes_no_trial(self, method: Method) -> None:
         first = [asked(method) for _ in range(9)]
         for number in range(8):
             told(method, number, first[number], 0.1 * number)
@@ -128,26 +128,26 @@ class TestEqualsAreCompared:
         told(method, 8, first[8], 0.05)
         assert [asked(method).parent for _ in range(3)] == [0, 8, 1]
 
-    def test_weights_are_kept_of_those_that_may_still_go_up(self, method: Method) -> None:
+    def test_trials_that_may_still_be_promoted_are_resumable(self, method: Method) -> None:
         first = [asked(method) for _ in range(9)]
         for number in range(5):
             told(method, number, first[number], 1.0 - 0.1 * number)
-        assert method.continuable() == {2, 3, 4}  # type: ignore[attr-defined]
+        assert method.resumable() == {2, 3, 4}  # type: ignore[attr-defined]
 
     def test_a_rung_of_failures_ends_its_bracket(self, method: Method) -> None:
         first = [asked(method) for _ in range(9)]
         for number in range(9):
             told(method, number, first[number], None if number else 0.5)
         assert asked(method).parent == 0
-        assert asked(method).parent is None, "one is left, and two more have nobody to continue"
+        assert asked(method).parent is None, "one trial is promoted, and the other two places of the rung stay empty"
 
 
 def end(method: Method, number: int, proposal: Proposal, first: int, loss: float) -> None:
     method.tell(Trial(number, proposal.parent or 0, proposal, first, Outcome(Status.COMPLETED, (), loss, 0.1)))
 
 
-def test_the_same_seed_draws_what_the_others_draw(tmp_path: Path) -> None:
-    """So that what differs between two of them is not their luck."""
+def test_the_same_seed_draws_the_same_configurations_in_all_four_methods(tmp_path: Path) -> None:
+    """A difference between two of the methods is then not a matter of chance."""
     drawn = [
         [p.config for p in played(name, PAPER_SPACE, tmp_path, 9, trials=9, epochs=81) if p.parent is None][:9]
         for name in ("keras-tuner-random", "keras-tuner-hyperband", "hyperband-2020", "hyperband-fixed")
@@ -163,5 +163,5 @@ def test_a_space_without_new_configurations_ends_the_search(tmp_path: Path) -> N
         assert not isinstance(answer, Wait)
         told(method, number, answer, 0.5)
         number += 1
-    assert number == 4 + 3 + 1, "the rung has as many as there are"
+    assert number == 4 + 3 + 1, "the rung has only the four existing configurations"
     assert method.ask() == answer

@@ -1,4 +1,4 @@
-"""hyperopt: conditions are nested choices, steps keep their ends, and the model learns from what it is told."""
+"""hyperopt: conditions are nested choices, steps keep their ends, and the model learns from losses."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ CONDITIONAL = {
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_hyperopt_itself_knows_which_parameters_are_active(name: str, tmp_path: Path) -> None:
+def test_hyperopt_draws_only_active_parameters(name: str, tmp_path: Path) -> None:
     method: Any = built(name, CONDITIONAL, tmp_path)
     configs = searched(method, 40, lambda config: float(len(config)))
     drawn = [{k for k, v in t["misc"]["vals"].items() if len(v)} for t in method._trials.trials]
     native = {"optimizer", "momentum", "nesterov", "decay", "layers"}
     assert [d & native for d in drawn] == [set(c) & native for c in configs]
     assert {"decay" in c for c in configs} == {True, False}
-    assert all({"skip", "both"} <= d for d in drawn), "hyperopt has no words for their conditions"
+    assert all({"skip", "both"} <= d for d in drawn), "hyperopt does not support their conditions"
 
 
-def test_every_step_and_whole_number_is_drawn_equally_often_its_ends_too(tmp_path: Path) -> None:
+def test_every_step_and_integer_is_drawn_equally_often_including_both_ends(tmp_path: Path) -> None:
     space = {
         "units": {"type": "int", "low": 8, "high": 30, "step": 8},
         "rate": {"type": "float", "low": 0.0, "high": 1.0, "step": 0.5},
@@ -47,7 +47,7 @@ def test_every_step_and_whole_number_is_drawn_equally_often_its_ends_too(tmp_pat
         assert min(counts.values()) > 0.7 * 400 / len(values)
 
 
-def test_tpe_turns_to_what_was_good(tmp_path: Path) -> None:
+def test_tpe_concentrates_on_good_configurations(tmp_path: Path) -> None:
     space = {"x": {"type": "float", "low": 0.0, "high": 1.0}, "kind": {"type": "categorical", "values": ["a", "b", "c", "d"]}}
     method = built("hyperopt-tpe", space, tmp_path, n_startup_jobs=10)
     configs = searched(method, 60, lambda config: abs(float(config["x"]) - 0.3) + (config["kind"] != "b"))

@@ -1,4 +1,4 @@
-"""KerasTuner: its grid is the space's levels, its model learns, several trials may be in flight."""
+"""KerasTuner: the grid uses the levels of the space, the model learns, and several trials may be in flight."""
 
 from __future__ import annotations
 
@@ -37,18 +37,18 @@ def test_the_grid_visits_every_point_of_a_conditional_space_once(in_flight: int,
             configs.append(answer.config)
         if isinstance(answer, Wait) or len(open_) == in_flight:
             told(method, *open_.pop(0), loss=0.5)
-    assert len({json.dumps(dict(c)) for c in configs}) == len(configs) == (3 + 1) * (1 + 2 + 1), "skip is active at depth 5 alone"
+    assert len({json.dumps(dict(c)) for c in configs}) == len(configs) == (3 + 1) * (1 + 2 + 1), "skip is active only at depth 5"
 
 
 def test_a_grid_without_levels_is_refused() -> None:
     study = made_study(space={"x": {"type": "float", "low": 0.0, "high": 1.0}}, methods=["random"])
     spec = find("keras-tuner-grid")
     assert spec.refusals(study, spec.settings_model()()) == [
-        "keras-tuner-grid needs step or grid_points on every range of the space, and x has neither."
+        "keras-tuner-grid needs step or grid_points on every range of the space: add one of them to x."
     ]
 
 
-def test_seeds_as_far_apart_as_a_configuration_has_values_draw_the_same_in_kerastuner_and_not_here(tmp_path: Path) -> None:
+def test_seeds_that_differ_by_the_number_of_values_repeat_configurations_in_kerastuner_but_not_in_tuneoff(tmp_path: Path) -> None:
     from keras_tuner import Objective, oracles
 
     def theirs(seed: int) -> list[Config]:
@@ -66,14 +66,14 @@ def test_seeds_as_far_apart_as_a_configuration_has_values_draw_the_same_in_keras
     assert len(set(drawn)) > 0.9 * len(drawn)
 
 
-def test_kerastuners_seeds_are_far_apart_and_never_none() -> None:
+def test_kerastuners_seeds_are_far_apart_and_never_0() -> None:
     seeds = [kerastuners_seed(seed) for seed in [*range(2000), 2**31, 2**32 - 1, 2**64]]
     assert min(seeds) >= 1
-    assert max(seeds) < 2**32, "numpy takes no larger ones"
+    assert max(seeds) < 2**32, "numpy does not allow larger seeds"
     assert min(b - a for a, b in pairwise(sorted(seeds[:2000]))) == 1_000_003
 
 
-def test_bayes_turns_to_what_was_good(tmp_path: Path) -> None:
+def test_bayes_concentrates_on_good_configurations(tmp_path: Path) -> None:
     space = {name: {"type": "float", "low": 0.0, "high": 1.0} for name in "xy"}
 
     def bowl(config: Config) -> float:
@@ -85,7 +85,7 @@ def test_bayes_turns_to_what_was_good(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["keras-tuner-random", "keras-tuner-hyperband", "keras-tuner-bayes"])
 def test_trials_in_flight_are_different_ones(name: str, tmp_path: Path) -> None:
-    """To an oracle one tuner has one trial: asked in the same name again, it would answer with the same."""
+    """An oracle allows one trial per tuner. Asked again by the same tuner, it would return the same trial."""
     method = built(name, PAPER_SPACE, tmp_path, in_flight=3)
     proposals = [asked(method) for _ in range(3)]
     assert len({json.dumps(dict(p.config)) for p in proposals}) == 3
@@ -94,8 +94,8 @@ def test_trials_in_flight_are_different_ones(name: str, tmp_path: Path) -> None:
     assert asked(method).config not in [p.config for p in proposals]
 
 
-def test_hyperband_asks_kerastuners_brackets(tmp_path: Path) -> None:
-    """The table of brackets at max_epochs 10 and factor 3: 12, 4, 2 trials of 2, 2, 6 new epochs; 6, 2 of 4, 6; 4 of 10."""
+def test_hyperband_proposes_the_brackets_of_kerastuner(tmp_path: Path) -> None:
+    """With max_epochs 10 and factor 3: 12, 4 and 2 trials of 2, 2 and 6 new epochs; 6 and 2 trials of 4 and 6; 4 trials of 10."""
     proposals = played("hyperband", PAPER_SPACE, tmp_path, 10, {"hyperband_iterations": 1}, trials=100)
     rungs = [(p.target_epoch, 0 if p.parent is None else proposals[p.parent].target_epoch) for p in proposals]
     assert rungs == [(2, 0)] * 12 + [(4, 2)] * 4 + [(10, 4)] * 2 + [(4, 0)] * 6 + [(10, 4)] * 2 + [(10, 0)] * 4

@@ -1,4 +1,4 @@
-"""KerasTuner's own Hyperband, run as its users run it on a network of a few weights: what docs/hyperband.md says of it."""
+"""KerasTuner's Hyperband with its own tuner on a tiny network: evidence for docs/hyperband.md."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ MAX_EPOCHS = 3
 
 @dataclass(frozen=True)
 class Ran:
-    """What one search left: its trials, KerasTuner's best ten, Keras's warnings, and how far each optimizer was."""
+    """The results of one search: its trials, KerasTuner's best ten trials, Keras's warnings and the optimizer steps."""
 
     trials: list[Any]
     best: list[Any]
     warnings: list[str]
-    steps: list[tuple[int, int]]  # each epoch that began, and the steps that the optimizer had made by then
+    steps: list[tuple[int, int]]  # the number of each epoch, and the optimizer's steps at its start
 
 
 @pytest.fixture(scope="module")
 def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
-    """Brackets of 3 trials for 1 epoch, 1 of them for 3, and 2 for 3."""
+    """Run two brackets: 3 trials of 1 epoch, of which 1 is promoted to 3 epochs; then 2 trials of 3 epochs."""
     import keras
     import keras_tuner
 
@@ -35,7 +35,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
 
     steps: list[tuple[int, int]] = []
 
-    class Looks(keras.callbacks.Callback):  # type: ignore[misc]
+    class RecordSteps(keras.callbacks.Callback):  # type: ignore[misc]
         def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
             steps.append((epoch, int(self.model.optimizer.iterations)))
 
@@ -48,7 +48,7 @@ def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
     tuner.oracle.verbose = 0
     with warnings.catch_warnings(record=True) as seen:
         warnings.simplefilter("always")
-        tuner.search(x, y, validation_data=(x, y), epochs=50, batch_size=8, verbose=0, callbacks=[Looks()])
+        tuner.search(x, y, validation_data=(x, y), epochs=50, batch_size=8, verbose=0, callbacks=[RecordSteps()])
     trials = [tuner.oracle.trials[i] for i in tuner.oracle.start_order]
     return Ran(trials, tuner.oracle.get_best_trials(10), [str(w.message) for w in seen], steps)
 
@@ -58,24 +58,24 @@ def epochs(trial: Any) -> tuple[int, int]:
     return values["tuner/initial_epoch"], values["tuner/epochs"]
 
 
-def test_the_epochs_that_a_user_gives_are_overridden(ran: Ran) -> None:
+def test_hyperband_ignores_the_epochs_that_a_user_gives(ran: Ran) -> None:
     assert [epochs(t) for t in ran.trials] == [(0, 1)] * 3 + [(1, 3)] + [(0, 3)] * 2
 
 
-def test_a_promoted_trials_optimizer_begins_anew_and_keras_says_so(ran: Ran) -> None:
+def test_the_optimizer_of_a_promoted_trial_is_new_and_keras_warns(ran: Ran) -> None:
     second_epochs = [steps for epoch, steps in ran.steps if epoch == 1]
-    assert second_epochs == [0, 4, 4], "after the promotion, none: Adam's moments and its bias correction start over"
+    assert second_epochs == [0, 4, 4], "0 steps after the promotion: Adam's moments and bias correction start from zero"
     assert sum("Skipping variable loading for optimizer" in w for w in ran.warnings) == 1
 
 
-def test_best_trials_rank_one_epoch_beside_three_and_a_parent_beside_its_child(ran: Ran) -> None:
+def test_the_best_trials_mix_one_and_three_epochs_and_a_parent_with_its_child(ran: Ran) -> None:
     assert len(ran.best) == len(ran.trials) == 6
     assert {epochs(t)[1] for t in ran.best} == {1, 3}
     (child,) = [t for t in ran.best if "tuner/trial_id" in t.hyperparameters.values]
     assert child.hyperparameters.values["tuner/trial_id"] in [t.trial_id for t in ran.best]
 
 
-def test_default_epochs_are_a_hundred_and_default_passes_one() -> None:
+def test_the_defaults_are_100_epochs_and_1_iteration() -> None:
     import inspect
 
     import keras_tuner

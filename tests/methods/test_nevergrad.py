@@ -1,4 +1,4 @@
-"""Nevergrad: its optimizers, their ends and their planned budget."""
+"""Nevergrad: its optimizers, both ends of ranges, and the budget that it plans with."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ SPACE = {
 
 
 @pytest.mark.parametrize("optimizer", ["NGOpt", "PortfolioDiscreteOnePlusOne", "OnePlusOne", "DE", "PSO", "CMA"])
-def test_each_of_its_optimizers_may_be_asked_beyond_its_budget(optimizer: str, tmp_path: Path) -> None:
+def test_every_optimizer_proposes_beyond_its_planned_budget(optimizer: str, tmp_path: Path) -> None:
     def far(config: Config) -> float:
         return float(config["depth"]) + (config["kind"] != "c")
 
     configs = searched(built("nevergrad-ngopt", SPACE, tmp_path, optimizer=optimizer, budget=30), 40, far)
     assert len(configs) == 40
-    assert min(far(c) for c in configs) <= 2.0, "a draw at random has 2.7"
+    assert min(far(c) for c in configs) <= 2.0, "the mean of random draws is 2.7"
 
 
 @pytest.mark.parametrize(("depth", "rate"), [(1, 0.0), (3, 1.0)])

@@ -1,4 +1,4 @@
-"""Optuna: its own searches are what we ask, conditions are native, stopped trials are told as pruned."""
+"""Optuna: proposals equal those of Optuna itself, conditions are native, and stopped trials are told as pruned."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bowl(config: Config) -> float:
     return (float(config["x"]) - 0.3) ** 2 + float(config["width"]) / 128 + (config["kind"] == "a")
 
 
-def test_tpe_asks_what_optunas_default_sampler_asks(tmp_path: Path) -> None:
+def test_tpe_proposes_the_same_as_optunas_default_sampler(tmp_path: Path) -> None:
     configs = searched(built("optuna-tpe", BOWL, tmp_path, seed=7), 25, bowl)
     study = optuna.create_study(sampler=optuna.samplers.TPESampler(seed=7))
     for config in configs:
@@ -36,7 +36,7 @@ def test_tpe_asks_what_optunas_default_sampler_asks(tmp_path: Path) -> None:
         study.tell(trial, bowl(config))
 
 
-def test_optuna_5_and_optuna_4_part_ways_after_the_random_start(tmp_path: Path) -> None:
+def test_optuna_5_and_optuna_4_differ_after_the_random_start(tmp_path: Path) -> None:
     new = searched(built("optuna-tpe", BOWL, tmp_path), 14, bowl)
     old = searched(built("optuna-tpe-classic", BOWL, tmp_path), 14, bowl)
     assert new[:10] == old[:10]
@@ -54,7 +54,7 @@ def test_an_inactive_parameter_is_never_suggested(tmp_path: Path) -> None:
     assert [len(t.params) for t in method._study.trials] == [len(c) for c in configs]
 
 
-def test_steps_that_do_not_reach_high_end_below_it_and_lose_nothing(tmp_path: Path) -> None:
+def test_steps_that_do_not_reach_high_end_at_the_last_step_below_it(tmp_path: Path) -> None:
     space = {
         "units": {"type": "int", "low": 8, "high": 30, "step": 8},
         "rate": {"type": "float", "low": 0.0, "high": 1.0, "step": 0.3},
@@ -64,7 +64,7 @@ def test_steps_that_do_not_reach_high_end_below_it_and_lose_nothing(tmp_path: Pa
     assert {c["rate"] for c in configs} == {0.0, 0.3, 0.6, 0.9}
 
 
-def test_trials_in_flight_are_not_asked_again(tmp_path: Path) -> None:
+def test_trials_in_flight_are_not_proposed_again(tmp_path: Path) -> None:
     method = built("optuna-tpe", PAPER_SPACE, tmp_path, in_flight=4)
     assert len({str(asked(method).config) for _ in range(4)}) == 4
 
@@ -72,21 +72,21 @@ def test_trials_in_flight_are_not_asked_again(tmp_path: Path) -> None:
 # CMA-ES
 
 
-def test_cma_es_models_ascending_numbers_and_leaves_categories_to_chance(tmp_path: Path) -> None:
+def test_cma_es_models_ascending_numbers_and_draws_categories_at_random(tmp_path: Path) -> None:
     method: Any = built("optuna-cmaes", PAPER_SPACE, tmp_path)
     searched(method, 3, lambda config: 0.0)
     modelled = method._study.sampler.infer_relative_search_space(method._study, method._study.trials[-1])
     assert sorted(modelled) == ["dropout", "filters1", "filters2", "learning_rate", "neurons"]
 
 
-def test_optunas_cma_es_alone_has_one_of_the_papers_seven_parameters(tmp_path: Path) -> None:
-    """Why `levels` is ordered by default: otherwise a search of the paper's space is all but random."""
+def test_without_ordered_levels_cma_es_models_only_one_parameter_of_the_paper(tmp_path: Path) -> None:
+    """This is why `levels` is ordered by default: otherwise a search of the paper's space is almost random."""
     method: Any = built("optuna-cmaes", PAPER_SPACE, tmp_path, levels="categories")
     searched(method, 3, lambda config: 0.0)
     assert list(method._study.sampler.infer_relative_search_space(method._study, method._study.trials[-1])) == ["dropout"]
 
 
-def test_cma_es_comes_nearer_than_it_began(tmp_path: Path) -> None:
+def test_cma_es_improves(tmp_path: Path) -> None:
     space = {name: {"type": "float", "low": -1.0, "high": 1.0} for name in "xyz"}
     losses = [
         sum((float(v) - 0.4) ** 2 for v in c.values())
@@ -101,12 +101,12 @@ def test_cma_es_comes_nearer_than_it_began(tmp_path: Path) -> None:
 
 
 def trained(method: Any, problem: Problem, number: int, accuracy: float) -> int:
-    """A trial of constant accuracy, epoch by epoch; after how many the method stopped it, 9 where it did not."""
+    """Train a trial of constant accuracy. Return the epochs after which the method stopped it (9 if it did not)."""
     proposal = asked(method)
     curve: list[Epoch] = []
     for epoch in range(1, 10):
         curve.append(Epoch(epoch, {"val_accuracy": accuracy}, 0.1))
-        if epoch < 9 and not method.goes_on(number, curve[-1]):
+        if epoch < 9 and not method.should_continue(number, curve[-1]):
             break
     status = Status.COMPLETED if len(curve) == 9 else Status.STOPPED
     method.tell(Trial(number, number, proposal, 0, Outcome(status, tuple(curve), problem.loss(curve[-1]), 0.9)))
@@ -114,22 +114,22 @@ def trained(method: Any, problem: Problem, number: int, accuracy: float) -> int:
 
 
 @pytest.mark.parametrize("sampler", ["random", "tpe"])
-def test_asha_stops_the_worse_ones_at_its_rungs(sampler: str, tmp_path: Path) -> None:
+def test_asha_stops_worse_trials_at_its_rungs(sampler: str, tmp_path: Path) -> None:
     problem = Problem(PAPER_SPACE, 9, 0, tmp_path)
     method: Any = find("optuna-asha").build(problem, {"reduction_factor": 3, "sampler": sampler})
     assert [trained(method, problem, n, accuracy) for n, accuracy in enumerate([0.9, 0.1, 0.2, 0.95])] == [9, 1, 1, 9]
     states = [t.state.name for t in method._study.trials]
     assert states == ["COMPLETE", "PRUNED", "PRUNED", "COMPLETE"]
-    assert method._study.trials[1].value == -0.1, "what it had reached counts"
+    assert method._study.trials[1].value == -0.1, "a pruned trial keeps its last value"
 
 
-def test_a_stop_rule_goes_by_the_studys_objective(tmp_path: Path) -> None:
+def test_a_stop_rule_uses_the_studys_objective(tmp_path: Path) -> None:
     problem = Problem(PAPER_SPACE, 9, 0, tmp_path, metric="val_loss", sign=1)
     assert problem.loss(Epoch(1, {"val_loss": 0.25, "val_accuracy": 0.9}, 0.1)) == 0.25
 
 
 def test_hyperbands_brackets_are_the_same_in_every_process(tmp_path: Path) -> None:
-    """They are drawn from the study's name, which Optuna would otherwise make up."""
+    """They are derived from the study name, for which Optuna would otherwise use a random one."""
     problem = Problem(PAPER_SPACE, 9, 0, tmp_path)
     method: Any = find("optuna-tpe-hyperband").build(problem, {})
     accuracies = [0.9 - n / 50 for n in range(20)]
@@ -144,6 +144,6 @@ def test_a_stop_rule_that_could_never_stop_is_refused(name: str) -> None:
     study = made_study(budget={"trials": 8, "epochs_per_trial": 3})
     spec = find(name)
     assert spec.refusals(study, spec.settings_model().model_validate({"min_resource": 3})) == [
-        "optuna never stops a trial where min_resource is 3 of 3 epochs: make it smaller than epochs_per_trial."
+        "optuna: min_resource = 3 must be smaller than epochs_per_trial = 3."
     ]
     assert spec.refusals(study, spec.settings_model().model_validate({"min_resource": 2})) == []

@@ -1,4 +1,4 @@
-"""Ray Tune's methods, run by Ray: what is paused goes on, what exploits copies weights and changes, what is stopped ends."""
+"""Ray Tune's methods, run by Ray: paused trials resume, exploiting trials copy weights and mutate, stopped trials end."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from toy import Curve, essence
 from tuneoff.core.problem import Limits, Problem
 from tuneoff.core.record.events import Event
-from tuneoff.core.record.state import replay, stages
+from tuneoff.core.record.state import reduce_events, stages
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.space import PAPER_SPACE
 from tuneoff.core.store.journal import FileJournal, whole_lines
@@ -24,7 +24,7 @@ from tuneoff.workers.method_host import HostedMethod
 
 
 def searched(name: str, folder: Path, epochs: int, failing: tuple[int, ...] = (), **settings: Any) -> list[Event]:
-    """A search of the paper's space, resumed where the folder holds its record."""
+    """Run a search of the paper's space, or resume it if the folder has a record."""
     folder.mkdir(exist_ok=True)
     (folder / "method").mkdir()
     record = Writer(FileJournal(folder / "log"))
@@ -47,7 +47,7 @@ def searched(name: str, folder: Path, epochs: int, failing: tuple[int, ...] = ()
 
 
 def resumed(name: str, folder: Path, epochs: int, failing: tuple[int, ...] = (), **settings: Any) -> list[Event]:
-    """The same search, killed after half of its record."""
+    """Resume the search from the first half of its record."""
     lines = whole_lines((folder / "log").read_bytes())[0]
     again = folder / "again"
     again.mkdir()
@@ -55,9 +55,9 @@ def resumed(name: str, folder: Path, epochs: int, failing: tuple[int, ...] = (),
     return searched(name, again, epochs, failing, **settings)
 
 
-def test_pbt_copies_weights_and_changes_what_may_change_and_goes_on_after_a_kill(tmp_path: Path) -> None:
+def test_pbt_copies_weights_mutates_only_allowed_parameters_and_resumes_after_a_kill(tmp_path: Path) -> None:
     whole = searched("ray-pbt", tmp_path, 60, failing=(1,), population=4, perturbation_interval=3)
-    trials = {t.trial.id: t for t in replay(whole, "", "", 0).trials}
+    trials = {t.trial.id: t for t in reduce_events(whole, "", "", 0).trials}
     changed = [t.trial for t in trials.values() if len(stages(t.trial, trials)) > 1]
     assert changed, "some trial exploits another"
     for trial in changed:
@@ -70,7 +70,7 @@ def test_pbt_copies_weights_and_changes_what_may_change_and_goes_on_after_a_kill
     assert essence(resumed("ray-pbt", tmp_path, 60, failing=(1,), population=4, perturbation_interval=3)) == essence(whole)
 
 
-def test_asha_stops_trials_at_its_rungs_and_goes_on_after_a_kill(tmp_path: Path) -> None:
+def test_asha_stops_trials_at_its_rungs_and_resumes_after_a_kill(tmp_path: Path) -> None:
     whole = searched("ray-asha", tmp_path, 60, failing=(2,), reduction_factor=3)
     ends = [(e["status"], e["trained_epochs"]) for e in whole if e["event"] == "told"]
     assert ends[2] == ("failed", 0)
@@ -79,8 +79,8 @@ def test_asha_stops_trials_at_its_rungs_and_goes_on_after_a_kill(tmp_path: Path)
     assert essence(resumed("ray-asha", tmp_path, 60, failing=(2,), reduction_factor=3)) == essence(whole)
 
 
-def test_hyperband_fills_its_brackets_and_goes_on_with_what_it_paused(tmp_path: Path) -> None:
-    """At 9 epochs and factor 3: 3 trials of 9; 5 of 3, of which 2 go on to 9; 9 of 1, of which 3 go on to 3, and 1 to 9."""
+def test_hyperband_fills_its_brackets_and_resumes_paused_trials(tmp_path: Path) -> None:
+    """With 9 epochs and factor 3: 3 trials of 9; 5 of 3, of which 2 resume to 9; 9 of 1, of which 3 resume to 3, and 1 to 9."""
     events = searched("ray-hyperband", tmp_path, 85)
     first = [(e["target_epoch"], e["parent"] is not None) for e in events if e["event"] == "asked"][:23]
     assert sorted(first) == sorted(
@@ -96,25 +96,25 @@ def study(**changes: Any) -> Study:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"mutate": ["filters1"]}, "mutate cannot name filters1: weights that are copied would not fit any more"),
-        ({"mutate": ["momentum"]}, "mutate names 'momentum', which is none of dropout, activation"),
-        ({"mutate": []}, "mutate must name at least one of dropout"),
+        ({"mutate": ["filters1"]}, "mutate must not name filters1, because copied weights would no longer fit"),
+        ({"mutate": ["momentum"]}, "mutate names 'momentum', but the parameters are dropout, activation"),
+        ({"mutate": []}, "no parameter may change during training: name at least one of dropout"),
         ({"perturbation_interval": 10}, "perturbation_interval = 10 must be less than epochs_per_trial = 10"),
     ],
 )
-def test_pbt_refuses_what_cannot_change_while_a_model_trains(settings: dict[str, Any], sentence: str) -> None:
+def test_pbt_refuses_parameters_that_cannot_change_during_training(settings: dict[str, Any], sentence: str) -> None:
     (refusal,) = check_pbt(study(), PbtSettings.model_validate(settings))
     assert refusal.startswith("ray-pbt: ")
     assert sentence in refusal
 
 
-def test_pbt_wants_to_know_what_may_change_in_a_model_of_ones_own() -> None:
+def test_pbt_needs_mutate_for_a_user_defined_model() -> None:
     own = study(model="mine:build")
     (refusal,) = check_pbt(own, PbtSettings())
-    assert "say in mutate which of dropout" in refusal
+    assert "list in mutate which of dropout" in refusal
     assert check_pbt(own, PbtSettings(mutate=["learning_rate"])) == []
 
 
-def test_asha_cannot_train_every_trial_for_longer_than_in_full() -> None:
+def test_asha_refuses_a_grace_period_above_a_full_training() -> None:
     (refusal,) = check_asha(study(), AshaSettings(grace_period=11))
-    assert refusal == "ray-asha: grace_period = 11 is more than epochs_per_trial = 10."
+    assert refusal == "ray-asha: grace_period = 11 must be at most epochs_per_trial = 10."

@@ -1,4 +1,4 @@
-"""scikit-optimize: one after another it is skopt's own search; side by side it lies; its faults are shown."""
+"""scikit-optimize: sequential searches equal skopt's, trials in flight use a constant liar, and skopt's faults are shown."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def bowl(config: Config) -> float:
 
 
 @pytest.mark.parametrize(("name", "estimator"), [("skopt-gp", "GP"), ("skopt-forest", "ET")])
-def test_one_after_another_it_asks_what_skopt_asks(name: str, estimator: str, tmp_path: Path) -> None:
+def test_a_sequential_search_proposes_the_same_as_skopt(name: str, estimator: str, tmp_path: Path) -> None:
     from skopt import Optimizer
     from skopt.space import Categorical, Real
 
@@ -46,18 +46,18 @@ def test_one_after_another_it_asks_what_skopt_asks(name: str, estimator: str, tm
 
 
 @pytest.mark.parametrize("settings", [{"base_estimator": "ET"}, {"base_estimator": "RF"}])
-def test_a_forest_turns_to_what_was_good(settings: dict[str, Any], tmp_path: Path) -> None:
+def test_a_forest_concentrates_on_good_configurations(settings: dict[str, Any], tmp_path: Path) -> None:
     configs = searched(built("skopt-forest", SPACE, tmp_path, **settings), 20, bowl)
     assert np.mean([bowl(c) for c in configs[10:]]) < 0.7 * np.mean([bowl(c) for c in configs[:10]])
 
 
-def test_boosted_trees_turn_to_what_was_good(tmp_path: Path) -> None:
+def test_boosted_trees_concentrate_on_good_configurations(tmp_path: Path) -> None:
     configs = searched(built("skopt-gbrt", SPACE, tmp_path), 20, bowl)
     assert np.mean([bowl(c) for c in configs[10:]]) < 0.7 * np.mean([bowl(c) for c in configs[:10]])
 
 
 def test_skopts_own_boosted_trees_do_not_work_here() -> None:
-    """The reason for the shims: where this fails, scikit-optimize has caught up and they may go."""
+    """The reason for the fixes. If this test fails, scikit-optimize works again and the fixes can be removed."""
     from skopt import Optimizer
 
     with pytest.raises(ValueError, match="has to be a regressor"):
@@ -67,19 +67,19 @@ def test_skopts_own_boosted_trees_do_not_work_here() -> None:
 # In flight
 
 
-def test_trials_in_flight_are_lied_about_and_so_not_asked_again(tmp_path: Path) -> None:
+def test_a_constant_liar_keeps_trials_in_flight_from_being_proposed_again(tmp_path: Path) -> None:
     method: Any = built("skopt-gp", SPACE, tmp_path, in_flight=3, n_initial_points=4)
     searched(method, 6, bowl)
     proposals = [asked(method) for _ in range(3)]
     assert len({str(p.config) for p in proposals}) == 3
-    assert len(method._optimizer.yi) == 6, "the lies are told to a copy"
+    assert len(method._optimizer.yi) == 6, "only a copy is told the assumed losses"
     told(method, 7, proposals[1], bowl(proposals[1].config))
     assert set(method._open) == {6, 8}
 
 
 @pytest.mark.parametrize("generator", ["random", "sobol"])
-def test_trials_that_fail_before_any_loss_is_known_do_not_stop_the_start(generator: str, tmp_path: Path) -> None:
-    """They are never told; by itself, skopt would offer the first point of a fixed sequence for ever."""
+def test_trials_that_fail_before_the_first_loss_do_not_block_the_start(generator: str, tmp_path: Path) -> None:
+    """Such trials are never told. Without a fix, skopt would propose the first point of a fixed sequence again and again."""
     method = built("skopt-gp", SPACE, tmp_path, n_initial_points=8, initial_point_generator=generator)
     configs = [asked(method).config for _ in range(4)]
     assert len({str(c) for c in configs}) == 4
@@ -89,7 +89,7 @@ def test_trials_that_fail_before_any_loss_is_known_do_not_stop_the_start(generat
 
 
 def test_bayes_finds_a_better_configuration_than_its_start_up_points(tmp_path: Path) -> None:
-    """On a smooth bowl; for a random search the chance to improve on 10 points with each of 8 more is about 1 in 2."""
+    """On a smooth bowl. A random search would improve on its first 10 points with 8 more in about half of the cases."""
     plane = Space.model_validate({name: {"type": "float", "low": 0.0, "high": 1.0} for name in ("x", "y")})
     losses = [Bowl(plane).loss(proposal.config) for proposal in played("bayes", plane, tmp_path, trials=18)]
     assert min(losses[10:]) < 0.3 * min(losses[:10])

@@ -1,4 +1,4 @@
-"""A search method of the user's own: found by module and class or by entry point, checked before anything starts."""
+"""User-defined methods: named by module and class or by entry point, and checked before a study starts."""
 
 from __future__ import annotations
 
@@ -17,7 +17,8 @@ from tuneoff.core.study import MethodChoice
 from tuneoff.methods import user_method
 from tuneoff.methods.registry import find, names
 from tuneoff.methods.spec import FailedRule
-from tuneoff.study_file.check import check_file, schema
+from tuneoff.study_file.check import check_file
+from tuneoff.study_file.schema import schema
 
 STUDIES = Path(__file__).parents[2] / "studies"
 STUDY = "name: own\ndatasets: [mnist]\nbudget: {{trials: 4}}\nmethods:\n  - {}\n"
@@ -33,13 +34,20 @@ class Mine:
     Settings = Settings
     def ask(self): ...
     def tell(self, trial): ...
-    def goes_on(self, trial, epoch): ...
+    def should_continue(self, trial, epoch): ...
     @staticmethod
     def check(study, settings):
         return ["Mine wants seven trials."] if settings.start == 7 else []
 
 class Mute:
     def ask(self): ...
+
+class Old(Mute):
+    def tell(self, trial): ...
+    def goes_on(self, trial, epoch): ...
+
+class Older(Mine):
+    def continuable(self): ...
 
 class Loose(Mine):
     Settings = dict
@@ -53,7 +61,7 @@ function = print
 
 @pytest.fixture(autouse=True)
 def clean() -> Iterator[None]:
-    """Modules of one test are not those of the next."""
+    """Forget the modules that a test imported."""
     before, path = set(sys.modules), list(sys.path)
     yield
     for name in set(sys.modules) - before:
@@ -76,22 +84,22 @@ def faults(folder: Path, method: str) -> list[str]:
     return [fault.sentence("study.yaml") for fault in check_file(file)[1]]
 
 
-def test_the_spec_of_a_class_is_made_from_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_spec_is_built_from_the_class(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(STUDIES))
     spec = find("own_method:NearBest")
     assert spec.parallel
     assert spec.failed is FailedRule.UNTOLD
-    assert spec.summary.startswith("Random draws first")
+    assert spec.summary.startswith("Draw randomly first")
     assert spec.settings_model()().start == 5  # type: ignore[attr-defined]
     assert spec.installed
 
 
-def test_its_label_is_the_classs_name() -> None:
+def test_the_label_is_the_name_of_the_class() -> None:
     assert MethodChoice.model_validate("own_method:NearBest").label == "near-best"
     assert MethodChoice.model_validate({"name": "a.b:BOHB2Fast", "label": "mine"}).label == "mine"
 
 
-def test_a_study_with_one_is_valid_and_the_path_is_left_as_it_was(beside: Path) -> None:
+def test_a_study_with_a_user_defined_method_is_valid_and_checking_it_leaves_the_path_unchanged(beside: Path) -> None:
     before = list(sys.path)
     assert faults(beside, "{name: 'mine:Mine', settings: {start: 4}}") == []
     assert sys.path == before
@@ -102,28 +110,33 @@ def test_a_study_with_one_is_valid_and_the_path_is_left_as_it_was(beside: Path) 
     [
         (
             "{name: 'mine:Mine', settings: {start: many}}",
-            "methods[0].settings.start: 'many' is not taken: a whole number",
+            "methods[0].settings.start: 'many' is not allowed: give a whole number",
         ),
         ("{name: 'mine:Mine', settings: {begin: 4}}", "methods[0].settings.begin: the field is unknown"),
         ("{name: 'mine:Mine', settings: {start: 7}}", "methods[0]: Mine wants seven trials."),
         ("'mine:Yours'", "methods[0]: method 'mine:Yours': module 'mine' has no class Yours"),
         ("'mine:function'", "methods[0]: method 'mine:function': module 'mine' has no class function"),
-        ("'mine:Mute'", "methods[0]: method 'mine:Mute' has no tell, goes_on: a method has ask, tell and goes_on"),
-        ("'mine:Loose'", "methods[0]: method 'mine:Loose' has Settings that are no pydantic model"),
-        ("'mine:Vague'", "methods[0]: method 'mine:Vague' has a spec that is no MethodSpec"),
-        ("'nowhere:Mine'", "methods[0]: method 'nowhere:Mine': there is no module 'nowhere' beside the study file"),
+        (
+            "'mine:Mute'",
+            "methods[0]: method 'mine:Mute' has no tell, should_continue: a method must have ask, tell and should_continue",
+        ),
+        ("'mine:Old'", "methods[0]: method 'mine:Old' has goes_on, the former name of should_continue"),
+        ("'mine:Older'", "methods[0]: method 'mine:Older' has continuable, the former name of resumable"),
+        ("'mine:Loose'", "methods[0]: method 'mine:Loose': its Settings are not a pydantic model"),
+        ("'mine:Vague'", "methods[0]: method 'mine:Vague': its spec is not a MethodSpec"),
+        ("'nowhere:Mine'", "methods[0]: method 'nowhere:Mine': module 'nowhere' was found neither next to the study file"),
         ("'faulty_import:Mine'", "methods[0]: method 'faulty_import:Mine': importing faulty_import raised ZeroDivisionError"),
         ("'needs_more:Mine'", "methods[0]: method 'needs_more:Mine' needs no_such_framework, which is not installed"),
         ("hyperbnad", "methods[0]: 'hyperbnad' is not a method (did you mean hyperband"),
     ],
 )
-def test_what_is_wrong_with_one_is_one_sentence(beside: Path, method: str, said: str) -> None:
-    (found,) = faults(beside, method)
-    assert found.startswith(f"study.yaml:5: {said}")
-    assert "Traceback" not in found
+def test_each_fault_of_a_method_is_reported_in_one_message(beside: Path, method: str, said: str) -> None:
+    (message,) = faults(beside, method)
+    assert message.startswith(f"study.yaml:5: {said}")
+    assert "Traceback" not in message
 
 
-def test_the_schema_takes_it_and_no_other_unknown_name() -> None:
+def test_the_schema_allows_module_and_class_and_no_other_unknown_name() -> None:
     study = {"name": "own", "datasets": ["mnist"], "budget": {"trials": 4}}
     for method in ("own_method:NearBest", {"name": "own_method:NearBest"}, "random"):
         jsonschema.validate({**study, "methods": [method]}, schema())
@@ -132,7 +145,7 @@ def test_the_schema_takes_it_and_no_other_unknown_name() -> None:
             jsonschema.validate({**study, "methods": [method]}, schema())
 
 
-def test_an_entry_point_is_a_method_by_its_name(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_entry_point_registers_a_method_under_its_name(beside: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     points = [EntryPoint("things", "mine:Mine", user_method.GROUP)]
     monkeypatch.setattr(user_method, "entry_points", lambda group: points if group == user_method.GROUP else [])
     user_method.registered.cache_clear()
@@ -151,8 +164,7 @@ def test_the_example_trains_three_real_trials(monkeypatch: pytest.MonkeyPatch, t
     TRAINING.run(Subject(find("own_method:NearBest"), {"start": 2}), tmp_path)
 
 
-def test_an_unknown_name_is_answered_with_what_is_near_and_not_with_all() -> None:
-    with pytest.raises(
-        StudyError, match=r"'hyperban' is not a method \(did you mean .*hyperband.*\): `tuneoff methods` lists"
-    ):
+def test_the_message_for_an_unknown_name_suggests_only_similar_names() -> None:
+    said = r"'hyperban' is not a method \(did you mean .*hyperband.*\): use a name that `tuneoff methods` lists"
+    with pytest.raises(StudyError, match=said):
         find("hyperban")

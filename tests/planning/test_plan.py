@@ -1,4 +1,4 @@
-"""The plan: what the budget gives without a probe, how times are put together, and a whole probe of a small study."""
+"""The plan: its numbers without a probe, how its times add up, and a complete probe of a small study."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from small import MOODS, small_study
 from toy import SPACE
 from tuneoff.core.errors import StudyError
 from tuneoff.core.study import MethodChoice
-from tuneoff.planning.dry_run import Course, Pace, Timing, Untold, rehearse, sample
+from tuneoff.planning.dry_run import Pace, PlannedSearch, Timing, Unestimated, rehearse, sample
 from tuneoff.planning.plan import CellPlan, Disk, Extent, Plan, Probe, extent, lines, plan_json, without_probe
 from tuneoff.planning.probe import _side_by_side, with_probe
 from tuneoff.study_file.check import read_study
@@ -66,7 +66,7 @@ def test_a_plan_without_a_probe_adds_up_and_estimates_no_time() -> None:
     assert json.loads(json.dumps(plan_json(plan)))["trials"] == 96
     text = "\n".join(lines(plan))
     assert "mnist/grid" in text
-    assert "In all: at most 96 trials and 864 epochs." in text
+    assert "Total: at most 96 trials and 864 epochs." in text
     assert "not estimated without the probe" in text
 
 
@@ -95,16 +95,16 @@ def test_cells_begin_when_a_slot_is_free() -> None:
 def test_a_rehearsal_leads_the_real_method_through_its_budget(tmp_path: Path) -> None:
     study = made_study(methods=["grid"], budget={"epochs": 30, "epochs_per_trial": 9})
     course = rehearse(study, study.methods[0], FlatCosts(), pace(), tmp_path, 60)  # type: ignore[arg-type]
-    assert isinstance(course, Course)
+    assert isinstance(course, PlannedSearch)
     assert (course.trials, course.epochs) == (3, 27)
     assert course.seconds - course.method_seconds == pytest.approx(3 * (1 + 9 * 2))
     timed = made_study(methods=["grid"], budget={"seconds": 100.0, "epochs_per_trial": 9})
     course = rehearse(timed, timed.methods[0], FlatCosts(), pace(), tmp_path, 60)  # type: ignore[arg-type]
-    assert isinstance(course, Course)
+    assert isinstance(course, PlannedSearch)
     assert course.trials in (5, 6), "a trial takes 19 s, and the one that the limit cuts is trained whole"
     beside = made_study(methods=["random"], budget={"epochs": 36, "epochs_per_trial": 9, "in_flight": 2})
     course = rehearse(beside, beside.methods[0], FlatCosts(), pace(), tmp_path, 60)  # type: ignore[arg-type]
-    assert isinstance(course, Course)
+    assert isinstance(course, PlannedSearch)
     assert (course.trials, course.epochs) == (4, 36)
     assert course.seconds == pytest.approx(2 * (1 + 9 * 2), abs=1.0), "two by two"
 
@@ -113,7 +113,7 @@ def test_a_method_that_begins_slowly_is_given_time_for_a_few_trials_and_the_rest
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     course = rehearsed("unhurried:SlowToBegin", tmp_path, monkeypatch, patience_seconds=1.0)
-    assert isinstance(course, Course)
+    assert isinstance(course, PlannedSearch)
     assert (course.trials, course.epochs, course.ended) == (100, 900, None)
     assert course.seconds - course.method_seconds == pytest.approx(100 * (1 + 9 * 2), rel=0.1)
     assert 1.5 < course.method_seconds < 15, "its first suggestion is no measure of the others"
@@ -121,11 +121,11 @@ def test_a_method_that_begins_slowly_is_given_time_for_a_few_trials_and_the_rest
 
 def test_what_a_rehearsal_cannot_tell_it_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     course = rehearsed("unhurried:Slow", tmp_path, monkeypatch, patience_seconds=0.05)
-    assert isinstance(course, Untold)
+    assert isinstance(course, Unestimated)
     assert re.fullmatch(r"it began too slowly to tell: [012] trials in \d+ s", course.why)
 
 
-def rehearsed(method: str, folder: Path, monkeypatch: pytest.MonkeyPatch, patience_seconds: float) -> Course | Untold:
+def rehearsed(method: str, folder: Path, monkeypatch: pytest.MonkeyPatch, patience_seconds: float) -> PlannedSearch | Unestimated:
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "support"))
     monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1] / "support"), prepend=os.pathsep)
     study = made_study(methods=[method], budget={"epochs": 900, "epochs_per_trial": 9})
@@ -138,9 +138,10 @@ def test_a_plan_says_whose_time_is_not_known() -> None:
     probe = Probe(("mnist",), 100, 100, pace().timings, 1.0, 1, "cpu")
     text = "\n".join(lines(Plan("study", (known, untold), Disk(1, 1, 1, 1, 1), 2, 1, None, 10**9, (probe,))))
     assert re.search(r"mnist/ray-asha +[?] +81 +– +– +– +it began too slowly to tell: 0 trials in 64 s", text)
-    assert "Where it says ?, nothing tells beforehand." in text
-    assert "Memory: about 1.0 GB at most." in text
-    assert "Time here: not known, since mnist/ray-asha began too slowly; ask again when this machine has less to do." in text
+    assert "A ? means that the number is not known: it cannot be known in advance." in text
+    assert "Memory: at most about 1.0 GB." in text
+    why = "not known, because mnist/ray-asha started too slowly in the probe"
+    assert f"Time on this machine: {why}. Run the command again when this machine is less busy." in text
 
 
 # The whole of it
@@ -162,8 +163,8 @@ def test_a_probe_plans_time_memory_and_disk(tmp_path: Path) -> None:
     assert plan.memory_bytes > 200e6
     assert plan.disk.prepared
     assert plan.disk.models
-    assert any("rehearsing grid" in line for line in said)
-    assert re.search(r"Time here: about .* one cell on", "\n".join(lines(plan)))
+    assert any("simulating the searches of grid" in line for line in said)
+    assert re.search(r"Time on this machine: about .* one cell on", "\n".join(lines(plan)))
 
 
 def test_a_builder_that_breaks_is_one_sentence(tmp_path: Path) -> None:

@@ -13,10 +13,10 @@ from toy import Curve, Halving, Plain, essence, run_toy, toy_search, toy_spec
 from tuneoff.core.errors import ReplayError
 from tuneoff.core.problem import Epoch, Limits, Proposal, Status, Trial, Wait
 from tuneoff.core.record.events import parse
-from tuneoff.core.record.state import replay
+from tuneoff.core.record.state import reduce_events
 from tuneoff.core.store.journal import whole_lines
 from tuneoff.core.study import ObjectiveSettings
-from tuneoff.methods.registry import FailedRule
+from tuneoff.methods.spec import FailedRule
 from tuneoff.search.budget import Budget
 from tuneoff.search.loop import MAX_DEATHS, MAX_KILLS, loss_of
 
@@ -30,7 +30,7 @@ def test_a_trial_is_on_disk_before_its_method_hears_of_it(tmp_path: Path) -> Non
 
     class Watching(Plain):
         def tell(self, trial: Trial) -> None:
-            on_disk = replay(parse(whole_lines(log.read_bytes())[0]), "", "", 0)
+            on_disk = reduce_events(parse(whole_lines(log.read_bytes())[0]), "", "", 0)
             assert on_disk.trials[trial.id].trial.outcome is not None
             super().tell(trial)
 
@@ -68,7 +68,7 @@ def test_what_does_not_fit_is_refused_and_the_remainder_is_reported(tmp_path: Pa
 
 def test_a_stopped_trial_gives_back_what_it_did_not_use(tmp_path: Path) -> None:
     class Stopping(Plain):
-        def goes_on(self, trial: int, epoch: Epoch) -> bool:
+        def should_continue(self, trial: int, epoch: Epoch) -> bool:
             return False
 
     events = run_toy(tmp_path / "log", method=Stopping(epochs=3), limits=Limits(epochs=6))
@@ -204,10 +204,10 @@ def test_a_stop_rule_that_changes_its_mind_is_caught(tmp_path: Path) -> None:
     log.write_bytes(b"".join(log.read_bytes().splitlines(keepends=True)[:-1]))
 
     class Stopping(Plain):
-        def goes_on(self, trial: int, epoch: Epoch) -> bool:
+        def should_continue(self, trial: int, epoch: Epoch) -> bool:
             return False
 
-    with pytest.raises(ReplayError, match="goes_on after epoch 1 is True on record"):
+    with pytest.raises(ReplayError, match="should_continue after epoch 1 is True on record"):
         run_toy(log, method=Stopping(points=1))
 
 
@@ -251,5 +251,5 @@ def test_with_cross_validation_every_folds_epochs_count(tmp_path: Path) -> None:
     assert search.run() == "the next trial wants 9 epochs, and 2 of 20 are left"
     assert [(e["trained_epochs"], e["trainings"]) for e in of(record.events, "told")] == [(9, 3), (9, 3)]
     assert of(record.events, "ended")[0]["left"]["epochs"] == 2
-    assert replay(record.events, "", "", 0).spent.epochs == 18
+    assert reduce_events(record.events, "", "", 0).spent.epochs == 18
     record.close()

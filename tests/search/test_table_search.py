@@ -21,19 +21,19 @@ from tuneoff.core.record.state import SearchRecord, read_search
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import read_study as read_stored
 from tuneoff.core.study import Study
-from tuneoff.core.table import Recorded, read_table
+from tuneoff.core.table import RecordedTraining, read_table
 from tuneoff.evaluation.evaluate import evaluate
 from tuneoff.report import figure_files
 from tuneoff.report.report import report
 from tuneoff.search.searches import tune
-from tuneoff.search.table_search import Replayed
+from tuneoff.search.table_search import RecordedObjective
 from tuneoff.study_file.check import read_study
 
 POINTS = configurations(SPACE)
 
 
-def replayed(folder: Path, recorded: list[Recorded] | None = None, **parts: Any) -> Replayed:
-    return Replayed(read_table(str(table_file(folder / "t.parquet", recorded))), 0, **parts)
+def replayed(folder: Path, recorded: list[RecordedTraining] | None = None, **parts: Any) -> RecordedObjective:
+    return RecordedObjective(read_table(str(table_file(folder / "t.parquet", recorded))), 0, **parts)
 
 
 def trial(number: int, point: int, target: int, parent: Trial | None = None, inherit: Inherit = Inherit.STATE) -> Trial:
@@ -71,7 +71,7 @@ def test_a_trial_that_takes_over_nothing_begins_the_curve_anew_and_goes_on_count
     assert [e.number for e in epochs] == [3, 4]
     assert [e.metrics for e in epochs] == [e.metrics for e in training(POINTS[3]).shown[:2]]
     known = [parent, child]
-    again = Replayed(read_table(str(tmp_path / "t.parquet")), 0, known=known)
+    again = RecordedObjective(read_table(str(tmp_path / "t.parquet")), 0, known=known)
     grandchild = trial(2, 3, 5, replace(child, proposal=replace(child.proposal, target_epoch=4)))
     assert [e.metrics for e in again(grandchild, None)] == [training(POINTS[3]).shown[2].metrics], "as without the break"
 
@@ -86,7 +86,7 @@ def test_what_is_not_in_the_table_is_an_error_and_never_a_guess(tmp_path: Path) 
 
 
 def test_a_training_that_failed_fails_again_and_a_long_one_ends_at_trial_seconds(tmp_path: Path) -> None:
-    objective = replayed(tmp_path, [Recorded(POINTS[0], 0, (), "no memory"), training(POINTS[1])], trial_seconds=2.5)
+    objective = replayed(tmp_path, [RecordedTraining(POINTS[0], 0, (), "no memory"), training(POINTS[1])], trial_seconds=2.5)
     with pytest.raises(TrainingFailed, match="no memory"):
         list(objective(trial(0, 0, 2), None))
     with pytest.raises(TrainingFailed, match=r"longer than trial_seconds = 2\.5"):
@@ -257,7 +257,7 @@ class Moody:
         return Proposal({"units": 8, "optimizer": "SGD"}, 1)
     def tell(self, trial):
         pass
-    def goes_on(self, trial, epoch):
+    def should_continue(self, trial, epoch):
         return True
 
 class Rung(Moody):
@@ -268,7 +268,7 @@ class Rung(Moody):
         self.left = [Proposal(point, 1), Proposal(point, problem.max_epochs, 0)]
     def ask(self):
         return self.left.pop(0) if self.left else Done("both rungs are there")
-    def continuable(self):
+    def resumable(self):
         return {0}
 '''
 
@@ -311,4 +311,4 @@ def test_regret_is_to_the_best_of_the_table_whatever_was_found(tmp_path: Path, m
     assert [d.best_known for d in drawn[0].results.statistics.datasets] == [pytest.approx(best)]
     (tmp_path / "table.parquet").unlink()
     (note,) = report(FolderStore(tmp_path / "out")).notes
-    assert note.startswith("regret is to the best that was found, not to the best there is, since the table ")
+    assert note.startswith("regret is measured from the best value that a search found, not from the table's best: the table ")

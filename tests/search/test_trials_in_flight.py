@@ -22,7 +22,7 @@ from tuneoff.core import layout
 from tuneoff.core.errors import ReplayError
 from tuneoff.core.problem import Checkpoint, Done, Epoch, Limits, Proposal, TrainingFailed, Trial, Wait
 from tuneoff.core.record.events import Event, parse
-from tuneoff.core.record.state import replay
+from tuneoff.core.record.state import reduce_events
 from tuneoff.core.record.writer import Writer
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.journal import MemoryJournal
@@ -30,7 +30,7 @@ from tuneoff.core.store.stop_request import Stopped
 from tuneoff.core.study import ObjectiveSettings, Split
 from tuneoff.data.prepare import prepare
 from tuneoff.methods.registry import find
-from tuneoff.objectives.executor import Bench, Simulated, Workers
+from tuneoff.objectives.executor import Executor, ProcessExecutor, SimulatedExecutor
 from tuneoff.search.budget import Budget
 from tuneoff.search.checkpoints import NoCheckpoints
 from tuneoff.search.loop import MAX_DEATHS, STOPPED, Search
@@ -89,12 +89,12 @@ class Rungs:
         self._open.discard(trial.id)
         self._rung.append(trial)
 
-    def goes_on(self, trial: int, epoch: Epoch) -> bool:
+    def should_continue(self, trial: int, epoch: Epoch) -> bool:
         return epoch.metrics["val_accuracy"] > 0.15
 
 
 def fly(
-    bench: Bench,
+    executor: Executor,
     method: Any = None,
     limits: Limits | None = None,
     lines: list[bytes] | None = None,
@@ -110,7 +110,7 @@ def fly(
     search = Search(
         toy_spec(parallel=True, **spec),
         method or Halving(),
-        bench,
+        executor,
         record,
         budget,
         ObjectiveSettings(),
@@ -138,7 +138,7 @@ def most_in_flight(events: list[Event]) -> int:
 
 @pytest.mark.parametrize("places", [1, 2, 3, 4])
 def test_so_many_trials_are_in_flight_and_the_record_tells_in_which_order_they_were_told(places: int) -> None:
-    events, _, _ = fly(Simulated(Paced([5.0, 1.0, 3.0, 1.0]), places), Plain(epochs=3), Limits(trials=9))
+    events, _, _ = fly(SimulatedExecutor(Paced([5.0, 1.0, 3.0, 1.0]), places), Plain(epochs=3), Limits(trials=9))
     assert most_in_flight(events) == places
     assert [e["seq"] for e in events] == list(range(len(events)))
     told = [e["trial"] for e in of(events, "told")]
@@ -149,10 +149,10 @@ def test_so_many_trials_are_in_flight_and_the_record_tells_in_which_order_they_w
 def test_trials_in_flight_overlap_on_the_simulated_clock_and_cost_the_same_epochs() -> None:
     seconds = {}
     for places in (1, 2, 4):
-        bench = Simulated(Paced([2.0]), places)
-        events, _, _ = fly(bench, Plain(epochs=3), Limits(trials=8))
-        seconds[places] = bench.now
-        spent = replay(events, "", "", 0).spent
+        executor = SimulatedExecutor(Paced([2.0]), places)
+        events, _, _ = fly(executor, Plain(epochs=3), Limits(trials=8))
+        seconds[places] = executor.now
+        spent = reduce_events(events, "", "", 0).spent
         assert (spent.epochs, spent.seconds) == (24, 48.0), "each trial's own seconds are charged"
     assert seconds == {1: 48.0, 2: 24.0, 4: 12.0}
 
@@ -160,8 +160,8 @@ def test_trials_in_flight_overlap_on_the_simulated_clock_and_cost_the_same_epoch
 def test_a_search_on_one_place_has_the_record_that_it_has_without_a_bench() -> None:
     for method in (Halving, Rungs):
         alone, _, _ = fly(Paced([0.5]), method())  # type: ignore[arg-type]  # a plain objective
-        assert essence(alone) == essence(fly(Workers([Paced([0.5])]), method())[0])
-        assert essence(alone) == essence(fly(Simulated(Paced([0.5])), method())[0])
+        assert essence(alone) == essence(fly(ProcessExecutor([Paced([0.5])]), method())[0])
+        assert essence(alone) == essence(fly(SimulatedExecutor(Paced([0.5])), method())[0])
         assert of(alone, "held") == []
 
 
@@ -188,9 +188,9 @@ def test_killed_at_any_event_a_search_goes_on_as_if_it_had_not_stopped(
     time_limit: float,
 ) -> None:
     def flown(lines: list[bytes]) -> tuple[list[Event], list[bytes], str]:
-        bench = Simulated(Paced(pace, time_limit, failing=tuple(failing), diverging=tuple(diverging)), places)
-        flight = fly(bench, method(seed), Limits(epochs=limit), lines)
-        clocks.append(bench.now)
+        executor = SimulatedExecutor(Paced(pace, time_limit, failing=tuple(failing), diverging=tuple(diverging)), places)
+        flight = fly(executor, method(seed), Limits(epochs=limit), lines)
+        clocks.append(executor.now)
         return flight
 
     clocks: list[float] = []
@@ -207,7 +207,7 @@ def test_killed_at_any_event_a_search_goes_on_as_if_it_had_not_stopped(
 
 
 def test_a_method_that_waits_is_asked_again_when_a_trial_has_ended_and_not_before() -> None:
-    events, _, reason = fly(Simulated(Paced([1.0, 4.0, 2.0]), 3), Rungs(rounds=2), Limits(epochs=100), stop_rule=False)
+    events, _, reason = fly(SimulatedExecutor(Paced([1.0, 4.0, 2.0]), 3), Rungs(rounds=2), Limits(epochs=100), stop_rule=False)
     assert reason == "no more rounds"
     assert of(events, "held")
     for event in of(events, "held"):
@@ -218,10 +218,10 @@ def test_a_method_that_waits_is_asked_again_when_a_trial_has_ended_and_not_befor
 
 def test_a_proposal_that_the_budget_does_not_pay_for_yet_starts_when_a_stopped_trial_gives_back_what_it_did_not_use() -> None:
     class Stopping(Plain):
-        def goes_on(self, trial: int, epoch: Epoch) -> bool:
+        def should_continue(self, trial: int, epoch: Epoch) -> bool:
             return trial > 1
 
-    events, lines, reason = fly(Simulated(Paced([1.0]), 3), Stopping(epochs=3), Limits(epochs=7))
+    events, lines, reason = fly(SimulatedExecutor(Paced([1.0]), 3), Stopping(epochs=3), Limits(epochs=7))
     course = [(e["event"], e.get("trial")) for e in events if e["event"] in ("asked", "held", "told", "ended")]
     assert course == [
         ("asked", 0),
@@ -237,15 +237,15 @@ def test_a_proposal_that_the_budget_does_not_pay_for_yet_starts_when_a_stopped_t
     (first, _) = of(events, "held")
     assert of(events, "asked")[2]["config"] == first["proposal"]["config"]
     assert reason == "the next trial wants 3 epochs, and 2 of 7 are left"
-    more, _, _ = fly(Simulated(Paced([1.0]), 3), Stopping(epochs=3), Limits(epochs=8), lines)
+    more, _, _ = fly(SimulatedExecutor(Paced([1.0]), 3), Stopping(epochs=3), Limits(epochs=8), lines)
     assert of(more, "asked")[3]["config"] == of(events, "held")[1]["proposal"]["config"], "with more budget it is taken up"
 
 
 def test_a_method_that_does_not_wait_where_it_waited_is_caught() -> None:
-    _, lines, _ = fly(Simulated(Paced([1.0]), 3), Rungs(), Limits(epochs=30))
+    _, lines, _ = fly(SimulatedExecutor(Paced([1.0]), 3), Rungs(), Limits(epochs=30))
     held = next(n for n, line in enumerate(lines) if b'"held"' in line)
     with pytest.raises(ReplayError, match="the record has the method waiting, and the method now answers Proposal"):
-        fly(Simulated(Paced([1.0]), 3), Hasty(), Limits(epochs=30), lines[: held + 1])
+        fly(SimulatedExecutor(Paced([1.0]), 3), Hasty(), Limits(epochs=30), lines[: held + 1])
 
 
 class Hasty(Rungs):
@@ -262,21 +262,24 @@ def test_a_trial_in_flight_cannot_be_continued() -> None:
             return super().ask() if self._points == 10**6 else Proposal({"x": 0.1, "n": 1}, 5, parent=0)
 
     with pytest.raises(RuntimeError, match="trial 1 continues trial 0, which is still in flight"):
-        fly(Simulated(Paced([1.0]), 2), Early())
+        fly(SimulatedExecutor(Paced([1.0]), 2), Early())
 
 
 def test_asked_to_stop_it_cuts_each_trial_after_its_epoch_and_all_of_them_are_trained_on() -> None:
-    whole, _, _ = fly(Simulated(Paced([3.0, 1.0]), 3), Plain(epochs=4), Limits(trials=7))
+    whole, _, _ = fly(SimulatedExecutor(Paced([3.0, 1.0]), 3), Plain(epochs=4), Limits(trials=7))
     for number in range(1, 20):
         calls = iter(range(1000))
         events, lines, reason = fly(
-            Simulated(Paced([3.0, 1.0]), 3), Plain(epochs=4), Limits(trials=7), stopping=lambda n=number, c=calls: next(c) == n
+            SimulatedExecutor(Paced([3.0, 1.0]), 3),
+            Plain(epochs=4),
+            Limits(trials=7),
+            stopping=lambda n=number, c=calls: next(c) == n,
         )
         assert reason == STOPPED
         open_ = {e["trial"] for e in of(events, "asked")} - {e["trial"] for e in of(events, "told")}
         assert {e["trial"] for e in of(events, "cut")} == open_
         assert not of(events, "ended")
-        again, _, _ = fly(Simulated(Paced([3.0, 1.0]), 3), Plain(epochs=4), Limits(trials=7), lines)
+        again, _, _ = fly(SimulatedExecutor(Paced([3.0, 1.0]), 3), Plain(epochs=4), Limits(trials=7), lines)
         assert sorted(e["trial"] for e in of(again, "told")) == list(range(7))
         assert len(of(again, "epoch")) == 28, "no epoch is reported twice"
         assert len(of(again, "asked")) == len(of(whole, "asked"))
@@ -284,7 +287,7 @@ def test_asked_to_stop_it_cuts_each_trial_after_its_epoch_and_all_of_them_are_tr
 
 def test_a_worker_that_dies_takes_nothing_from_the_others() -> None:
     objective = Paced([1.0, 2.0], deadly={1: 1, 2: MAX_DEATHS})
-    events, _, _ = fly(Simulated(objective, 3), Plain(epochs=3), Limits(trials=5))
+    events, _, _ = fly(SimulatedExecutor(objective, 3), Plain(epochs=3), Limits(trials=5))
     told = {e["trial"]: e for e in of(events, "told")}
     assert {n: e["status"] for n, e in told.items()} == {**dict.fromkeys(range(5), "completed"), 2: "failed"}
     assert told[2]["reason"] == "its worker died 3 times, the last time by signal 9"
@@ -293,7 +296,7 @@ def test_a_worker_that_dies_takes_nothing_from_the_others() -> None:
 
 
 def test_a_search_whose_trials_all_fail_ends_when_the_last_in_flight_has() -> None:
-    events, _, reason = fly(Simulated(Paced([1.0], failing=tuple(range(100))), 4), Plain(), Limits(epochs=400))
+    events, _, reason = fly(SimulatedExecutor(Paced([1.0], failing=tuple(range(100))), 4), Plain(), Limits(epochs=400))
     assert reason == "20 trials in a row failed"
     assert len(of(events, "told")) == len(of(events, "asked")) >= 20
 
@@ -316,7 +319,7 @@ class Kept(NoCheckpoints):
 
 
 class WarmRungs(Rungs):
-    def continuable(self) -> set[int]:
+    def resumable(self) -> set[int]:
         """Of those told, the ones that may be asked for yet: not those that were."""
         return {t.id for t in self._rung} | {p.parent for p in self._next if p.parent is not None}
 
@@ -331,7 +334,12 @@ def test_the_weights_that_a_trial_in_flight_continues_are_kept_until_it_is_told(
     kept = Kept()
     late = Late(deadly={5: 2})  # it starts again, from its parent's weights, after the trial beside it was told
     events, _, _ = fly(
-        Simulated(late, places), WarmRungs(rounds=2), Limits(epochs=60), checkpoints=kept, stop_rule=False, warm_start=True
+        SimulatedExecutor(late, places),
+        WarmRungs(rounds=2),
+        Limits(epochs=60),
+        checkpoints=kept,
+        stop_rule=False,
+        warm_start=True,
     )
     continued = {e["parent"] for e in of(events, "asked")} - {None}
     assert len(continued) == 4
@@ -345,15 +353,15 @@ def test_workers_train_side_by_side_and_whatever_order_they_are_heard_in_can_be_
                 time.sleep(epoch.seconds)
                 yield epoch
 
-    def bench() -> Bench:
-        return Workers([Sleeping([0.004, 0.001, 0.01]) for _ in range(3)])
+    def executor() -> Executor:
+        return ProcessExecutor([Sleeping([0.004, 0.001, 0.01]) for _ in range(3)])
 
-    events, lines, _ = fly(bench(), Halving(), Limits(epochs=36))
+    events, lines, _ = fly(executor(), Halving(), Limits(epochs=36))
     assert most_in_flight(events) == 3
     trained = sum(e["trained_epochs"] for e in of(events, "told"))
     assert trained == len(of(events, "epoch")) <= 36
     for kept in range(1, len(lines), 5):
-        again, _, _ = fly(bench(), Halving(), Limits(epochs=36), lines[:kept])
+        again, _, _ = fly(executor(), Halving(), Limits(epochs=36), lines[:kept])
         assert essence(again)[: len(essence(events[:kept]))] == essence(events[:kept])
         told = [e["trial"] for e in of(again, "told")]
         assert len(told) == len(set(told)) == len(of(again, "asked"))
@@ -366,12 +374,12 @@ def test_a_method_that_breaks_ends_the_search_although_others_train() -> None:
             raise ValueError("no such trial")
 
     with pytest.raises(ValueError, match="no such trial"):
-        fly(Workers([Paced([0.0]) for _ in range(3)]), Broken(epochs=3), Limits(trials=9))
+        fly(ProcessExecutor([Paced([0.0]) for _ in range(3)]), Broken(epochs=3), Limits(trials=9))
 
 
 def test_curves_follow_the_order_in_which_trials_were_told() -> None:
-    events, _, _ = fly(Simulated(Paced([9.0, 1.0, 1.0]), 3), Plain(epochs=2), Limits(trials=7))
-    curve = progress(replay(events, "", "", 0), ObjectiveSettings())
+    events, _, _ = fly(SimulatedExecutor(Paced([9.0, 1.0, 1.0]), 3), Plain(epochs=2), Limits(trials=7))
+    curve = progress(reduce_events(events, "", "", 0), ObjectiveSettings())
     assert list(curve.trial) == [e["trial"] for e in of(events, "told")]
     assert list(curve.trial) != sorted(curve.trial)
     assert list(curve.epochs) == [2.0 * n for n in range(1, 8)]
@@ -379,9 +387,9 @@ def test_curves_follow_the_order_in_which_trials_were_told() -> None:
 
 
 def test_more_trials_in_flight_on_record_than_there_are_places_is_an_error(tmp_path: Path) -> None:
-    _, lines, _ = fly(Simulated(Paced([1.0]), 3), Plain(), Limits(trials=6))
+    _, lines, _ = fly(SimulatedExecutor(Paced([1.0]), 3), Plain(), Limits(trials=6))
     with pytest.raises(ReplayError, match="3 trials were in flight, and now 1 may be"):
-        fly(Simulated(Paced([1.0])), Plain(), Limits(trials=6), lines[:7])
+        fly(SimulatedExecutor(Paced([1.0])), Plain(), Limits(trials=6), lines[:7])
 
 
 # With real workers

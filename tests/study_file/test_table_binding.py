@@ -1,4 +1,4 @@
-"""A study file on a table: what the table fills in, and what is refused with a sentence."""
+"""Study files of table studies: the sections that the table fills in, and the sections that are refused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import yaml
 
 from tabled import EPOCHS, SPACE, study_file, table_file, trainings
 from tuneoff.core.errors import StudyError
-from tuneoff.core.study import TableSettings
+from tuneoff.core.study import Study, TableSettings
 from tuneoff.core.table import TableInfo
 from tuneoff.study_file.check import check_file, read_study, study_of
 from tuneoff.study_file.table_binding import dataset_of
+from tuneoff.study_file.warnings import warnings
 
 
 def faults(file: Path) -> list[str]:
@@ -61,14 +62,14 @@ def test_the_grid_that_the_table_was_made_from_may_stand_there(tmp_path: Path) -
     [
         (
             {"space": {"units": {"type": "int", "low": 8, "high": 24, "step": 8}}},
-            "searches the table's own grid: leave the section out",
+            "the section differs from the table's grid, which a table study searches: leave the section out",
         ),
-        ({"datasets": ["mnist"]}, "the table is of made: leave the section out"),
-        ({"budget": {"trials": 2, "epochs_per_trial": 5}}, "5 is not taken: the table's curves have 4 epochs"),
+        ({"datasets": ["mnist"]}, "the section differs from the table's data set, made: leave the section out"),
+        ({"budget": {"trials": 2, "epochs_per_trial": 5}}, "5 is too large: the table's curves have 4 epochs"),
         ({"split": {"folds": 3}}, "are not cross-validated"),
-        ({"artifacts": "s3://bucket/x"}, "into a folder"),
+        ({"artifacts": "s3://bucket/x"}, "give a local folder"),
         ({"methods": ["ray-pbt"]}, "ray-pbt continues trials with another configuration, for which a table"),
-        ({"methods": ["flaml"], "budget": {"seconds": 5}}, "flaml trains models of its own, for which a table"),
+        ({"methods": ["flaml"], "budget": {"seconds": 5}}, "flaml trains its own models, for which a table"),
         ({"objective": "replay:none.parquet"}, "does not exist: give a table"),
     ],
 )
@@ -81,7 +82,7 @@ def test_what_a_table_cannot_answer_is_one_sentence(sections: dict[str, Any], se
 def test_a_table_with_gaps_is_refused_and_says_how_much_is_there(tmp_path: Path) -> None:
     table_file(tmp_path / "table.parquet", trainings()[1:3])
     (sentence,) = faults(study_file(tmp_path))
-    assert "the table has 2 of the 6 points of its grid, and a study needs them all" in sentence
+    assert "the table has only 2 of the 6 points of its grid: a study needs all of them" in sentence
 
 
 def test_the_table_is_looked_for_beside_the_study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,10 +131,38 @@ def test_a_study_may_be_put_on_another_table(tmp_path: Path, monkeypatch: pytest
 def test_a_study_that_trains_is_put_on_no_table(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text("name: trains\ndatasets: [mnist]\nmethods: [random]\nbudget: {trials: 2}\n")
-    with pytest.raises(StudyError, match=r"--table 'x\.parquet' is not taken: .*study\.yaml searches no table"):
+    with pytest.raises(StudyError, match=r"--table 'x\.parquet' is not allowed: .*study\.yaml is not a table study"):
         read_study(file, "x.parquet")
 
 
 def test_another_table_is_checked_like_the_studys_own(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"the table '.*gone\.parquet' does not exist"):
         read_study(study_file(tmp_path), "gone.parquet")
+
+
+@pytest.mark.parametrize(
+    ("objective", "note"),
+    [
+        (
+            "replay:table.parquet",
+            "objective: replay: is the former spelling and is still read. Write objective: 'table:",
+        ),
+        ({"replay": "table.parquet"}, "objective.replay is the former spelling and is still read. Write objective.table"),
+        ("table:table.parquet", None),
+        ({"table": {"path": "table.parquet", "count_method_seconds": False}}, None),
+    ],
+)
+def test_the_former_spelling_of_a_table_is_the_same_study_with_a_note(objective: Any, note: str | None, tmp_path: Path) -> None:
+    file = study_file(tmp_path, objective=objective)
+    study = read_study(file)
+    assert study.objective.table is not None
+    assert study.objective.table.path == str(tmp_path / "table.parquet")
+    assert '"replay":{"table":' in study.model_dump_json(), "the keys on disk stay as they were"
+    assert Study.model_validate_json(study.model_dump_json()) == study
+    notes = [line for line in warnings(study, file) if "former spelling" in line]
+    assert [line.startswith(note or "-") for line in notes] == [True] * (note is not None)
+
+
+def test_a_table_given_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="objective"):
+        read_study(study_file(tmp_path, objective={"table": "table.parquet", "replay": "table.parquet"}))

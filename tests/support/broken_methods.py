@@ -36,7 +36,7 @@ class Sound:
     def tell(self, trial: Trial) -> None:
         self.told.append(trial)
 
-    def goes_on(self, trial: int, epoch: Epoch) -> bool:
+    def should_continue(self, trial: int, epoch: Epoch) -> bool:
         return True
 
 
@@ -227,7 +227,7 @@ class Possessive(Sound):
             return Proposal(self.told[-1].proposal.config, self.problem.max_epochs, self.told[-1].id)
         return Proposal(self.draw(), 3)
 
-    def continuable(self) -> set[int]:
+    def resumable(self) -> set[int]:
         return set()
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from tuneoff.core.problem import Epoch, Inherit, Outcome, Proposal, Status
 from tuneoff.core.record.events import Event, epoch_fields, outcome_fields, proposal_fields
-from tuneoff.core.record.state import SearchRecord, replay
+from tuneoff.core.record.state import SearchRecord, reduce_events
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ def search(
     *trials: Made, seed: int = 0, ended: str | None = "the budget is used up", dataset: str = "mnist", method: str = "random"
 ) -> SearchRecord:
     """A sequential search."""
-    return replay(events(*trials, ended=ended), dataset, method, seed)
+    return reduce_events(events(*trials, ended=ended), dataset, method, seed)
 
 
 def lines(*trials: Made, ended: str | None = "the budget is used up") -> bytes:

@@ -11,7 +11,7 @@ import yaml
 from tuneoff.core.grid import configurations
 from tuneoff.core.problem import Epoch
 from tuneoff.core.space import Config, Space
-from tuneoff.core.table import METRICS, Recorded, TableInfo, write_table
+from tuneoff.core.table import METRICS, RecordedTraining, TableInfo, write_table
 
 SPACE = Space.model_validate(
     {
@@ -22,7 +22,7 @@ SPACE = Space.model_validate(
 EPOCHS = 4
 
 
-def training(config: Config, seed: int = 0, epochs: int = EPOCHS, nan_from: int = 99) -> Recorded:
+def training(config: Config, seed: int = 0, epochs: int = EPOCHS, nan_from: int = 99) -> RecordedTraining:
     """A training whose every number tells whose it is: units / 100 + seed / 1000 + epoch / 10000, and more for Adam."""
     base = float(config["units"]) / 100 + seed / 1000 + (0.5 if config["optimizer"] == "Adam" else 0.0)  # type: ignore[arg-type]
     curve = []
@@ -30,16 +30,16 @@ def training(config: Config, seed: int = 0, epochs: int = EPOCHS, nan_from: int 
         value = base + number / 10_000 if number < nan_from else math.nan
         metrics = {name: round(value + place / 100_000, 6) for place, name in enumerate(METRICS)}
         curve.append(Epoch(number, metrics, 1.0 + number / 10))
-    return Recorded(config, seed, tuple(curve))
+    return RecordedTraining(config, seed, tuple(curve))
 
 
-def trainings() -> list[Recorded]:
+def trainings() -> list[RecordedTraining]:
     """Every point once, and the first one with three seeds."""
     points = configurations(SPACE)
     return [*(training(config) for config in points), training(points[0], 1), training(points[0], 2)]
 
 
-def table_file(file: Path, recorded: list[Recorded] | None = None, space: Space = SPACE, **changes: Any) -> Path:
+def table_file(file: Path, recorded: list[RecordedTraining] | None = None, space: Space = SPACE, **changes: Any) -> Path:
     """A table's file of these trainings."""
     told = {"name": "made", "dataset": "made", "space": space, "epochs": EPOCHS, "origin": "trained", **changes}
     write_table(file, TableInfo(**told), recorded if recorded is not None else trainings())

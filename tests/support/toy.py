@@ -58,7 +58,7 @@ class Halving:
         if trial.outcome is not None and trial.outcome.loss is not None:
             self._random.seed(f"{self._random.random()}{trial.outcome.loss}")
 
-    def goes_on(self, trial: int, epoch: Epoch) -> bool:
+    def should_continue(self, trial: int, epoch: Epoch) -> bool:
         return epoch.metrics["val_accuracy"] > 0.15
 
 
@@ -80,7 +80,7 @@ class Plain:
     def tell(self, trial: Trial) -> None:
         self.told.append(trial)
 
-    def goes_on(self, trial: int, epoch: Epoch) -> bool:
+    def should_continue(self, trial: int, epoch: Epoch) -> bool:
         return True
 
 

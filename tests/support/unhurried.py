@@ -28,7 +28,7 @@ class SlowToBegin:
     def tell(self, trial: Trial) -> None:
         pass
 
-    def goes_on(self, trial: int, epoch: Epoch) -> bool:
+    def should_continue(self, trial: int, epoch: Epoch) -> bool:
         return True
 
 

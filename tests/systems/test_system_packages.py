@@ -26,7 +26,7 @@ from tuneoff.systems.h2o_automl import _free_ports
 from tuneoff.systems.host import HostedSystem
 from tuneoff.systems.protocol import SystemTrial, Work
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="H2O needs Java, and no program java is found")
 
 
@@ -122,9 +122,9 @@ def test_without_java_h2o_says_so(monkeypatch: pytest.MonkeyPatch, tmp_path: Pat
     monkeypatch.setenv("PATH", str(tmp_path))
     spec = find("h2o-automl")
     assert not spec.installed
-    assert spec.remedy == "install what brings the program java, so that it is found in PATH"
+    assert spec.remedy == "install the program java, and make sure that it is in PATH"
     study = Study.model_validate({"name": "s", "datasets": ["mnist"], "methods": ["h2o-automl"], "budget": {"seconds": 9}})
-    with pytest.raises(StudyError, match="Method h2o-automl needs java, which is not found here: install what brings"):
+    with pytest.raises(StudyError, match="Method h2o-automl needs java, which is not found here: install the program java"):
         require_for(study)
 
 

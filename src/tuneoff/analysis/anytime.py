@@ -1,4 +1,4 @@
-"""Anytime curves of one clock: mean regret and mean rank at each share of the common budget, with confidence bands over seeds."""
+"""Anytime performance curves: mean regret and mean rank at each share of the common budget, with bootstrap bands over seeds."""
 
 from __future__ import annotations
 
@@ -9,20 +9,22 @@ import numpy as np
 import numpy.typing as npt
 
 from .best_so_far import FOREMOST, Axis, Floats
-from .common_budget import Course
+from .common_budget import CommonBudget
 from .stats.bootstrap import CURVE_DRAWS, interval, means
 from .stats.significance import ranks
 
 Flags = npt.NDArray[np.bool_]
 POINTS = 100
-"""Several data sets are read at so many shares of their common budgets, evenly apart; one alone at its own budgets."""
+"""Number of evenly spaced shares of the common budget at which several data sets are read. A single data set is read at its own
+budgets."""
 
 
 @dataclass(frozen=True)
 class Trace:
-    """A mean over blocks at each share, and its 95 % bootstrap interval; NaN where a block has no value or is not known.
+    """One method's mean over blocks at each share of the budget, with its 95 % bootstrap interval.
 
-    With more than ten methods, those beyond the ten of the best means at the end have no interval: nobody could see so many.
+    All arrays have shape (shares,). A value is NaN at a share where any block has no finite value. With more than ten methods,
+    only the ten with the best mean at the full budget have an interval, because a figure with more bands is unreadable.
     """
 
     method: str
@@ -33,57 +35,63 @@ class Trace:
 
 @dataclass(frozen=True)
 class Anytime:
-    """What the figures of one clock show, over one data set or several."""
+    """The curves of one clock (trials, epochs or seconds), over one data set or several."""
 
     scope: str
     clock: Axis
-    full: tuple[float, ...]  # the full common budget of each data set
-    shares: Floats
+    full: tuple[float, ...]  # the full common budget of each data set, in units of the clock
+    shares: Floats  # ascending, in (0, 1]
     regret: tuple[Trace, ...]
     rank: tuple[Trace, ...]
 
 
-def anytime(scope: str, found: Sequence[Course]) -> Anytime:
-    """Curves over the blocks of these courses, one a data set, all of one clock and with the same methods.
+def anytime(scope: str, found: Sequence[CommonBudget]) -> Anytime:
+    """Return the anytime curves over all blocks (a block is a data set with a seed).
 
-    Ranks are those among the methods at the same share, where an unknown value counts as the worst.
+    Methods are ranked within each block at each share. An unknown value counts as the worst.
+
+    Args:
+        scope: The name of the comparison.
+        found: One course for each data set, all on the same clock and with the same methods.
     """
     alone = len(found) == 1
     shares = found[0].budgets / found[0].full if alone else np.arange(1, POINTS + 1) / POINTS
     seeds = [len(c.seeds) for c in found]
-    values = np.concatenate([_read(c, shares) for c in found])  # (blocks, shares, methods)
-    blocks, points, methods = values.shape
-    flat = np.where(np.isnan(values), np.inf, values).reshape(-1, methods)
+    regret = np.concatenate([_read(c, shares) for c in found])  # (blocks, shares, methods)
+    blocks, points, methods = regret.shape
+    flat = np.where(np.isnan(regret), np.inf, regret).reshape(-1, methods)
     ranked = ranks(flat).reshape(blocks, points, methods)
     return Anytime(
         scope=scope,
         clock=found[0].clock,
         full=tuple(c.full for c in found),
         shares=shares,
-        regret=_traces(found[0].methods, values, seeds),
+        regret=_traces(found[0].methods, regret, seeds),
         rank=_traces(found[0].methods, ranked, seeds),
     )
 
 
-def _read(course: Course, shares: Floats) -> Floats:
-    """Regrets at the last budget within each share, infinite before the first; shape (seeds, shares, methods)."""
-    places = np.array([course.within(s * course.full * (1 + 1e-12)) for s in shares])
-    values = course.regret[:, :, np.maximum(places, 0)].transpose(1, 2, 0)
-    return np.where((places < 0)[None, :, None], np.inf, values)
+def _read(budget: CommonBudget, shares: Floats) -> Floats:
+    """Return the regret at the last budget within each share, shape (seeds, shares, methods); inf before the first budget."""
+    indices = np.array([budget.within(s * budget.full * (1 + 1e-12)) for s in shares])
+    values = budget.regret[:, :, np.maximum(indices, 0)].transpose(1, 2, 0)
+    return np.where((indices < 0)[None, :, None], np.inf, values)
 
 
 def _traces(methods: Sequence[str], values: Floats, seeds: Sequence[int]) -> tuple[Trace, ...]:
-    known: Flags = np.asarray(np.isfinite(values).all(axis=0))  # (shares, methods)
-    mean = np.where(known, means(np.where(known, values, 0.0), seeds), np.nan)
-    banded = set(np.argsort(np.where(known[-1], mean[-1], np.inf), kind="stable")[:FOREMOST])
+    """Return one trace for each method from values of shape (blocks, shares, methods); `seeds` counts those of each data set."""
+    finite: Flags = np.asarray(np.isfinite(values).all(axis=0))  # (shares, methods)
+    mean = np.where(finite, means(np.where(finite, values, 0.0), seeds), np.nan)
+    banded = set(np.argsort(np.where(finite[-1], mean[-1], np.inf), kind="stable")[:FOREMOST])
     return tuple(
-        Trace(method, mean[:, i], *(_band(values[:, :, i], known[:, i], seeds) if i in banded else (None, None)))
+        Trace(method, mean[:, i], *(_band(values[:, :, i], finite[:, i], seeds) if i in banded else (None, None)))
         for i, method in enumerate(methods)
     )
 
 
-def _band(values: Floats, known: Flags, seeds: Sequence[int]) -> tuple[Floats, Floats]:
-    low, high = (np.full(len(known), np.nan) for _ in range(2))
-    if known.any():
-        low[known], high[known] = interval(values[:, known], seeds, CURVE_DRAWS)
+def _band(values: Floats, finite: Flags, seeds: Sequence[int]) -> tuple[Floats, Floats]:
+    """Return the lower and upper bound at each share from values of shape (blocks, shares); NaN where `finite` is False."""
+    low, high = (np.full(len(finite), np.nan) for _ in range(2))
+    if finite.any():
+        low[finite], high[finite] = interval(values[:, finite], seeds, CURVE_DRAWS)
     return low, high

@@ -1,10 +1,12 @@
-"""Best-so-far curves: step functions over what a search has spent, their median and quartiles over seeds.
+"""Best-so-far curves: step functions of the spent budget, with their median and quartiles over seeds.
 
-Rules. A curve changes only where a trial was told; nothing is interpolated between trials. Three axes count what was spent when
-a trial was told: configurations told of, epochs trained, and seconds of training plus the method's own (a sum over trials, not
-the wall clock, where trials run side by side). A search that has ended keeps its last value to the end of the axis, which is the
-most that any search on the data set spent. A search that has not ended (running, cut off, failed) is known only as far as it got:
-it is drawn alone, never held, and stands outside the median and the quartiles.
+- A curve changes only when the method receives the result of a trial (the trial is "told"). Nothing is interpolated.
+- Three axes count the budget that was spent when a trial was told: configurations with a result, epochs trained, and seconds. The
+  seconds are those of training plus the method's own. They are summed over trials, so they exceed the wall-clock time if trials
+  run in parallel.
+- An axis ends at the most that any search on the data set spent. A search that has ended keeps its last value up to that end.
+- A search that has not ended (running, interrupted or failed) is known only up to the budget that it has spent. It is drawn as a
+  single curve that stops there, and is not part of the median and the quartiles.
 """
 
 from __future__ import annotations
@@ -27,19 +29,21 @@ Ints = npt.NDArray[np.int64]
 Axis = Literal["trials", "epochs", "seconds"]
 AXES: tuple[Axis, ...] = ("trials", "epochs", "seconds")
 MILESTONES = tuple(i / 10 for i in range(1, 11))
-"""Shares of an axis at which the tables give the curves."""
+"""Shares of an axis at which the tables list the curves."""
 FOREMOST = 10
-"""So many methods can be told apart in a figure; with more, the best so many are drawn strong and named, the others thin."""
+"""Largest number of methods that a reader can distinguish in a figure. With more, the best FOREMOST methods are drawn with strong
+lines and labels, and the others with thin lines."""
 EARLY = 0.05
-"""The first share of an axis that does not decide how far a figure's vertical axis reaches."""
+"""Initial share of an axis that is ignored when the range of a figure's vertical axis is chosen."""
 
 
 @dataclass(frozen=True)
 class Progress:
-    """One search's curve: a value for each told trial, in the order in which they were told; every array has that length.
+    """The best-so-far curve of one search.
 
-    `objective` and `best` are in the metric's own direction; NaN where a trial has none, or nothing has been found yet.
-    `incumbent` is the number of the best trial so far, -1 before there is one.
+    Every array has shape (told trials,), in the order in which the trials were told. `trials`, `epochs` and `seconds` are
+    cumulative. `objective` and `best` are in the metric's own direction, and NaN for a trial without a score or before the first
+    score. `incumbent` is the number of the best trial so far, -1 before the first score.
     """
 
     dataset: str
@@ -55,46 +59,46 @@ class Progress:
     incumbent: Ints
 
     def spent(self, axis: Axis) -> Floats:
-        """What had been spent on this axis when each trial was told."""
+        """Return the budget that had been spent on this axis when each trial was told, shape (told trials,)."""
         return {"trials": self.trials, "epochs": self.epochs, "seconds": self.seconds}[axis]
 
 
 @dataclass(frozen=True)
 class Band:
-    """Median and quartiles over the ended searches of a cell: step functions that change at `x` and hold until the next."""
+    """Median and quartiles over the ended searches of a cell: step functions that change at each `x` and are constant between."""
 
     dataset: str
     method: str
     axis: Axis
-    seeds: int
-    end: float  # where the axis ends
-    x: Floats
+    seeds: int  # number of ended searches
+    end: float  # the end of the axis
+    x: Floats  # budgets, ascending
     median: Floats
     lower: Floats  # first quartile
     upper: Floats  # third quartile
 
     def at(self, x: float) -> tuple[float, float, float] | None:
-        """First quartile, median and third quartile at x; None before the first value."""
-        place = int(np.searchsorted(self.x, x, side="right")) - 1
-        if place < 0 or not np.isfinite(self.median[place]):
+        """Return the first quartile, median and third quartile at budget `x`; None before the first value."""
+        index = int(np.searchsorted(self.x, x, side="right")) - 1
+        if index < 0 or not np.isfinite(self.median[index]):
             return None
-        return float(self.lower[place]), float(self.median[place]), float(self.upper[place])
+        return float(self.lower[index]), float(self.median[index]), float(self.upper[index])
 
 
 @dataclass(frozen=True)
 class CurveSet:
-    """What a data set's figures of best-so-far show: the bands that have a value, and each search that has not ended."""
+    """The content of a data set's best-so-far figures: every band with a value, and every search that has not ended."""
 
     metric: str
     bands: tuple[Band, ...]
     unfinished: tuple[Progress, ...]
-    ends: Mapping[Axis, float]  # where each axis ends, without those on which nothing was spent
-    reach: tuple[float, float]  # of the vertical axis, one for all figures
-    foremost: frozenset[str] | None = None  # the methods of the best medians at the end, where they are too many to tell apart
+    ends: Mapping[Axis, float]  # the end of each axis on which something was spent
+    reach: tuple[float, float]  # range of the vertical axis, shared by all figures
+    foremost: frozenset[str] | None = None  # methods with the best final medians; None if few enough to tell all apart
 
 
 class Milestone(Model):
-    """The curves of a cell at a share of the axis; a quartile is None where fewer than that share of the seeds have a value."""
+    """The median and quartiles of a cell at a share of the axis; None where too few seeds have a value to define it."""
 
     method: str
     seeds: int
@@ -106,7 +110,7 @@ class Milestone(Model):
 
 
 class Learning(Model):
-    """How a cell's best trial learned, its parents' epochs included, and how its retrainings did; one value per epoch."""
+    """The learning curves of a cell's best trial, including its parents' epochs, and of its retrainings; one value per epoch."""
 
     method: str
     seed: int
@@ -117,13 +121,13 @@ class Learning(Model):
 
 
 def progress(search: SearchRecord, goal: ObjectiveSettings) -> Progress:
-    """The search's best-so-far curve. Equal objectives leave the earlier trial the incumbent."""
+    """Return the best-so-far curve of a search. If two trials have the same objective, the earlier one stays the incumbent."""
     told = sorted(search.told, key=lambda t: t.told_as)
     outcomes = [t.trial.outcome for t in told if t.trial.outcome]
     losses = np.array([np.nan if o.loss is None else o.loss for o in outcomes], dtype=float)
     trained = np.array([o.trained_epochs for o in outcomes], dtype=float)
     seconds = np.array([o.seconds for o in outcomes], dtype=float)
-    best, place = _running_minimum(losses)
+    best, best_index = _running_minimum(losses)
     numbers = np.array([t.trial.id for t in told], dtype=np.int64)
     return Progress(
         dataset=search.dataset,
@@ -136,12 +140,12 @@ def progress(search: SearchRecord, goal: ObjectiveSettings) -> Progress:
         seconds=np.cumsum(seconds) + _method_seconds(search, numbers, [t.told_as for t in told]),
         objective=goal.sign * losses,
         best=goal.sign * best,
-        incumbent=np.where(place >= 0, numbers[place], -1) if len(told) else place,
+        incumbent=np.where(best_index >= 0, numbers[best_index], -1) if len(told) else best_index,
     )
 
 
 def progress_frame(curves: Sequence[Progress]) -> pd.DataFrame:
-    """The curves as a table, one row a told trial."""
+    """Return the curves as a table with one row for each told trial."""
     lengths = [len(c.trial) for c in curves]
 
     def column(name: str, kind: str) -> pd.Series[float]:
@@ -162,15 +166,24 @@ def progress_frame(curves: Sequence[Progress]) -> pd.DataFrame:
 
 
 def axis_end(curves: Sequence[Progress], axis: Axis) -> float:
-    """The most that any of the searches spent; 0 without any."""
+    """Return the largest budget that any of the searches spent on the axis; 0 if none has a trial."""
     return max((float(c.spent(axis)[-1]) for c in curves if len(c.trial)), default=0.0)
 
 
 def band(curves: Sequence[Progress], axis: Axis, end: float, goal: ObjectiveSettings) -> Band | None:
-    """Median and quartiles over the ended searches among these curves of one cell; None where none has ended with a trial.
+    """Return the median and quartiles over the ended searches of one cell.
 
-    Quartiles lie between two seeds' values by linear interpolation (numpy's default). A search without a value yet counts as
-    worse than any, so that a late first value cannot make the median fall back.
+    Quartiles are interpolated linearly between the values of two seeds (numpy's default). A search without a value yet counts as
+    worse than all others, so a late first value cannot worsen the median.
+
+    Args:
+        curves: The searches of one cell, ended or not.
+        axis: The axis.
+        end: The end of the axis.
+        goal: The study's objective.
+
+    Returns:
+        The band; None if no search with a trial has ended.
     """
     ended = [c for c in curves if c.ended and len(c.trial)]
     if not ended:
@@ -185,7 +198,7 @@ def band(curves: Sequence[Progress], axis: Axis, end: float, goal: ObjectiveSett
 
 
 def curve_set(curves: Sequence[Progress], bands: Sequence[Band], goal: ObjectiveSettings) -> CurveSet | None:
-    """What the figures of one data set show; None where nothing has been found yet."""
+    """Return the content of the figures of one data set; None if no trial has a score yet."""
     ends = {axis: end for axis in AXES if (end := axis_end(curves, axis)) > 0}
     shown = tuple(b for b in bands if b.axis in ends and np.isfinite(b.median).any())
     unfinished = tuple(c for c in curves if not c.ended and len(c.trial) and np.isfinite(c.best[-1]))
@@ -200,41 +213,44 @@ def _foremost(bands: Sequence[Band], goal: ObjectiveSettings) -> frozenset[str] 
 
 
 def foremost(methods: Sequence[str], losses: Sequence[float]) -> frozenset[str] | None:
-    """The methods of the smallest losses; None where all of them can be told apart."""
+    """Return the FOREMOST methods with the smallest losses; None if there are at most that many methods."""
     if len(methods) <= FOREMOST:
         return None
     return frozenset(methods[i] for i in np.argsort(losses, kind="stable")[:FOREMOST])
 
 
 def milestones(bands: Sequence[Band]) -> list[Milestone]:
-    """The bands at each tenth of their axis."""
-    found = []
+    """Return the bands' values at each tenth of their axis."""
+    rows = []
     for b in bands:
         for share in MILESTONES:
             values = b.at(share * b.end)
             lower, median, upper = (v if np.isfinite(v) else None for v in values) if values else (None, None, None)
-            found.append(
+            rows.append(
                 Milestone(method=b.method, seeds=b.seeds, share=share, x=share * b.end, lower=lower, median=median, upper=upper)
             )
-    return found
+    return rows
 
 
 def lineage(search: SearchRecord, trial: int) -> tuple[Epoch, ...]:
-    """A trial's epochs with those of the trials that it continues before them, by epoch number."""
+    """Return the epochs of a trial and of all its ancestors (the trials that it continues), in the order of epoch numbers."""
     records = {t.trial.id: t for t in search.trials}
     chain = []
-    place: int | None = trial
-    while place is not None:
-        chain.append(records[place])
-        place = records[place].trial.proposal.parent
+    number: int | None = trial
+    while number is not None:
+        chain.append(records[number])
+        number = records[number].trial.proposal.parent
     epochs = {epoch.number: epoch for record in reversed(chain) for epoch in record.curve}
-    return tuple(epochs[number] for number in sorted(epochs))
+    return tuple(epochs[i] for i in sorted(epochs))
 
 
 def _reach(
     bands: Sequence[Band], unfinished: Sequence[Progress], ends: Mapping[Axis, float], goal: ObjectiveSettings
 ) -> tuple[float, float]:
-    """From the worst that any figure must show after its start to the best, and a little air: the lower end first."""
+    """Return the vertical range of the figures, lower end first.
+
+    It spans the values after the start of each axis, with a small margin. Its worse end is the best of the axes' worst values.
+    """
     worst, best = [], []
     for axis, end in ends.items():
         parts = [_late(b.x, end, b.median, b.lower, b.upper) for b in bands if b.axis == axis]
@@ -244,12 +260,12 @@ def _reach(
             worst.append(float(losses.max()))
             best.append(float(losses.min()))
     low, high = sorted((goal.sign * min(worst), goal.sign * min(best)))
-    air = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
-    return low - air, high + air
+    margin = 0.06 * (high - low) or 0.05 * abs(high) or 0.05
+    return low - margin, high + margin
 
 
 def _late(at: Floats, end: float, *values: Floats) -> Floats:
-    """The finite values after the axis's first twentieth, or the last ones."""
+    """Return the finite values after the first EARLY share of the axis; the last values if none lie there."""
     late = at >= EARLY * end
     late[-1] = True
     stacked = np.concatenate([v[late] for v in values])
@@ -257,15 +273,16 @@ def _late(at: Floats, end: float, *values: Floats) -> Floats:
 
 
 def _running_minimum(losses: Floats) -> tuple[Floats, Ints]:
-    """The smallest loss so far (NaN before the first) and its place (-1 before the first)."""
+    """Return the smallest loss so far (NaN before the first) and its index (-1 before the first), each of shape (losses,)."""
     filled = np.where(np.isfinite(losses), losses, np.inf)
     best = np.minimum.accumulate(filled) if len(filled) else filled
-    new = np.isfinite(filled) & (filled < np.concatenate([[np.inf], best[:-1]])) if len(filled) else np.array([], dtype=bool)
-    place = np.maximum.accumulate(np.where(new, np.arange(len(losses)), -1)) if len(losses) else np.array([], dtype=np.int64)
-    return np.where(np.isfinite(best), best, np.nan), place.astype(np.int64)
+    improved = np.isfinite(filled) & (filled < np.concatenate([[np.inf], best[:-1]])) if len(filled) else np.array([], dtype=bool)
+    index = np.maximum.accumulate(np.where(improved, np.arange(len(losses)), -1)) if len(losses) else np.array([], dtype=np.int64)
+    return np.where(np.isfinite(best), best, np.nan), index.astype(np.int64)
 
 
 def _distinct_so_far(ids: Sequence[int]) -> Floats:
+    """Return the number of distinct ids up to and including each position."""
     seen: set[int] = set()
     counts = []
     for i in ids:
@@ -275,7 +292,7 @@ def _distinct_so_far(ids: Sequence[int]) -> Floats:
 
 
 def _method_seconds(search: SearchRecord, numbers: Ints, told_as: Sequence[int]) -> Floats:
-    """The method's own seconds when each trial was told: those of all asks before, its own included."""
+    """Return the method's own seconds at each telling: the sum over all asks until then, including the trial's own ask."""
     if not len(numbers):
         return np.array([])
     asked_as = np.array([t.asked_as for t in search.trials])
@@ -287,25 +304,25 @@ def _method_seconds(search: SearchRecord, numbers: Ints, told_as: Sequence[int])
 
 
 def _held(at: Floats, losses: Floats, x: Floats) -> Floats:
-    """A step function's value at each x: infinity before its first."""
-    place = np.searchsorted(at, x, side="right") - 1
+    """Return the value at each `x` of the step function that changes at `at`; infinite before the first step."""
+    index = np.searchsorted(at, x, side="right") - 1
     values = np.where(np.isfinite(losses), losses, np.inf)
-    return np.where(place >= 0, values[np.maximum(place, 0)], np.inf)
+    return np.where(index >= 0, values[np.maximum(index, 0)], np.inf)
 
 
 def _quantile(ordered: Floats, share: float) -> Floats:
-    """Linear quantiles down the columns of sorted values; infinity where a value that counts is infinite."""
+    """Return the linearly interpolated quantile of each column of sorted values; infinite if a contributing value is infinite."""
     rank = share * (len(ordered) - 1)
-    below, part = int(rank), rank - int(rank)
-    if part == 0:
+    below, fraction = int(rank), rank - int(rank)
+    if fraction == 0:
         return np.asarray(ordered[below])
     finite = np.isfinite(ordered[below + 1])
     above = np.where(finite, ordered[below + 1], 0.0)
     start = np.where(finite, ordered[below], 0.0)
-    return np.where(finite, start + part * (above - start), np.inf)
+    return np.where(finite, start + fraction * (above - start), np.inf)
 
 
 def _changes(*values: Floats) -> npt.NDArray[np.bool_]:
-    """Where any of the step functions takes a new value."""
+    """Return a mask of the positions where any of the step functions takes a new value."""
     stacked = np.stack(values)
     return np.concatenate([[True], (stacked[:, 1:] != stacked[:, :-1]).any(axis=0)])

@@ -1,4 +1,4 @@
-"""The break-even map: from which budget on a method beats random search, and until when it is no better than drawing lots."""
+"""The break-even map: the smallest budget from which a method beats random search."""
 
 from __future__ import annotations
 
@@ -6,54 +6,62 @@ import numpy as np
 
 from ..core.space import Model
 from .best_so_far import Axis
-from .common_budget import Course
+from .common_budget import CommonBudget
 from .stats.effect_size import beats
 
 SURE = 0.9
-"""The share of seed pairs in which a method must beat random search."""
+"""Share of seed pairs in which a method must beat random search to break even."""
 
 
 class BreakEven(Model):
-    """One method on one data set and clock. `budget` is None where it never breaks even within the common budget."""
+    """One method on one data set and clock. `budget` is None if the method does not break even within the common budget."""
 
     dataset: str
     clock: Axis
     method: str
-    budget: float | None
-    share: float | None  # of the full common budget
-    full: float
-    at_full: float  # the share of seed pairs in which it beats random search at the end
-    is_random: bool  # it is a random search itself: nothing to break even with
+    budget: float | None  # in units of the clock
+    share: float | None  # the budget as a share of the full common budget
+    full: float  # the full common budget
+    at_full: float  # share of seed pairs in which the method beats random search at the full budget
+    is_random: bool  # the method is itself a random search, so break-even is undefined
 
 
-def break_even(course: Course, random: set[str]) -> list[BreakEven]:
-    """The smallest budget from which on to the end each method beats random search in 0.9 of all seed pairs.
+def break_even(budget: CommonBudget, random: set[str]) -> list[BreakEven]:
+    """Return, for each method, the smallest budget from which it beats random search in 90 % of seed pairs.
 
-    A pair is one search of the method and one of any random search of the study; ties count half. What is not known counts
-    against the method. No rows where the study has no random search.
+    The method must stay ahead at every larger budget up to the full common budget. A pair is one search of the method and one
+    search of any random search of the study; ties count half. Unknown values count against the method.
+
+    Args:
+        course: All searches of one data set on one clock.
+        random: The labels of the study's random searches.
+
+    Returns:
+        One row for each method, in the order of `course.methods`; empty if the course has no random search.
     """
-    places = [i for i, m in enumerate(course.methods) if m in random]
-    if not places:
+    random_indices = [i for i, m in enumerate(budget.methods) if m in random]
+    if not random_indices:
         return []
-    unknown = np.isnan(course.losses)
-    lots = np.where(unknown, -np.inf, course.losses)[places].reshape(-1, len(course.budgets))
-    mine = np.where(unknown, np.inf, course.losses)
-    sure = np.stack([beats(mine[:, :, g], lots[:, g]) for g in range(len(course.budgets))], axis=1)  # (methods, budgets)
-    found = []
-    for i, method in enumerate(course.methods):
-        short = np.flatnonzero(sure[i] < SURE - 1e-9)
-        first = int(short[-1]) + 1 if len(short) else 0
-        reached = method not in random and first < len(course.budgets)
-        found.append(
+    unknown = np.isnan(budget.losses)
+    random_losses = np.where(unknown, -np.inf, budget.losses)[random_indices].reshape(-1, len(budget.budgets))
+    losses = np.where(unknown, np.inf, budget.losses)
+    budgets = range(len(budget.budgets))
+    wins = np.stack([beats(losses[:, :, b], random_losses[:, b]) for b in budgets], axis=1)  # (methods, budgets)
+    rows = []
+    for i, method in enumerate(budget.methods):
+        too_low = np.flatnonzero(wins[i] < SURE - 1e-9)
+        first = int(too_low[-1]) + 1 if len(too_low) else 0
+        reached = method not in random and first < len(budget.budgets)
+        rows.append(
             BreakEven(
-                dataset=course.dataset,
-                clock=course.clock,
+                dataset=budget.dataset,
+                clock=budget.clock,
                 method=method,
-                budget=float(course.budgets[first]) if reached else None,
-                share=float(course.budgets[first] / course.full) if reached else None,
-                full=course.full,
-                at_full=float(sure[i, -1]),
+                budget=float(budget.budgets[first]) if reached else None,
+                share=float(budget.budgets[first] / budget.full) if reached else None,
+                full=budget.full,
+                at_full=float(wins[i, -1]),
                 is_random=method in random,
             )
         )
-    return found
+    return rows

@@ -1,9 +1,12 @@
-"""All searches of a data set at common budgets: the one table of losses that every comparison of the report reads.
+"""The best-so-far losses of all searches at common budgets: the table that every comparison of the report reads.
 
-Rules. A clock is trials, epochs or seconds (curves.py). Its full common budget is the least that any search had spent when its
-budget ended it, so that every method is read where it could have been; a search that ended by itself has no use for more, and
-keeps its last value. A search that has not ended is known as far as it got, and unknown after that: not a number, never dropped.
-A search that got so far and has found nothing is worse than any: infinite.
+A clock is the unit in which a budget is counted: trials, epochs or seconds (see best_so_far.py). The full common budget of a
+clock is the smallest amount that any search had spent when its budget ended it, so every method could have reached every budget
+that is compared. Three rules cover the searches that have no value at a budget:
+
+- A search that ended before its budget was spent (a finished grid, for example) keeps its last value.
+- A search that has not ended is NaN beyond the budget that it has reached. It is never dropped.
+- A search that has reached a budget without any score has an infinite loss there.
 """
 
 from __future__ import annotations
@@ -22,12 +25,12 @@ from ..methods.registry import is_random
 from .best_so_far import AXES, Axis, Floats, Progress
 
 STEPS = 200
-"""At so many budgets, evenly apart, each clock is read; at every whole one where the common budget is less."""
+"""Number of evenly spaced budgets at which each clock is read; every whole budget is read if the common budget is smaller."""
 
 
 @dataclass(frozen=True)
-class Course:
-    """One data set on one clock: what each search had found at each budget. Losses: the smaller the better."""
+class CommonBudget:
+    """One data set on one clock: the best-so-far loss of each search at each budget. Smaller losses are better."""
 
     dataset: str
     clock: Axis
@@ -35,53 +38,58 @@ class Course:
     seeds: tuple[int, ...]
     budgets: Floats  # ascending; the last is the full common budget
     losses: Floats  # (methods, seeds, budgets)
-    limited_by: str  # the method whose search spent the least
-    best: float  # the smallest loss that is known of the data set: regret 0
-    scale: float  # from there to regret 1
-    fixed: frozenset[str] = frozenset()  # the methods whose searches are the same with every seed
+    limited_by: str  # the method whose search spent the least and so set the full common budget
+    best: float  # the smallest known loss on the data set: regret 0
+    scale: float  # the difference in loss between regret 0 and regret 1
+    fixed: frozenset[str] = frozenset()  # methods that propose the same configurations with every seed
 
     @property
     def full(self) -> float:
+        """The full common budget, in units of the clock."""
         return float(self.budgets[-1])
 
     @cached_property
     def regret(self) -> Floats:
-        """Losses as shares of the way from the best known to an ordinary trial, shape as `losses`."""
+        """Normalised regret, same shape as `losses`: 0 at the best known loss, 1 at the loss of an ordinary trial."""
         return np.asarray((self.losses - self.best) / self.scale)
 
     def place(self, share: float) -> int:
-        """Where in `budgets` this share of the full budget stands: the first that is as much."""
+        """Return the index of the first budget that is at least this share of the full budget."""
         return int(np.searchsorted(self.budgets, share * self.full * (1 - 1e-12)))
 
     def within(self, budget: float) -> int:
-        """Where in `budgets` the most of them within this budget stands; -1 where there is none."""
+        """Return the index of the largest entry of `budgets` that does not exceed `budget`; -1 if none exists."""
         return int(np.searchsorted(self.budgets, budget, side="right")) - 1
 
     @property
     def unknown(self) -> bool:
-        """Whether a search is not known to the end."""
+        """Whether any search has no known value at the full budget."""
         return bool(np.isnan(self.losses[..., -1]).any())
 
 
-def courses(
+def common_budgets(
     study: Study, curves: Sequence[Progress], by_itself: set[tuple[str, str, int]], known_best: Mapping[str, float] | None = None
-) -> list[Course]:
-    """Every data set on every clock on which its ended searches spent something, by data set and clock.
+) -> list[CommonBudget]:
+    """Return one course for each data set and clock on which an ended search spent something, by data set and clock.
 
-    `by_itself` names the searches that ended before their budget; `known_best` is the best value of the metric that there is, by
-    data set, where it is known; otherwise the best that any trial found stands for it.
+    Args:
+        study: The study.
+        curves: The best-so-far curve of each search.
+        by_itself: The searches (data set, method, seed) that ended before their budget was spent; see `ended_by_themselves`.
+        known_best: The best possible value of the metric by data set, where it is known. For any other data set the best value
+            that any trial found is used.
     """
-    found = []
+    result = []
     for dataset in (d.name for d in study.datasets):
-        mine = {(c.method, c.seed): c for c in curves if c.dataset == dataset}
-        methods = tuple(m.label for m in study.methods if any(label == m.label for label, _ in mine))
-        anchors = anchors_of(study, list(mine.values()), (known_best or {}).get(dataset))
+        searches = {(c.method, c.seed): c for c in curves if c.dataset == dataset}
+        methods = tuple(m.label for m in study.methods if any(label == m.label for label, _ in searches))
+        anchors = anchors_of(study, list(searches.values()), (known_best or {}).get(dataset))
         if anchors is None:
             continue
         for clock in AXES:
-            if made := _course(study, dataset, clock, methods, mine, by_itself, anchors):
-                found.append(made)
-    return found
+            if budget := _common_budget(study, dataset, clock, methods, searches, by_itself, anchors):
+                result.append(budget)
+    return result
 
 
 def reading(
@@ -92,52 +100,65 @@ def reading(
     epochs: float,
     anchors: tuple[float, float] | None = None,
 ) -> tuple[tuple[str, ...], Floats] | None:
-    """What each method had found on a data set after so many epochs: labels and regrets, shape (seeds, methods).
+    """Return the regret of each method on a data set after a number of epochs.
 
-    Only of methods all of whose ended searches spent as much, but for a last full training that no longer fitted, or ended by
-    themselves. None where nothing has a score. `anchors` are those of `anchors_of` where they are known already.
+    A method is included if it has a search for every seed, at least one of them has ended, and each of them was given `epochs`.
+    A search was given `epochs` if it has not ended, if it ended before its own budget was spent, or if it fell short of `epochs`
+    by less than one full training.
+
+    Args:
+        study: The study.
+        curves: The best-so-far curve of each search.
+        by_itself: The searches that ended before their budget was spent; see `ended_by_themselves`.
+        dataset: The data set's name.
+        epochs: The budget, in epochs.
+        anchors: The result of `anchors_of`, if it is already known.
+
+    Returns:
+        The labels of the methods, and their regrets of shape (seeds, methods); None if no trial has a score.
     """
-    mine = {(c.method, c.seed): c for c in curves if c.dataset == dataset}
-    anchors = anchors or anchors_of(study, list(mine.values()), None)
+    by_search = {(c.method, c.seed): c for c in curves if c.dataset == dataset}
+    anchors = anchors or anchors_of(study, list(by_search.values()), None)
     if anchors is None:
         return None
-    at = np.array([epochs], dtype=float)
-    found: dict[str, list[float]] = {}
+    budget = np.array([epochs], dtype=float)
+    losses: dict[str, list[float]] = {}
     for method in (m.label for m in study.methods):
-        searches = [c for c in (mine.get((method, seed)) for seed in study.seeds) if c is not None]
+        searches = [c for c in (by_search.get((method, seed)) for seed in study.seeds) if c is not None]
         ended = [c for c in searches if c.ended and len(c.trial) and (dataset, method, c.seed) not in by_itself]
-        short = any(c.epochs[-1] <= epochs - study.full_epochs for c in ended)
-        if len(searches) == len(study.seeds) and not short and any(c.ended for c in searches):
-            found[method] = [float(_read(c, "epochs", at, study.objective.sign)[0]) for c in searches]
+        too_short = any(c.epochs[-1] <= epochs - study.full_epochs for c in ended)
+        if len(searches) == len(study.seeds) and not too_short and any(c.ended for c in searches):
+            losses[method] = [float(_read(c, "epochs", budget, study.objective.sign)[0]) for c in searches]
     best, scale = anchors
-    return tuple(found), (np.array(list(found.values()), dtype=float).T - best) / scale
+    return tuple(losses), (np.array(list(losses.values()), dtype=float).T - best) / scale
 
 
 def ended_by_themselves(searches: Sequence[SearchRecord], study: Study) -> set[tuple[str, str, int]]:
-    """The searches that ended although their budget would have paid for another full training."""
-    found = set()
+    """Return the searches (data set, method, seed) that ended although the remaining budget allowed another full training."""
+    keys = set()
     for search in searches:
         left = (search.ended or {}).get("left") or {}
         least = {"trials": 1, "epochs": study.full_epochs, "seconds": 1e-3}
         if search.ended and all(left.get(k) is None or left[k] >= least[k] for k in least):
-            found.add((search.dataset, search.method, search.seed))
-    return found
+            keys.add((search.dataset, search.method, search.seed))
+    return keys
 
 
 def the_same_with_every_seed(searches: Iterable[SearchRecord]) -> frozenset[str]:
-    """The methods that asked for the same configurations in the same order with each of several seeds, as a grid does."""
-    asked: dict[tuple[str, str], list[list[Config]]] = defaultdict(list)
+    """Return the methods that proposed the same configurations in the same order with each of several seeds, as a grid does."""
+    proposed: dict[tuple[str, str], list[list[Config]]] = defaultdict(list)
     for search in searches:
         if search.trials:
-            asked[search.method, search.dataset].append([t.trial.proposal.config for t in search.trials])
-    found = {method: len(seeds) > 1 for (method, _), seeds in asked.items()}
-    for (method, _), seeds in asked.items():
-        found[method] = found[method] and len(seeds) > 1 and all(_alike(seeds[0], other) for other in seeds[1:])
-    return frozenset(method for method, same in found.items() if same)
+            proposed[search.method, search.dataset].append([t.trial.proposal.config for t in search.trials])
+    same_by_method = {method: len(seeds) > 1 for (method, _), seeds in proposed.items()}
+    for (method, _), seeds in proposed.items():
+        same = len(seeds) > 1 and all(_alike(seeds[0], other) for other in seeds[1:])
+        same_by_method[method] = same_by_method[method] and same
+    return frozenset(method for method, same in same_by_method.items() if same)
 
 
 def _alike(first: Sequence[Config], second: Sequence[Config]) -> bool:
-    """Whether one begins with the other; one configuration alone says nothing."""
+    """Return whether one sequence is a prefix of the other; a prefix without two different configurations proves nothing."""
     both = list(zip(first, second, strict=False))
     return any(a != first[0] for a, _ in both) and all(a == b for a, b in both)
 
@@ -147,7 +168,7 @@ def random_methods(study: Study) -> set[str]:
     return {m.label for m in study.methods if is_random(m.name)}
 
 
-def _course(
+def _common_budget(
     study: Study,
     dataset: str,
     clock: Axis,
@@ -155,13 +176,14 @@ def _course(
     curves: Mapping[tuple[str, int], Progress],
     by_itself: set[tuple[str, str, int]],
     anchors: tuple[float, float],
-) -> Course | None:
+) -> CommonBudget | None:
+    """Return the course of one data set on one clock; None if no ended search spent anything on the clock."""
     ended = [c for c in curves.values() if c.ended and len(c.trial)]
     limited = [c for c in ended if (dataset, c.method, c.seed) not in by_itself]
     ends = [(float(c.spent(clock)[-1]), c.method) for c in limited or ended]
     if not ends:
         return None
-    full, by = min(ends) if limited else max(ends)
+    full, limited_by = min(ends) if limited else max(ends)
     if full <= 0:
         return None
     budgets = full * np.arange(1, STEPS + 1) / STEPS
@@ -173,22 +195,31 @@ def _course(
         for j, seed in enumerate(study.seeds):
             if (curve := curves.get((method, seed))) is not None:
                 losses[i, j] = _read(curve, clock, budgets, study.objective.sign)
-    return Course(dataset, clock, methods, tuple(study.seeds), budgets, losses, by, *anchors)
+    return CommonBudget(dataset, clock, methods, tuple(study.seeds), budgets, losses, limited_by, *anchors)
 
 
 def _read(curve: Progress, clock: Axis, budgets: Floats, sign: int) -> Floats:
-    """The step function of the search's loss at each budget."""
+    """Return the search's best-so-far loss at each budget, shape (budgets,): inf without a score, NaN where not reached yet."""
     if not len(curve.trial):
         return np.full(len(budgets), np.inf if curve.ended else np.nan)
     spent = curve.spent(clock)
-    place = np.searchsorted(spent, budgets, side="right") - 1
+    index = np.searchsorted(spent, budgets, side="right") - 1
     loss = sign * curve.best
-    found = np.where((place >= 0) & np.isfinite(loss[np.maximum(place, 0)]), loss[np.maximum(place, 0)], np.inf)
-    return np.asarray(found if curve.ended else np.where(budgets <= spent[-1], found, np.nan))
+    values = np.where((index >= 0) & np.isfinite(loss[np.maximum(index, 0)]), loss[np.maximum(index, 0)], np.inf)
+    return np.asarray(values if curve.ended else np.where(budgets <= spent[-1], values, np.nan))
 
 
 def anchors_of(study: Study, curves: Sequence[Progress], known_best: float | None) -> tuple[float, float] | None:
-    """The loss of regret 0 and the way from there to that of regret 1, of a data set's curves; None where nothing has a score."""
+    """Return the two anchors of normalised regret on one data set.
+
+    Args:
+        study: The study.
+        curves: The best-so-far curves of the data set.
+        known_best: The best possible value of the metric, in the metric's own direction; None if it is not known.
+
+    Returns:
+        The loss of regret 0, and the difference in loss between regret 0 and regret 1; None if no trial has a score.
+    """
     sign = study.objective.sign
     best = [float(np.nanmin(sign * c.best)) for c in curves if np.isfinite(c.best).any()]
     if not best:
@@ -199,8 +230,8 @@ def anchors_of(study: Study, curves: Sequence[Progress], known_best: float | Non
 
 
 def _ordinary(study: Study, curves: Sequence[Progress]) -> float:
-    """The median loss of random search's trials; without random search, that of every search's first scored trial."""
+    """Return the median loss of random search's trials; without random search, of the first scored trial of every search."""
     random = random_methods(study)
     scored = [(c, study.objective.sign * c.objective[np.isfinite(c.objective)]) for c in curves]
-    drawn = [losses for c, losses in scored if c.method in random and len(losses)]
-    return float(np.median(np.concatenate(drawn or [losses[:1] for _, losses in scored])))
+    random_losses = [losses for c, losses in scored if c.method in random and len(losses)]
+    return float(np.median(np.concatenate(random_losses or [losses[:1] for _, losses in scored])))

@@ -1,4 +1,4 @@
-"""Trials and their epochs as tables for other programs: data frames, CSV and Parquet."""
+"""Export trials and epochs as tables for other programs: data frames, CSV and Parquet."""
 
 from __future__ import annotations
 
@@ -42,14 +42,15 @@ _COLUMNS: dict[str, str] = {
     "own_models": "boolean",
 }
 HYPERPARAMETER = "hp."
-"""What the names of hyperparameter columns begin with, so that one called `loss` or `seed` does no harm."""
+"""Prefix of the hyperparameter columns, so that a hyperparameter named `loss` or `seed` does not clash with another column."""
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def trials_frame(rows: Sequence[TrialRow], space: Space) -> pd.DataFrame:
-    """One row a trial, one column a field, then one a hyperparameter; nothing where a trial has no such value.
+    """Return a table with one row for each trial: one column for each field, then one for each hyperparameter of the space.
 
-    A system that trains models of its own has its own configuration, as JSON in one column, and none of the space's.
+    A value that a trial does not have is missing. A system that trains its own models has no hyperparameter values of the space;
+    its own configuration is JSON in the column `own_config`.
     """
     fields = {name: _series([getattr(r, name) for r in rows], kind) for name, kind in _COLUMNS.items()}
     fields["own_config"] = _series([json.dumps(r.config) if r.own_models else None for r in rows], "str")
@@ -61,7 +62,7 @@ def trials_frame(rows: Sequence[TrialRow], space: Space) -> pd.DataFrame:
 
 
 def epochs_frame(result: StudyResult) -> pd.DataFrame:
-    """One row an epoch that was trained, by cell, seed, trial and epoch; a metric that is no finite number is missing."""
+    """Return a table with one row for each trained epoch, by cell, seed, trial and epoch; a metric without a value is missing."""
     trained = [(s, t, e) for cell in result.cells for s in cell.searches for t in s.trials for e in t.curve]
     metrics = dict.fromkeys([*METRICS, *(name for _, _, e in trained for name in e.metrics)])
     return pd.DataFrame(
@@ -78,7 +79,10 @@ def epochs_frame(result: StudyResult) -> pd.DataFrame:
 
 
 def csv(frame: pd.DataFrame) -> bytes:
-    """The table as CSV (UTF-8). Texts that a spreadsheet would run as a formula are given an apostrophe; numbers stay numbers."""
+    """Return the table as CSV (UTF-8).
+
+    A text that a spreadsheet would run as a formula is prefixed with an apostrophe. Numbers are not changed.
+    """
     safe = frame.copy()
     for name in safe.columns:
         if pd.api.types.is_string_dtype(safe[name].dtype):
@@ -87,7 +91,7 @@ def csv(frame: pd.DataFrame) -> bytes:
 
 
 def parquet(frame: pd.DataFrame) -> bytes:
-    """The table as Parquet, texts as they are."""
+    """Return the table as Parquet; texts are not changed."""
     target = io.BytesIO()
     frame.to_parquet(target, index=False)
     return target.getvalue()
@@ -98,6 +102,7 @@ def _series(values: Sequence[Any], kind: str) -> pd.Series[Any]:
 
 
 def _kind(parameter: Categorical | Int | Float) -> str:
+    """Return the pandas data type of a hyperparameter's column."""
     if isinstance(parameter, Int):
         return _WHOLE
     if isinstance(parameter, Float):
@@ -115,6 +120,6 @@ def _text(value: Any) -> str | None:
 
 
 def guarded(text: str) -> str:
-    """The text, with an apostrophe before it where a spreadsheet would run it as a formula."""
-    lines = text.replace("\r\n", "\n").replace("\r", "\n")  # a bare CR is not quoted, and would begin a row
+    """Return the text, prefixed with an apostrophe if a spreadsheet would run it as a formula."""
+    lines = text.replace("\r\n", "\n").replace("\r", "\n")  # a bare CR is not quoted and would start a new row
     return "'" + lines if text.startswith(_FORMULA) else lines

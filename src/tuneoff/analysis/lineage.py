@@ -1,4 +1,4 @@
-"""Who continued whom, where weights went on under changed configurations, as in population based training."""
+"""The lineage of trials that continue another trial with a changed configuration, as in population-based training (PBT)."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from ..core.study import ObjectiveSettings
 
 
 class Strand(Model):
-    """One trial as a stretch of epochs, and what became different where it goes on from its parent."""
+    """One trial as a range of epochs, with its changes to its parent's configuration."""
 
     trial: int
     parent: int | None
-    first_epoch: int  # epochs that its parent had trained
+    first_epoch: int  # epochs that the parent had trained
     last_epoch: int
     start: float | None  # the parent's objective
     objective: float | None
-    changed: dict[str, Value | None]  # the new values of what is not as in its parent; null where it is no longer active
-    of_winner: bool  # the best trial's weights went through it
+    changed: dict[str, Value | None]  # new value of each hyperparameter that differs from the parent; null if now inactive
+    of_winner: bool  # whether the trial is the best trial or one of its ancestors
 
 
 class Family(Model):
-    """The strands of one search, in the order of the asks."""
+    """The strands of one search, in the order in which the trials were proposed."""
 
     method: str
     seed: int
@@ -31,7 +31,7 @@ class Family(Model):
 
 
 def family(search: SearchRecord, goal: ObjectiveSettings) -> Family | None:
-    """The search's strands; None where no trial goes on under another configuration than its parent's."""
+    """Return the search's strands; None if every continued trial keeps its parent's configuration."""
     records = {t.trial.id: t for t in search.trials}
     proposals = [t.trial.proposal for t in search.trials]
     if all(p.parent is None or p.config == records[p.parent].trial.proposal.config for p in proposals):
@@ -48,12 +48,13 @@ def family(search: SearchRecord, goal: ObjectiveSettings) -> Family | None:
 
 
 def _line(last: TrialRecord | None, records: dict[int, TrialRecord]) -> set[int]:
-    found: set[int] = set()
+    """Return the numbers of a trial and all its ancestors."""
+    numbers: set[int] = set()
     while last is not None:
-        found.add(last.trial.id)
+        numbers.add(last.trial.id)
         parent = last.trial.proposal.parent
         last = None if parent is None else records[parent]
-    return found
+    return numbers
 
 
 def _strand(record: TrialRecord, records: dict[int, TrialRecord], goal: ObjectiveSettings, ancestors: set[int]) -> Strand:

@@ -1,4 +1,4 @@
-"""The numbers of a parallel-coordinates plot, and the same trials summed up by value."""
+"""The data of a parallel-coordinates plot, and a summary of the trials by hyperparameter value."""
 
 from __future__ import annotations
 
@@ -16,15 +16,16 @@ from .trial_rows import TrialRow, ranked
 MOST_AXES = 12
 MOST_LINES = 400
 ALWAYS_DRAWN = 40
+"""Number of best trials that are always drawn."""
 INACTIVE = -0.1
-"""Where an inactive hyperparameter stands on its axis, which runs from 0 to 1."""
+"""Position of an inactive hyperparameter on its axis; active values lie between 0 and 1."""
 FIFTHS = 5
 BINS = 4
 
 
 @dataclass(frozen=True)
 class ParallelAxis:
-    """One axis: tick positions in [0, 1] (or INACTIVE) with their labels, and a position for each line."""
+    """One axis: tick positions in [0, 1] (or INACTIVE) with their labels, and the position of each trial."""
 
     name: str
     ticks: tuple[tuple[float, str], ...]
@@ -34,35 +35,41 @@ class ParallelAxis:
 
 @dataclass(frozen=True)
 class Parallel:
-    """Trials as lines over the axes. `fifths` says in which fifth by objective a line is: 0 the best, 4 the worst."""
+    """Trials as lines over the axes. `fifths` holds each line's quintile by objective: 0 is the best, 4 the worst."""
 
     metric: str
     axes: tuple[ParallelAxis, ...]
     objective: ParallelAxis
-    rows: tuple[TrialRow, ...]  # the trials drawn, the worst first
+    rows: tuple[TrialRow, ...]  # the drawn trials, the worst first
     fifths: tuple[int, ...]
-    objectives: tuple[float, float]  # the worst and the best drawn
-    trials: int  # with an objective; more than are drawn where there are many
+    objectives: tuple[float, float]  # the worst and the best objective drawn
+    trials: int  # trials with an objective, drawn or not
     axes_left_out: int
 
 
 class ValueRow(Model):
-    """The trials in which a hyperparameter had one value or lay in one range."""
+    """A summary of the trials in which a hyperparameter had one value or lay in one range."""
 
     parameter: str
     value: str
     trials: int
-    median: float
+    median: float  # of the objective
     best: float
 
 
 def parallel(
     rows: Sequence[TrialRow], space: Space, goal: ObjectiveSettings, names: Sequence[str] | None = None
 ) -> Parallel | None:
-    """The plot of the trials that have an objective; None without any.
+    """Return the plot of the trials that have an objective; None if no trial has one.
 
-    Of more than 400 trials the best 40 and every n-th of the others are drawn. Of more than 12 hyperparameters the first 12 of
-    `names` are (by default in the space's order).
+    Of more than 400 trials, the best 40 and an even selection of the others are drawn. Of more than 12 hyperparameters, the first
+    12 are drawn.
+
+    Args:
+        rows: The trials.
+        space: The search space.
+        goal: The study's objective.
+        names: The hyperparameters in order of preference; by default the order of the space.
     """
     best_first = ranked(rows, goal)
     if not best_first:
@@ -86,29 +93,32 @@ def parallel(
 def by_value(
     rows: Sequence[TrialRow], space: Space, goal: ObjectiveSettings, names: Sequence[str] | None = None
 ) -> list[ValueRow]:
-    """Median and best objective by value of each hyperparameter; ranges are cut into quarters."""
+    """Return the median and best objective for each value of each hyperparameter; ranges are divided into four equal parts.
+
+    The arguments are those of `parallel`.
+    """
     scored = ranked(rows, goal)
     shown = [n for n in space if n in list(names or space)[:MOST_AXES]]
     table = []
     for name in shown:
         groups: dict[tuple[float, str], list[float]] = {}
-        known: dict[tuple[type, object], tuple[float, str]] = {}  # many trials share few values
+        group_of: dict[tuple[type, object], tuple[float, str]] = {}  # a cache: many trials share few values
         for row in scored:
             value = row.config.get(name)
-            if (key := (type(value), value)) not in known:
-                known[key] = _group(space[name], value)
-            groups.setdefault(known[key], []).append(row.objective or 0.0)
-        for (_, label), found in sorted(groups.items()):
-            median = statistics.median(found)
-            table.append(ValueRow(parameter=name, value=label, trials=len(found), median=median, best=found[0]))
+            if (key := (type(value), value)) not in group_of:
+                group_of[key] = _group(space[name], value)
+            groups.setdefault(group_of[key], []).append(row.objective or 0.0)
+        for (_, label), objectives in sorted(groups.items()):
+            median = statistics.median(objectives)
+            table.append(ValueRow(parameter=name, value=label, trials=len(objectives), median=median, best=objectives[0]))
     return table
 
 
 def _thinned(best_first: Sequence[TrialRow]) -> list[TrialRow]:
     if len(best_first) <= MOST_LINES:
         return list(best_first)
-    rest, places = best_first[ALWAYS_DRAWN:], MOST_LINES - ALWAYS_DRAWN
-    return [*best_first[:ALWAYS_DRAWN], *[rest[i * len(rest) // places] for i in range(places)]]
+    rest, wanted = best_first[ALWAYS_DRAWN:], MOST_LINES - ALWAYS_DRAWN
+    return [*best_first[:ALWAYS_DRAWN], *[rest[i * len(rest) // wanted] for i in range(wanted)]]
 
 
 def _axis(name: str, space: Space, rows: Sequence[TrialRow]) -> ParallelAxis:
@@ -131,7 +141,7 @@ def _axis(name: str, space: Space, rows: Sequence[TrialRow]) -> ParallelAxis:
 
 
 def _objective_axis(objectives: Sequence[float], metric: str) -> ParallelAxis:
-    """The last axis: from the worst, the first of these, to the best."""
+    """Return the last axis, from the worst objective (the first of `objectives`) to the best (the last)."""
     worst, best = objectives[0], objectives[-1]
     if worst == best:
         return ParallelAxis(metric, ((0.5, bare(best, metric)),), (0.5,) * len(objectives), False)
@@ -140,7 +150,7 @@ def _objective_axis(objectives: Sequence[float], metric: str) -> ParallelAxis:
 
 
 def _level(parameter: Int | Float, share: float) -> float:
-    """The value at a share of the range, as it is scaled; whole where the parameter is."""
+    """Return the value at a share of the range on the parameter's own scale; rounded for an integer parameter."""
     if parameter.log:
         level = float(parameter.low * (parameter.high / parameter.low) ** share)
     else:
@@ -149,7 +159,7 @@ def _level(parameter: Int | Float, share: float) -> float:
 
 
 def _group(parameter: Categorical | Int | Float, value: Value | None) -> tuple[float, str]:
-    """The value or range that a value belongs to, with a number to sort by."""
+    """Return a sort key and the label of the value or range that a value belongs to."""
     if value is None:
         return -1.0, "inactive"
     if isinstance(parameter, Categorical):
@@ -157,5 +167,5 @@ def _group(parameter: Categorical | Int | Float, value: Value | None) -> tuple[f
     if isinstance(parameter, Int) and parameter.high - parameter.low < 2 * BINS:
         return float(value), setting(value)
     bounds = [_level(parameter, i / BINS) for i in range(BINS + 1)]
-    place = next((i for i in range(BINS) if float(value) < bounds[i + 1]), BINS - 1)
-    return float(place), f"{setting(bounds[place])} – {setting(bounds[place + 1])}"
+    index = next((i for i in range(BINS) if float(value) < bounds[i + 1]), BINS - 1)
+    return float(index), f"{setting(bounds[index])} – {setting(bounds[index + 1])}"

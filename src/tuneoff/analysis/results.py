@@ -1,4 +1,4 @@
-"""All numbers of the report as one validated structure: results.json is this, and the page draws nothing else."""
+"""All numbers of the report as one validated structure: the content of results.json and the only input of the HTML page."""
 
 from __future__ import annotations
 
@@ -44,35 +44,35 @@ from .trial_rows import TrialRow, trial_rows
 
 
 class StudyInfo(Model):
-    """The study that the numbers belong to."""
+    """The reported study."""
 
     id: str
     name: str
     created_at: str
-    hash: str  # SHA-256 of the sections that decide the results
+    hash: str  # SHA-256 of the sections that determine the results
     metric: str
     direction: Literal["max", "min"]
     epoch: Literal["best", "last"]
-    study: dict[str, Any]  # resolved: every default written out
+    study: dict[str, Any]  # the resolved study, with all defaults
 
     @property
     def replayed(self) -> bool:
-        """Whether a table answered the searches, so that nothing was trained."""
+        """Whether the study is a table study: searches look up recorded trainings, and nothing is trained."""
         return self.study["objective"].get("replay") is not None
 
 
 class Environment(Model):
-    """Where the searches ran, as their records say."""
+    """The environment in which the searches ran, according to their records."""
 
-    versions: dict[str, list[str]]  # each package's versions, several where the searches differ
-    hosts: int
+    versions: dict[str, list[str]]  # the versions of each package over all searches
+    hosts: int  # number of different hosts
     devices: list[str]
-    attempts: int  # processes that opened a record
-    resumed: int  # searches opened more than once
+    attempts: int  # number of processes that opened a record
+    resumed: int  # number of searches that were opened more than once
 
 
 class MethodTrials(Model):
-    """A method's best trials on a data set."""
+    """The best trials of a method on a data set."""
 
     method: str
     trials: list[TrialRow]
@@ -89,17 +89,17 @@ class DatasetResults(Model):
     importance: Importance
     ten_best: list[MethodTrials]
     learning: list[Learning]
-    families: list[Family] = []  # of searches whose trials went on under changed configurations
+    families: list[Family] = []  # searches in which a trial continues another with a changed configuration
     confusions: list[Confusion]
-    twins: list[list[str]] = []  # methods that proposed the very same trials with every seed
+    twins: list[list[str]] = []  # groups of methods that proposed identical trials with every seed
 
 
 class Results(Model):
-    """The study's results. Accuracies are shares of 1, times seconds; null means that there is no such number."""
+    """The results of a study. Accuracies are shares of 1, times are in seconds; null means that a number does not exist."""
 
     schema_version: Literal[1] = 1
     generated_at: str
-    versions: dict[str, str]  # of what made this report
+    versions: dict[str, str]  # versions of the packages that made this report
     study: StudyInfo
     answers: list[Answer]
     scores: list[CellScore]
@@ -107,8 +107,8 @@ class Results(Model):
     datasets: list[DatasetResults]
     statistics: Statistics
     paper: Comparison
-    claims: list[Claim] = []  # the paper's, checked
-    algorithms: list[Algorithm] = []  # the same one in several frameworks
+    claims: list[Claim] = []  # the paper's claims with verdicts
+    algorithms: list[Algorithm] = []  # algorithms that the study has in more than one framework
     searches: list[SearchUsage]
     reasons: list[ReasonCount]
     environment: Environment
@@ -116,20 +116,23 @@ class Results(Model):
 
 @dataclass(frozen=True)
 class Computed:
-    """The results, and the rows and curves behind them, which go into tables and figures of their own."""
+    """The results, with the rows and curves from which the exported tables and the figures are made."""
 
     study: Study
     rows: list[TrialRow]
     progress: list[Progress]
     bands: list[Band]
     results: Results
-    figures: Figures  # what the figures of the statistics show
+    figures: Figures  # the content of the statistics' figures
 
 
 def compute(result: StudyResult, versions: Mapping[str, str], facts: TableFacts | None = None) -> Computed:
-    """All numbers of a study; `versions` are those of the packages that make the report.
+    """Compute all numbers of a study.
 
-    `facts` are what the study's table says, where it has one: see tabled.py.
+    Args:
+        result: The study with its records.
+        versions: The versions of the packages that make the report.
+        facts: The facts that the study's table provides, if it has one; see table_truth.py.
     """
     rows = trial_rows(result)
     curves = [progress(s, result.study.objective) for cell in result.cells for s in cell.searches]
@@ -138,43 +141,43 @@ def compute(result: StudyResult, versions: Mapping[str, str], facts: TableFacts 
     bands = _bands(result, compared)
     by_cell = _by_cell(result, rows)
     scores = [cell_score(c, by_cell[c.cell.dataset, c.cell.method.label], result.study.objective) for c in result.cells]
-    found, figures = statistics(result, compared, _by_dataset(result, rows), scores, facts or TableFacts())
-    return Computed(result.study, rows, curves, bands, _results(result, versions, rows, bands, scores, found), figures)
+    numbers, figures = statistics(result, compared, _by_dataset(result, rows), scores, facts or TableFacts())
+    return Computed(result.study, rows, curves, bands, _results(result, versions, rows, bands, scores, numbers), figures)
 
 
 def study_hash(result: StudyResult) -> str:
-    """SHA-256 over the sections that decide the results."""
+    """Return the SHA-256 of the sections of the study that determine the results."""
     text = json.dumps(result.study.science(), sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _bands(result: StudyResult, curves: Sequence[Progress]) -> list[Band]:
-    found = []
+    bands = []
     for dataset in result.study.datasets:
-        mine = [c for c in curves if c.dataset == dataset.name]
+        dataset_curves = [c for c in curves if c.dataset == dataset.name]
         for axis in AXES:
-            end = axis_end(mine, axis)
+            end = axis_end(dataset_curves, axis)
             for method in result.study.methods:
-                cell = [c for c in mine if c.method == method.label]
-                if made := band(cell, axis, end, result.study.objective):
-                    found.append(made)
-    return found
+                cell = [c for c in dataset_curves if c.method == method.label]
+                if cell_band := band(cell, axis, end, result.study.objective):
+                    bands.append(cell_band)
+    return bands
 
 
 def _by_cell(result: StudyResult, rows: Sequence[TrialRow]) -> dict[tuple[str, str], list[TrialRow]]:
-    found: dict[tuple[str, str], list[TrialRow]] = {(c.cell.dataset, c.cell.method.label): [] for c in result.cells}
+    by_cell: dict[tuple[str, str], list[TrialRow]] = {(c.cell.dataset, c.cell.method.label): [] for c in result.cells}
     for row in rows:
-        found[row.dataset, row.method].append(row)
-    return found
+        by_cell[row.dataset, row.method].append(row)
+    return by_cell
 
 
 def _by_dataset(result: StudyResult, rows: Sequence[TrialRow]) -> dict[str, list[TrialRow]]:
-    """The trials with a configuration of the study's space, by data set."""
-    found: dict[str, list[TrialRow]] = {d.name: [] for d in result.study.datasets}
+    """Return the trials whose configuration is of the study's search space, by data set."""
+    by_dataset: dict[str, list[TrialRow]] = {d.name: [] for d in result.study.datasets}
     for row in rows:
         if not row.own_models:
-            found[row.dataset].append(row)
-    return found
+            by_dataset[row.dataset].append(row)
+    return by_dataset
 
 
 def _results(
@@ -183,12 +186,12 @@ def _results(
     rows: Sequence[TrialRow],
     bands: Sequence[Band],
     scores: Sequence[CellScore],
-    found: Statistics,
+    numbers: Statistics,
 ) -> Results:
     goal = result.study.objective
     by_cell = _by_cell(result, rows)
     repeats = objective_of(result.study).trainings_repeat_exactly
-    ten = {key: ten_best([r for r in mine if not r.own_models], goal, repeats) for key, mine in by_cell.items()}
+    ten = {key: ten_best([r for r in trials if not r.own_models], goal, repeats) for key, trials in by_cell.items()}
     names = [d.name for d in result.study.datasets]
     return Results(
         generated_at=_moment(datetime.now(UTC)),
@@ -198,7 +201,7 @@ def _results(
         scores=list(scores),
         states=[cell_state(c) for c in result.cells],
         datasets=[_dataset(result, name, by_cell, ten, scores, bands) for name in names],
-        statistics=found,
+        statistics=numbers,
         paper=compare(result.study, scores, result.prepared, ten),
         claims=claims(result.study, rows),
         algorithms=algorithms(result.study.space, [s for s in scores if not s.own_models], rows),
@@ -231,28 +234,28 @@ def _dataset(
     bands: Sequence[Band],
 ) -> DatasetResults:
     study, goal = result.study, result.study.objective
-    rows = [r for (dataset, _), found in by_cell.items() if dataset == name for r in found]
+    rows = [r for (dataset, _), trials in by_cell.items() if dataset == name for r in trials]
     cells: list[CellResult] = [c for c in result.cells if c.cell.dataset == name]
     best = {s.method: s.best for s in scores if s.dataset == name}
-    common = [r for r in rows if not r.own_models]  # those with a configuration of the study's space
-    matters = importance(common, study.space)
+    in_space = [r for r in rows if not r.own_models]  # trials with a configuration of the study's search space
+    importances = importance(in_space, study.space)
     return DatasetResults(
         name=name,
         prepared=_prepared(result.prepared.get(name)),
         trials=len(rows),
         curves={axis: milestones([b for b in bands if b.dataset == name and b.axis == axis]) for axis in AXES},
-        values=by_value(common, study.space, goal, ranked_names(matters)),
-        importance=matters,
+        values=by_value(in_space, study.space, goal, ranked_names(importances)),
+        importance=importances,
         ten_best=[MethodTrials(method=m.label, trials=list(ten[name, m.label])) for m in study.methods if ten[name, m.label]],
-        learning=[found for c in cells if (found := learning(c, best[c.cell.method.label]))],
+        learning=[curves for c in cells if (curves := learning(c, best[c.cell.method.label]))],
         families=[tree for c in cells for s in c.searches if (tree := family(s, goal))],
         confusions=[confusion(c.evaluation) for c in cells if c.evaluation and c.evaluation.classes],
-        twins=twins(common, len(study.seeds)),
+        twins=twins(in_space, len(study.seeds)),
     )
 
 
 def ranked_names(matters: Importance) -> list[str] | None:
-    """Hyperparameters by importance; None where the importances were refused."""
+    """Return the hyperparameters in the order of importance; None if no importances were computed."""
     return [r.name for r in matters.rows if not r.covariate] or None
 
 

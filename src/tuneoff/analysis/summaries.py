@@ -1,4 +1,4 @@
-"""The tables of the report: scores, answers, cells, budgets, failures, tests and the best trials, as validated data."""
+"""The tables of the report as validated data: scores, answers, cell states, budgets, failures, test scores and best trials."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from .best_so_far import Learning, lineage
 from .trial_rows import METRICS, Spread, TrialRow, ranked, spread
 
 ENOUGH_SEEDS = 5
-"""With fewer seeds than this the report says that they are too few to separate methods."""
+"""Smallest number of seeds from which the report compares methods without a warning."""
 STATUSES = ("completed", "stopped", "diverged", "failed", "running")
 TEN = 10
 MOST_READ = 2000
-"""Of so many trials the ten best different ones are sought."""
+"""Number of best trials among which the ten best different ones are searched."""
 
 
 class CellState(Model):
-    """Whether a cell's numbers are whole, and if not, why not."""
+    """The state of a cell, and the reason if it is not complete."""
 
     dataset: str
     method: str
@@ -31,36 +31,36 @@ class CellState(Model):
     step: str | None = None  # the step that failed
     detail: str = ""  # the end of its traceback
     searches_ended: int
-    searches: int  # as many as the study has seeds
+    searches: int  # number of the study's seeds
 
 
 class Usage(Model):
-    """What one search, or all of a cell, used. `left` is what the search's end left of each limit."""
+    """The budget that one search, or all searches of a cell, used."""
 
-    searches: int  # begun
+    searches: int  # searches that have started
     configurations: int
     trials: int
     epochs: int
     training_seconds: float
     method_seconds: float
-    method_share: float | None  # of all seconds
-    statuses: dict[str, int]
-    attempts: int  # processes that opened the records
+    method_share: float | None  # share of the method's own seconds in all seconds
+    statuses: dict[str, int]  # number of trials by status
+    attempts: int  # number of processes that opened the records
 
 
 class SearchUsage(Model):
-    """The budget of one search."""
+    """The budget that one search used."""
 
     dataset: str
     method: str
     seed: int
     usage: Usage
-    ended: str | None  # why; None while it has not
-    left: dict[str, float | None]
+    ended: str | None  # why the search ended; None if it has not ended
+    left: dict[str, float | None]  # remaining budget of each limit when the search ended
 
 
 class Evaluated(Model):
-    """What the evaluator found of a cell, against what the search had promised. Accuracies are shares of 1."""
+    """The evaluation of a cell's incumbent, compared with its validation score. Accuracies are shares of 1."""
 
     seed: int
     trial: int
@@ -69,8 +69,8 @@ class Evaluated(Model):
     validation: dict[str, float]
     accuracy: Spread
     loss: Spread
-    gap: float | None  # validation accuracy less test accuracy
-    stale: bool  # the record has a better trial by now than the one that was evaluated
+    gap: float | None  # validation accuracy minus test accuracy
+    stale: bool  # the record now has a better trial than the evaluated one
 
 
 class CellScore(Model):
@@ -78,31 +78,31 @@ class CellScore(Model):
 
     dataset: str
     method: str  # the label
-    name: str  # in the registry
+    name: str  # the name in the registry
     settings: dict[str, object]
-    incumbents: Spread  # of the objective of each seed's incumbent
-    by_seed: dict[int, float]
-    best: TrialRow | None  # over all seeds
+    incumbents: Spread  # spread of the incumbents' objective over seeds
+    by_seed: dict[int, float]  # the objective of each seed's incumbent
+    best: TrialRow | None  # the best trial over all seeds
     test: Evaluated | None
     usage: Usage
-    own_models: bool = False  # a system that trains models of its own: only its seconds and its test score compare
+    own_models: bool = False  # a system that trains its own models: only its time and its test score can be compared
 
 
 class Answer(Model):
-    """What can be said about one data set, soberly."""
+    """The conclusion for one data set."""
 
     dataset: str
-    winners: list[str]  # labels of the methods with the best validation score, several where they tie
+    winners: list[str]  # labels of the methods with the best validation score; several if they tie
     leader: str | None  # the method with the best mean over seeds
     runner_up: str | None
-    lead: float | None  # of the leader's mean over the runner-up's, positive
-    spread: float | None  # the larger standard deviation of the two
-    level: list[str]  # methods whose mean is within that of the leader
+    lead: float | None  # difference between the means of the leader and the runner-up, positive
+    spread: float | None  # the larger of their two standard deviations
+    level: list[str]  # methods whose mean is within a standard deviation (the larger of the two) of the leader's
     verdict: Literal["nothing", "alone", "too few seeds", "within the spread", "beyond the spread"]
 
 
 class ReasonCount(Model):
-    """How many trials of a cell failed or diverged for the same reason."""
+    """The number of trials of a cell that failed or diverged for the same reason."""
 
     dataset: str
     method: str
@@ -112,26 +112,30 @@ class ReasonCount(Model):
 
 
 class Confusion(Model):
-    """Which classes the kept model of a cell confuses, and each class's accuracy over the retrainings."""
+    """The confusion matrix of a cell's kept model, and each class's accuracy over the retrainings."""
 
     method: str
     names: list[str]
-    matrix: list[list[int]]  # rows: true class
-    accuracies: list[float]
-    images: list[int]
+    matrix: list[list[int]]  # number of images; rows are true classes, columns predicted classes
+    accuracies: list[float]  # by class
+    images: list[int]  # by class
 
 
 class Pair(Model):
-    """Images of one class that were taken for another."""
+    """The images of one class that were predicted as another class."""
 
     true: str
     predicted: str
     images: int
-    share: float  # of the true class
+    share: float  # share of the images of the true class
 
 
 def cell_state(cell: CellResult) -> CellState:
-    """Complete where every search has ended and the incumbent was evaluated; a recorded failure outranks all else."""
+    """Return the state of a cell.
+
+    A cell with a recorded failure is failed. Otherwise it is complete if every search has ended and the incumbent was evaluated,
+    and missing if not.
+    """
     ended = sum(s.ended is not None for s in cell.searches)
     failure = cell.failures[0] if cell.failures else None
     missing = _missing(cell, ended)
@@ -148,45 +152,46 @@ def cell_state(cell: CellResult) -> CellState:
 
 
 def _missing(cell: CellResult, ended: int) -> str | None:
-    begun = sum(bool(s.header) for s in cell.searches)
-    if not begun:
-        return "not begun"
+    """Return why a cell is not complete; None if it is. `ended` is the number of searches that have ended."""
+    started = sum(bool(s.header) for s in cell.searches)
+    if not started:
+        return "not started"
     if ended < len(cell.searches):
-        open_ = [s for s in cell.searches if s.header and s.ended is None]
-        running = ", ".join(f"seed {s.seed} after {len(s.told)} trials" for s in open_[:5])
+        unfinished = [s for s in cell.searches if s.header and s.ended is None]
+        running = ", ".join(f"seed {s.seed} after {len(s.told)} trials" for s in unfinished[:5])
         return (
             f"{ended} of {len(cell.searches)} searches have ended"
-            + (f"; running or cut off: {running}{', …' if len(open_) > 5 else ''}" if open_ else "")
-            + (f"; {len(cell.searches) - begun} not begun" if begun < len(cell.searches) else "")
+            + (f"; running or interrupted: {running}{', …' if len(unfinished) > 5 else ''}" if unfinished else "")
+            + (f"; {len(cell.searches) - started} not started" if started < len(cell.searches) else "")
         )
     if cell.evaluation:
         return None
     if all(s.incumbent is None for s in cell.searches):
-        return "no trial succeeded, so that there is nothing to evaluate"
-    return "searched, and not evaluated yet"
+        return "no trial succeeded, so there is no incumbent to evaluate"
+    return "all searches have ended, but the incumbent is not evaluated yet"
 
 
 def usage(searches: Iterable[SearchRecord]) -> Usage:
-    """What these searches used together; a trial still running counts as a trial, its epochs do not count yet."""
-    begun = [s for s in searches if s.header]
-    spent = [s.spent for s in begun]
-    seconds, own = sum(s.seconds for s in spent), sum(s.method_seconds for s in spent)
-    statuses = Counter(t.status for s in begun for t in s.trials)
+    """Return the budget that the searches used together. A running trial counts as a trial, but its epochs do not count yet."""
+    started = [s for s in searches if s.header]
+    spent = [s.spent for s in started]
+    seconds, method_seconds = sum(s.seconds for s in spent), sum(s.method_seconds for s in spent)
+    statuses = Counter(t.status for s in started for t in s.trials)
     return Usage(
-        searches=len(begun),
+        searches=len(started),
         configurations=sum(s.trials for s in spent),
-        trials=sum(len(s.trials) for s in begun),
+        trials=sum(len(s.trials) for s in started),
         epochs=sum(s.epochs for s in spent),
-        training_seconds=seconds - own,
-        method_seconds=own,
-        method_share=own / seconds if seconds > 0 else None,
+        training_seconds=seconds - method_seconds,
+        method_seconds=method_seconds,
+        method_share=method_seconds / seconds if seconds > 0 else None,
         statuses={status: statuses.get(status, 0) for status in STATUSES},
-        attempts=sum(s.attempts for s in begun),
+        attempts=sum(s.attempts for s in started),
     )
 
 
 def search_usages(result: StudyResult) -> list[SearchUsage]:
-    """The budget of every search that has begun, and why it ended."""
+    """Return the budget that each started search used, and why it ended."""
     return [
         SearchUsage(
             dataset=s.dataset,
@@ -203,7 +208,7 @@ def search_usages(result: StudyResult) -> list[SearchUsage]:
 
 
 def cell_score(cell: CellResult, rows: Sequence[TrialRow], goal: ObjectiveSettings) -> CellScore:
-    """A cell's scores; `rows` are its trials."""
+    """Return the scores of a cell; `rows` are its trials."""
     best = ranked(rows, goal)
     by_seed = {row.seed: row.objective for row in reversed(best) if row.objective is not None}
     return CellScore(
@@ -221,9 +226,9 @@ def cell_score(cell: CellResult, rows: Sequence[TrialRow], goal: ObjectiveSettin
 
 
 def evaluated(evaluation: Evaluation, best: TrialRow | None) -> Evaluated:
-    """The evaluation in numbers; `best` is the record's present incumbent."""
+    """Return the evaluation of a cell in numbers; `best` is the current incumbent according to the records."""
     accuracy = spread(r.test_accuracy for r in evaluation.retrainings)
-    promised = evaluation.validation.get("val_accuracy")
+    validation_accuracy = evaluation.validation.get("val_accuracy")
     return Evaluated(
         seed=evaluation.seed,
         trial=evaluation.trial,
@@ -232,23 +237,28 @@ def evaluated(evaluation: Evaluation, best: TrialRow | None) -> Evaluated:
         validation=evaluation.validation,
         accuracy=accuracy,
         loss=spread(r.test_loss for r in evaluation.retrainings),
-        gap=None if promised is None or accuracy.mean is None else promised - accuracy.mean,
+        gap=None if validation_accuracy is None or accuracy.mean is None else validation_accuracy - accuracy.mean,
         stale=best is not None and (best.seed, best.trial) != (evaluation.seed, evaluation.trial),
     )
 
 
 def answer(dataset: str, scores: Sequence[CellScore], goal: ObjectiveSettings) -> Answer:
-    """Who found the best score on a data set, who leads on average, and whether the lead exceeds the spread over seeds.
+    """Return which method found the best score, which leads on average, and whether its lead exceeds the spread over seeds.
 
-    Systems that train models of their own are left out: their validation scores are not of the same models.
+    Systems that train their own models are left out, because their validation scores are not comparable.
+
+    Args:
+        dataset: The data set's name.
+        scores: The scores of the data set's cells.
+        goal: The study's objective.
     """
     scored = [s for s in scores if not s.own_models and s.best and s.best.objective is not None and s.incumbents.mean is not None]
     if not scored:
         return Answer(
             dataset=dataset, winners=[], leader=None, runner_up=None, lead=None, spread=None, level=[], verdict="nothing"
         )
-    top = min(goal.sign * _objective(s) for s in scored)
-    winners = [s.method for s in scored if goal.sign * _objective(s) == top]
+    best_loss = min(goal.sign * _objective(s) for s in scored)
+    winners = [s.method for s in scored if goal.sign * _objective(s) == best_loss]
     order = sorted(scored, key=lambda s: goal.sign * _mean(s))
     leader = order[0]
     if len(order) == 1:
@@ -265,38 +275,39 @@ def answer(dataset: str, scores: Sequence[CellScore], goal: ObjectiveSettings) -
     runner_up = order[1]
     lead = abs(_mean(leader) - _mean(runner_up))
     deviations = [s.incumbents.sd for s in order[:2] if s.incumbents.sd is not None]
-    wide = max(deviations, default=None)
+    larger_deviation = max(deviations, default=None)
     level = [s.method for s in order if abs(_mean(leader) - _mean(s)) <= (max(_sd(leader), _sd(s)))]
     few = min(leader.incumbents.n, runner_up.incumbents.n) < ENOUGH_SEEDS
-    within = wide is not None and lead <= wide
+    within = larger_deviation is not None and lead <= larger_deviation
     return Answer(
         dataset=dataset,
         winners=winners,
         leader=leader.method,
         runner_up=runner_up.method,
         lead=lead,
-        spread=wide,
+        spread=larger_deviation,
         level=level,
         verdict="too few seeds" if few else "within the spread" if within else "beyond the spread",
     )
 
 
 def ten_best(rows: Iterable[TrialRow], goal: ObjectiveSettings, trainings_repeat_exactly: bool = False) -> list[TrialRow]:
-    """The ten best trials over all seeds, by the study's objective; a trial and the one that it continues are two.
+    """Return the ten best trials over all seeds by the study's objective.
 
-    On a table, where many searches read the same training, each training once.
+    A trial and its parent are two trials. If trainings repeat exactly, as in a table study, many searches look up the
+    same training, so each training is listed once.
     """
     order = ranked(rows, goal)
     if trainings_repeat_exactly:
-        firsts: dict[tuple[str, int, float | None], TrialRow] = {}
+        distinct: dict[tuple[str, int, float | None], TrialRow] = {}
         for row in order[:MOST_READ]:
-            firsts.setdefault((repr(sorted(row.config.items())), row.epochs, row.objective), row)
-        order = list(firsts.values())
+            distinct.setdefault((repr(sorted(row.config.items())), row.epochs, row.objective), row)
+        order = list(distinct.values())
     return order[:TEN]
 
 
 def reasons(rows: Iterable[TrialRow]) -> list[ReasonCount]:
-    """Failed and diverged trials counted by cell and reason, the most frequent first."""
+    """Return the number of failed and diverged trials by cell and reason, the most frequent first."""
     counts = Counter(
         (r.dataset, r.method, r.status, r.reason or "no reason recorded") for r in rows if r.status in ("failed", "diverged")
     )
@@ -307,7 +318,7 @@ def reasons(rows: Iterable[TrialRow]) -> list[ReasonCount]:
 
 
 def confusion(evaluation: Evaluation) -> Confusion:
-    """The evaluator's confusion matrix and class accuracies."""
+    """Return the confusion matrix and class accuracies of an evaluation."""
     return Confusion(
         method=evaluation.method,
         names=[c.name for c in evaluation.classes],
@@ -318,7 +329,7 @@ def confusion(evaluation: Evaluation) -> Confusion:
 
 
 def most_confused(table: Confusion, number: int) -> list[Pair]:
-    """The pairs of classes most often confused, by images."""
+    """Return the `number` pairs of classes with the most confused images."""
     pairs = [
         (cell, i, j)
         for i, row in enumerate(table.matrix)
@@ -333,21 +344,22 @@ def most_confused(table: Confusion, number: int) -> list[Pair]:
 
 
 def learning(cell: CellResult, best: TrialRow | None) -> Learning | None:
-    """How the cell's winner learned: the evaluated trial where there is one, else the best so far; None without either.
+    """Return the learning curves of a cell's evaluated trial, or of its best trial so far if none was evaluated.
 
-    None also of a system that trains models of its own: its epochs compare with nobody's.
+    The result is None if the cell has neither. It is also None for a system that trains its own models, because its epochs are
+    not comparable.
     """
     if cell.is_system:
         return None
-    found = (cell.evaluation.seed, cell.evaluation.trial) if cell.evaluation else (best.seed, best.trial) if best else None
-    search = next((s for s in cell.searches if found and s.seed == found[0]), None)
-    if found is None or search is None or not any(t.trial.id == found[1] for t in search.trials):
+    shown = (cell.evaluation.seed, cell.evaluation.trial) if cell.evaluation else (best.seed, best.trial) if best else None
+    search = next((s for s in cell.searches if shown and s.seed == shown[0]), None)
+    if shown is None or search is None or not any(t.trial.id == shown[1] for t in search.trials):
         return None
-    curve = lineage(search, found[1])
+    curve = lineage(search, shown[1])
     return Learning(
         method=cell.cell.method.label,
-        seed=found[0],
-        trial=found[1],
+        seed=shown[0],
+        trial=shown[1],
         epochs=[e.number for e in curve],
         metrics={m: [_known(e.metrics.get(m)) for e in curve] for m in METRICS},
         retrainings=[r.curves for r in cell.evaluation.retrainings] if cell.evaluation and not cell.evaluation.recorded else [],
@@ -355,7 +367,7 @@ def learning(cell: CellResult, best: TrialRow | None) -> Learning | None:
 
 
 def mean_spent(score: CellScore) -> tuple[float, float, float]:
-    """Configurations, epochs and seconds (training and method) of a cell's mean search."""
+    """Return the mean number of configurations, epochs and seconds (training and method) per search of a cell."""
     used, n = score.usage, max(score.usage.searches, 1)
     return used.configurations / n, used.epochs / n, (used.training_seconds + used.method_seconds) / n
 

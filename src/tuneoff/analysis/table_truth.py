@@ -1,6 +1,6 @@
-"""What a study's table says that its records do not: the best that there is, the noise of one evaluation, and the test scores.
+"""Facts that only the table of a table study provides: the best value, the noise of one evaluation, and the test accuracies.
 
-No method saw any of it: the report reads it after the searches.
+The methods never see these facts. The report reads them from the table after the searches.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..core.record.state import SearchRecord
 from ..core.space import key_of
 from ..core.store.study_store import StudyResult
 from ..core.study import ObjectiveSettings, counted_epoch
-from ..core.table import Recorded, Table, read_table, sources
+from ..core.table import RecordedTraining, Table, read_table, sources
 from .stats.winners_curse import Noise, spread_within
 
 TEST = "test_accuracy"
@@ -25,22 +25,25 @@ Tests = Mapping[tuple[str, str, int], Mapping[int, float]]
 
 @dataclass(frozen=True)
 class TableFacts:
-    """Scores are in the metric's own direction; empty without a table."""
+    """The facts of a study's table, with scores in the metric's own direction; empty for a study without a table."""
 
-    best: Mapping[str, float] = field(default_factory=dict)  # by data set
+    best: Mapping[str, float] = field(default_factory=dict)  # the table's best value, by data set
     noise: Noise | None = None
     tests: Tests = field(default_factory=dict)
 
 
 def table_facts(result: StudyResult) -> tuple[TableFacts, tuple[str, ...]]:
-    """What the study's table says; nothing without one, and, with a note, where it cannot be read any more."""
+    """Return the facts of the study's table, and notes for the reader of the report.
+
+    The facts are empty if the study has no table. They are also empty, with one note, if the table can no longer be read.
+    """
     study = result.study
     if study.objective.table is None:
         return TableFacts(), ()
     try:
         table = read_table(study.objective.table.path)
     except (StudyError, ImportError) as error:
-        return TableFacts(), (f"regret is to the best that was found, not to the best there is, since {error}",)
+        return TableFacts(), (f"regret is measured from the best value that a search found, not from the table's best: {error}",)
     searches = [search for cell in result.cells for search in cell.searches]
     best = _best(table, study.objective)
     return TableFacts(
@@ -56,36 +59,36 @@ def _best(table: Table, goal: ObjectiveSettings) -> float | None:
 
 
 def _noise(table: Table, goal: ObjectiveSettings) -> Noise:
-    """The standard deviation within the better of the configurations that were recorded with several seeds."""
+    """Return the noise of one evaluation, measured on the better configurations that the table holds with several seeds."""
     groups: dict[str, list[float]] = defaultdict(list)
     for training in table:
         if (score := _score(training, goal)) is not None:
             groups[key_of(training.config)].append(score)
-    found = spread_within(list(groups.values()), goal.sign)
-    if found is None:
-        return Noise(sd=None, source="no configuration was recorded with several seeds", freedom=0)
-    sd, configurations, freedom = found
+    within = spread_within(list(groups.values()), goal.sign)
+    if within is None:
+        return Noise(sd=None, source="the table has no configuration with several seeds", freedom=0)
+    sd, configurations, freedom = within
     source = f"the {configurations} best of the configurations that the table holds with several seeds"
     return Noise(sd=sd, source=source, freedom=freedom)
 
 
-def _score(training: Recorded, goal: ObjectiveSettings) -> float | None:
+def _score(training: RecordedTraining, goal: ObjectiveSettings) -> float | None:
     epoch = counted_epoch(training.curve, goal)
     return None if epoch is None else epoch.metrics[goal.metric]
 
 
 def _tests(table: Table, search: SearchRecord, goal: ObjectiveSettings) -> Iterable[tuple[int, float]]:
-    """The test accuracy of each scored trial, at the epoch that counted."""
+    """Yield the number and the test accuracy of each scored trial, at the counted epoch."""
     try:
-        found = sources(table, search.seed, (t.trial for t in search.trials))
-    except LookupError:  # another table stands there now, which does not answer for this record
+        trial_sources = sources(table, search.seed, (t.trial for t in search.trials))
+    except LookupError:  # the table was replaced by another one that does not hold this record's trainings
         return
     for record in search.told:
         assert record.trial.outcome is not None
         epoch = counted_epoch(record.curve, goal) if record.trial.outcome.loss is not None else None
-        source = found[record.trial.id]
-        place = 0 if epoch is None else epoch.number - source.offset
-        if 0 < place <= len(source.training.curve):
-            accuracy = source.training.curve[place - 1].metrics.get(TEST, math.nan)
+        source = trial_sources[record.trial.id]
+        number = 0 if epoch is None else epoch.number - source.offset
+        if 0 < number <= len(source.training.curve):
+            accuracy = source.training.curve[number - 1].metrics.get(TEST, math.nan)
             if math.isfinite(accuracy):
                 yield record.trial.id, accuracy

@@ -1,4 +1,4 @@
-"""The tidy numbers of a study: one row a trial, and the mean and spread of a few values."""
+"""Tidy data of a study: one row for each trial, and the mean and spread of a few values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ METRICS = names_of((ACCURACY, VAL_ACCURACY, LOSS, VAL_LOSS))
 
 
 class Spread(Model):
-    """A few values' mean and sample standard deviation (divisor n - 1; None for a single value)."""
+    """The mean, the sample standard deviation (divisor n - 1; None for a single value) and the range of a few values."""
 
     n: int
     mean: float | None
@@ -26,7 +26,11 @@ class Spread(Model):
 
 
 class TrialRow(Model):
-    """One trial. Accuracies are shares of 1; times are seconds since 1970; metrics are those of the epoch that counted."""
+    """One trial.
+
+    Accuracies are shares of 1, times (`…_at`) are seconds since 1970, durations are seconds. The metrics are those of the counted
+    epoch: the best or the last one, as the study's objective says.
+    """
 
     dataset: str
     method: str  # the label
@@ -34,48 +38,48 @@ class TrialRow(Model):
     trial: int
     config_id: int  # the first trial of its lineage
     parent: int | None
-    inherit: str | None  # what was taken over from the parent
+    inherit: str | None  # what the trial inherits from its parent
     status: str
     reason: str | None
     config: dict[str, Value]
     first_epoch: int  # epochs that the parent had trained
     target_epoch: int
-    epochs: int  # epochs reached, the parent's included
-    trained_epochs: int  # epochs trained in this trial, of every fold's model
+    epochs: int  # epochs reached, including the parent's
+    trained_epochs: int  # epochs trained in this trial, summed over the models of all folds
     objective: float | None  # the study's metric, in its own direction
-    counted_epoch: int | None  # the epoch whose metrics are given
+    counted_epoch: int | None  # the epoch whose metrics are listed
     accuracy: float | None
     val_accuracy: float | None
     loss: float | None
     val_loss: float | None
-    seconds: float | None  # of training
-    method_seconds: float  # the method's own, before this trial
+    seconds: float | None  # training time
+    method_seconds: float  # time that the method took to propose this trial
     device: str | None
     peak_memory_bytes: int | None
     attempts: int
     asked_at: float
     started_at: float | None
     told_at: float | None
-    own_models: bool = False  # of a system that trains models of its own: the configuration is the system's, not the space's
+    own_models: bool = False  # a system that trains its own models ran the trial; `config` is its own, not of the search space
 
 
 def spread(values: Iterable[float]) -> Spread:
-    """Mean and spread of some finite values; all None without any."""
-    found = list(values)
-    if not found:
+    """Return the mean and spread of finite values; every field is None if there are no values."""
+    numbers = list(values)
+    if not numbers:
         return Spread(n=0, mean=None, sd=None, low=None, high=None)
-    sd = statistics.stdev(found) if len(found) > 1 else None
-    return Spread(n=len(found), mean=statistics.fmean(found), sd=sd, low=min(found), high=max(found))
+    sd = statistics.stdev(numbers) if len(numbers) > 1 else None
+    return Spread(n=len(numbers), mean=statistics.fmean(numbers), sd=sd, low=min(numbers), high=max(numbers))
 
 
 def trial_rows(result: StudyResult) -> list[TrialRow]:
-    """Every trial on record, by cell, seed and number."""
+    """Return every recorded trial, by cell, seed and number."""
     goal = result.study.objective
     return [trial_row(search, t, goal) for cell in result.cells for search in cell.searches for t in search.trials]
 
 
 def trial_row(search: SearchRecord, record: TrialRecord, goal: ObjectiveSettings) -> TrialRow:
-    """A recorded trial as a row; metrics that are no finite number are None."""
+    """Return a recorded trial as a row; a metric that is not finite becomes None."""
     trial, outcome = record.trial, record.trial.outcome
     loss = outcome.loss if outcome else None
     epoch = counted_epoch(record.curve, goal) if loss is not None else None
@@ -111,7 +115,7 @@ def trial_row(search: SearchRecord, record: TrialRecord, goal: ObjectiveSettings
 
 
 def ranked(rows: Iterable[TrialRow], goal: ObjectiveSettings) -> list[TrialRow]:
-    """The trials that have an objective, the best first; of equals the earlier seed and number first."""
+    """Return the trials that have an objective, the best first; ties are ordered by seed and trial number."""
     scored = [r for r in rows if r.objective is not None]
     return sorted(scored, key=lambda r: (goal.sign * (r.objective or 0.0), r.seed, r.trial))
 

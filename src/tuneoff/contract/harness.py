@@ -16,7 +16,7 @@ from ..core.space import Space
 from ..core.store.journal import MemoryJournal
 from ..core.study import ObjectiveSettings
 from ..methods.spec import MethodSpec
-from ..objectives.executor import Simulated
+from ..objectives.executor import SimulatedExecutor
 from ..search.budget import Budget
 from ..search.checkpoints import NoCheckpoints
 from ..search.loop import Search, TimedMethod
@@ -111,7 +111,7 @@ class Subject:
         return record
 
 
-class _Clock(Simulated):
+class _Clock(SimulatedExecutor):
     """On which the method's own seconds do not pass: they differ from run to run, and so would the order of trials in flight."""
 
     def proposed(self, trial: TrialId, seconds: float) -> None:

@@ -20,7 +20,7 @@ from ..core.store.folder import FolderStore
 from ..core.store.journal import FileJournal
 from ..core.study import ObjectiveSettings, Training
 from ..methods.spec import MethodSpec
-from ..objectives.executor import Workers
+from ..objectives.executor import ProcessExecutor
 from ..objectives.keras.training_worker import Worker, Workplace
 from ..search.budget import Budget
 from ..search.checkpoints import NoCheckpoints, StoredCheckpoints
@@ -53,7 +53,7 @@ def trains_three_real_trials(subject: Subject, folder: Path) -> None:
     assert all(math.isfinite(e["loss"]) and e["seconds"] > 0 for e in told), f"trials without figures: {told}"
     assert not [e for e in events if e["event"] == "restored"], "weights that it continues from were lost"
     continued = [e for e in events if e["event"] == "asked" and e["parent"] is not None]
-    expected = subject.spec.warm_start and not subject.spec.fits_anew
+    expected = subject.spec.warm_start and not subject.spec.warm_start_optional
     assert continued or not expected, "in 30 epochs it continued no trial"
 
 
@@ -72,7 +72,7 @@ def real_search(subject: Subject, folder: Path, in_flight: int = 1) -> list[Even
             worker.serve_search(0)
         stored = StoredCheckpoints(FolderStore(folder / "store"), "checkpoints/", folder)
         kept = stored if subject.spec.warm_start else NoCheckpoints()
-        Search(subject.spec, method, Workers(workers), record, Budget(limits), ObjectiveSettings(), kept).run()
+        Search(subject.spec, method, ProcessExecutor(workers), record, Budget(limits), ObjectiveSettings(), kept).run()
     finally:
         method.close()
         for worker in workers:

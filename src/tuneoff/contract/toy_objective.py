@@ -106,7 +106,7 @@ def share(parameter: Categorical | Int | Float, value: Value) -> float:
 def drawn(space: Space, rng: random.Random) -> dict[str, Value]:
     """A random configuration: what every method is compared with."""
     axes = Axes(space)
-    return axes.config({axis.name: _place(axis, rng) for axis in axes.list})
+    return axes.decode({axis.name: _place(axis, rng) for axis in axes.axes})
 
 
 def _place(axis: Axis, rng: random.Random) -> float:

@@ -1,1 +1,1 @@
-"""One file per framework; each imports its framework only when a method is built."""
+"""The search methods, one module per framework. A framework is imported only when a method is built."""

@@ -15,24 +15,27 @@ from .spec import MethodSpec
 
 
 class AxSettings(Model):
-    """Ax's own settings."""
+    """Settings of Ax's generation strategy."""
 
     method: Literal["fast", "quality"] = Field(
-        default="fast", description="Ax's choice of model; quality is fully Bayesian and slow."
+        default="fast", description="How Ax selects its model: fast, or quality, which is fully Bayesian and slow."
     )
-    initialization_budget: int = Field(default=5, ge=1, le=10_000, description="Trials before the model decides.")
-    initialize_with_center: bool = Field(default=True, description="Try the middle of the space first.")
+    initialization_budget: int = Field(default=5, ge=1, le=10_000, description="Number of trials before the model proposes.")
+    initialize_with_center: bool = Field(default=True, description="Whether the first trial is the center of the space.")
 
 
 class Ax:
-    """ax.Client. It knows conditions of a tree only, so that an inactive parameter has a value here that has no effect."""
+    """Ask and tell with ax.Client.
+
+    Ax supports only hierarchical conditions. Its space is therefore flat, and inactive parameters have values without effect.
+    """
 
     Settings = AxSettings
     spec = MethodSpec(
         name="ax",
         summary="A Gaussian process and log expected improvement from BoTorch: Ax's Client.",
         source="Olson et al., Ax: a platform for adaptive experimentation, AutoML conference, 2025",
-        when="Trials are dear and few, and the model's own time (seconds each) does not matter.",
+        when="For few, expensive trials, if seconds of model time per trial do not matter.",
         framework="ax-platform",
         package="ax",
         extra="torch",
@@ -48,7 +51,7 @@ class Ax:
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
         self._client = Client(random_seed=problem.seed)
-        self._client.configure_experiment(parameters=[_parameter(axis) for axis in self._axes.list if axis.high > axis.low])
+        self._client.configure_experiment(parameters=[_parameter(axis) for axis in self._axes.axes if axis.high > axis.low])
         self._client.configure_optimization(objective="-loss")
         self._client.configure_generation_strategy(
             **settings.model_dump(),
@@ -61,14 +64,14 @@ class Ax:
         from ax.exceptions.core import OptimizationComplete
 
         try:
-            found = self._client.get_next_trials(max_trials=1)
+            suggestions = self._client.get_next_trials(max_trials=1)
         except OptimizationComplete as reason:
             return Done(f"Ax has no new configuration: {reason}")
-        if not found:
+        if not suggestions:
             return Done("Ax has no new configuration")
-        (index, places), *_ = found.items()
+        (index, places), *_ = suggestions.items()
         self._theirs.append(index)
-        return Proposal(self._axes.config({axis.name: places.get(axis.name, 0) for axis in self._axes.list}), self._max_epochs)
+        return Proposal(self._axes.decode({axis.name: places.get(axis.name, 0) for axis in self._axes.axes}), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         assert trial.outcome is not None
@@ -77,7 +80,7 @@ class Ax:
         else:
             self._client.complete_trial(self._theirs[trial.id], {"loss": trial.outcome.loss})
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 

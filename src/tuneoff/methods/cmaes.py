@@ -1,4 +1,4 @@
-"""CatCMAwM of the cmaes package: a mixed evolution strategy that is told a whole generation at once."""
+"""CatCMAwM of the cmaes package: an evolution strategy for mixed spaces that receives whole generations."""
 
 from __future__ import annotations
 
@@ -15,33 +15,36 @@ from ..core.study import Study
 from .spec import MethodSpec
 
 MANY_PLACES = 1000
-"""CatCMAwM keeps a table of a whole number's places: one with more of them is searched as a real number and rounded."""
+"""CatCMAwM keeps a table of all values of an integer. An integer with more values is searched as a real number and rounded."""
 
 
 class CatCmaSettings(Model):
     """CatCMAwM's argument of the same name."""
 
     population_size: int | None = Field(
-        default=None, ge=2, le=10_000, description="Trials of a generation; null: by the number of parameters."
+        default=None, ge=2, le=10_000, description="Number of trials per generation; null: chosen by the number of parameters."
     )
 
 
 def check(study: Study, settings: CatCmaSettings) -> list[str]:
-    """CatCMAwM needs something to vary."""
+    """Refuse a space in which every parameter has only one value."""
     if all(isinstance(p, Categorical) and len(p.values) == 1 for p in study.space.root.values()):
-        return ["catcma needs a parameter with more than one value, and the space has none."]
+        return ["catcma needs a parameter with more than one value: add one to the space."]
     return []
 
 
 class CatCma:
-    """A generation is asked trial by trial and told when all of it has ended. A failed trial ranks with its worst."""
+    """Ask generations trial by trial, and tell each generation after its last trial.
+
+    A failed trial ranks as the worst of its generation.
+    """
 
     Settings = CatCmaSettings
     spec = MethodSpec(
         name="catcma",
-        summary="An evolution strategy over categories, whole and real numbers at once: cmaes' CatCMAwM.",
+        summary="An evolution strategy for mixed spaces of categories, integers and real numbers: cmaes' CatCMAwM.",
         source="Hamano et al., CatCMA with margin, GECCO 2025",
-        when="Hundreds of trials in a mixed space, a generation of them side by side.",
+        when="For hundreds of trials in a mixed space. The trials of a generation can run in parallel.",
         framework="cmaes",
         package="cmaes",
         extra="cmaes",
@@ -52,21 +55,21 @@ class CatCma:
     def __init__(self, problem: Problem, settings: CatCmaSettings) -> None:
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
-        self._reals = [axis for axis in self._axes.list if _kind(axis) == "x"]
-        self._integers = [axis for axis in self._axes.list if _kind(axis) == "z"]
-        self._categories = [axis for axis in self._axes.list if _kind(axis) == "c"]
+        self._reals = [axis for axis in self._axes.axes if _kind(axis) == "x"]
+        self._integers = [axis for axis in self._axes.axes if _kind(axis) == "z"]
+        self._categories = [axis for axis in self._axes.axes if _kind(axis) == "c"]
         self._seed = problem.seed
         self._population_size = settings.population_size
-        self._strategy = self._begun()
-        self._solutions: list[Any] = []  # of the generation that is being asked
-        self._losses: dict[int, float | None] = {}  # of those that have ended
-        self._first = 0  # the trial that is its first
+        self._strategy = self._new_strategy()
+        self._solutions: list[Any] = []  # of the current generation
+        self._losses: dict[int, float | None] = {}  # of its ended trials, by position in the generation
+        self._first = 0  # id of its first trial
 
-    def _begun(self) -> Any:
+    def _new_strategy(self) -> Any:
         from cmaes import CatCMAwM
 
         return CatCMAwM(
-            x_space=[[0.0, 1.0] for _ in self._reals] or None,  # ranges of unlike lengths would be its numerical end
+            x_space=[[0.0, 1.0] for _ in self._reals] or None,  # ranges of different lengths make it numerically unstable
             z_space=[[_scaled(axis, place) for place in axis.places] for axis in self._integers] or None,
             c_space=[len(axis.places) for axis in self._categories] or None,
             population_size=self._population_size,
@@ -78,11 +81,11 @@ class CatCma:
             return Wait()
         solution = self._strategy.ask()
         self._solutions.append(solution)
-        return Proposal(self._axes.config(self._places(solution)), self._max_epochs)
+        return Proposal(self._axes.decode(self._places(solution)), self._max_epochs)
 
     def _places(self, solution: Any) -> dict[str, Any]:
-        """Where a solution lies; a category that is not in it has one value alone."""
-        places: dict[str, Any] = {axis.name: 0 for axis in self._axes.list if axis.kind == "choice"}
+        """Return the place of a solution on each axis. Categories with only one value are not part of the solution."""
+        places: dict[str, Any] = {axis.name: 0 for axis in self._axes.axes if axis.kind == "choice"}
         for axis, value in zip(self._reals, solution.x if self._reals else (), strict=True):
             low, high = _scaled(axis, axis.low), _scaled(axis, axis.high)
             places[axis.name] = _place(axis, low + float(value) * (high - low))
@@ -99,26 +102,29 @@ class CatCma:
             self._end_generation()
 
     def _end_generation(self) -> None:
-        known = [loss for loss in self._losses.values() if loss is not None]
-        if known:  # otherwise there is nothing to learn, and another generation is asked of the same
+        finite = [loss for loss in self._losses.values() if loss is not None]
+        if finite:  # otherwise the same distribution draws the next generation
             losses = [self._losses[number] for number in range(len(self._solutions))]
             with warnings.catch_warnings():
-                # The penalty of points outside is the median of nothing while the losses have had no spread: no penalty then.
+                # While all losses are equal, cmaes takes the median of an empty list as the penalty of points outside the space.
                 warnings.simplefilter("ignore", RuntimeWarning)
-                told = zip(self._solutions, losses, strict=True)
-                self._strategy.tell([(solution, max(known) if loss is None else loss) for solution, loss in told])
-        if (self._reals or self._integers) and self._strategy.should_stop():  # it has converged, and begins again elsewhere
+                results = zip(self._solutions, losses, strict=True)
+                self._strategy.tell([(solution, max(finite) if loss is None else loss) for solution, loss in results])
+        if (self._reals or self._integers) and self._strategy.should_stop():  # it has converged: restart elsewhere
             self._seed += 1
-            self._strategy = self._begun()
+            self._strategy = self._new_strategy()
         self._first += len(self._solutions)
         self._solutions, self._losses = [], {}
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
 def _kind(axis: Axis) -> str:
-    """What CatCMAwM takes an axis for. As it advises, a whole number of two places is a category."""
+    """Return the kind of variable of CatCMAwM for an axis: "x" real, "z" integer, "c" category, "" for a single value.
+
+    As its documentation advises, an integer with two values is a category.
+    """
     if axis.kind == "choice" or (axis.kind == "int" and axis.high - axis.low == 1):
         return "c" if len(axis.places) > 1 else ""
     return "z" if axis.kind == "int" and axis.high - axis.low < MANY_PLACES else "x"

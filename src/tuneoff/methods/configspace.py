@@ -1,4 +1,4 @@
-"""A space as ConfigSpace knows it, which SMAC and DEHB share: conditions and log scales are its own."""
+"""Encode a space for ConfigSpace, which SMAC and DEHB use. It supports conditions and logarithmic scales."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from ..core.space import Config, Space, Value
 
 
 def encode(space: Space, seed: int) -> Any:
-    """The space as a ConfigurationSpace; categories and steps go by their index, so that types and steps stay as they are."""
+    """Return the space as a ConfigurationSpace. Categories and steps are encoded by index, which keeps types and steps exact."""
     import ConfigSpace
 
     theirs = ConfigSpace.ConfigurationSpace(seed=seed)
-    axes = {axis.name: axis for axis in Axes(space).list}
+    axes = {axis.name: axis for axis in Axes(space).axes}
     theirs.add([_hyperparameter(axes[name]) for name in space.order()])
     for name in space.order():
         clauses = [_clause(theirs, name, axes[other], values) for other, values in (space[name].when or {}).items()]
@@ -23,12 +23,12 @@ def encode(space: Space, seed: int) -> Any:
 
 
 def decode(space: Space, configuration: Any) -> dict[str, Value]:
-    """What a Configuration says, in plain values."""
-    return Axes(space).config(dict(configuration))
+    """Return the values of a ConfigSpace Configuration as plain Python objects."""
+    return Axes(space).decode(dict(configuration))
 
 
 def key(config: Config) -> tuple[tuple[str, str], ...]:
-    """A configuration as a key: the same for the same values, whatever their order."""
+    """Return a hashable key of a configuration. It does not depend on the order of the parameters."""
     return tuple(sorted((name, repr(value)) for name, value in config.items()))
 
 

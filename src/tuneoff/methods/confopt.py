@@ -1,4 +1,4 @@
-"""confopt: Bayesian optimisation with conformal prediction; its own loop runs in a thread."""
+"""confopt: Bayesian optimisation with conformal prediction. Its loop runs in a thread."""
 
 from __future__ import annotations
 
@@ -11,31 +11,38 @@ from pydantic import Field
 from ..core.encoding import Axes, Axis
 from ..core.problem import Problem, Proposal
 from ..core.space import Model
-from .inversion import Door, Threaded
+from .inversion import InvertedCall, Threaded
 from .spec import MethodSpec
 
 UNLIMITED = 10**9
-"""The study's budget ends the search; confopt itself fails without a limit."""
+"""The limit of searches for confopt, which requires one. The study's budget ends the search."""
 FEWEST = 2
-"""Its model cannot be fitted to fewer losses: until then its random phase begins anew."""
+"""Minimum number of losses that confopt's model can be fitted to. With fewer, the random phase is repeated."""
 
 
 class ConfoptSettings(Model):
-    """confopt's own settings."""
+    """Settings of confopt's ConformalTuner."""
 
-    n_random_searches: int = Field(default=15, ge=2, le=10_000, description="Random configurations before the model decides.")
-    n_candidates: int = Field(default=5000, ge=10, le=100_000, description="Random configurations that the model chooses from.")
+    n_random_searches: int = Field(
+        default=15, ge=2, le=10_000, description="Number of random configurations before the model proposes."
+    )
+    n_candidates: int = Field(
+        default=5000, ge=10, le=100_000, description="Number of random candidates from which the model selects."
+    )
 
 
 class Confopt(Threaded):
-    """confopt.tuning.ConformalTuner with its default searcher; a failed trial is told as not a number, which bars it."""
+    """Run confopt.tuning.ConformalTuner with its default searcher.
+
+    A failed trial has the loss NaN, after which confopt never proposes its configuration again.
+    """
 
     Settings = ConfoptSettings
     spec = MethodSpec(
         name="confopt",
-        summary="Boosted trees for quantiles, conformal prediction and Thompson sampling: confopt's ConformalTuner.",
+        summary="Boosted quantile trees with conformal prediction and Thompson sampling: confopt's ConformalTuner.",
         source="Doyle, Enhancing the performance of conformal hyperparameter optimization, 2025",
-        when="As a second opinion on conformal search beside cqr.",
+        when="As a second implementation of conformal search, to compare with cqr.",
         framework="confopt",
         package="confopt",
         extra="torch",
@@ -48,10 +55,10 @@ class Confopt(Threaded):
         self._axes = Axes(problem.space)
         super().__init__("confopt's ConformalTuner", self._tune)
 
-    def _tune(self, door: Door) -> str:
+    def _tune(self, loop: InvertedCall) -> str:
         tuner = _tuner_class()(
-            lambda configuration: self._loss(door, configuration),
-            {axis.name: _range(axis) for axis in self._axes.list if axis.high > axis.low},
+            lambda configuration: self._loss(loop, configuration),
+            {axis.name: _range(axis) for axis in self._axes.axes if axis.high > axis.low},
             minimize=True,
             n_candidates=self._settings.n_candidates,
         )
@@ -62,20 +69,20 @@ class Confopt(Threaded):
                 random_state=self._problem.seed,
                 verbose=False,
             )
-        return "confopt finds no configuration that it has not tried"
+        return "confopt has tried every configuration that it can draw"
 
-    def _loss(self, door: Door, places: dict[str, Any]) -> float:
-        config = self._axes.config({axis.name: places.get(axis.name, 0) for axis in self._axes.list})
-        outcome = door.train(Proposal(config, self._problem.max_epochs)).outcome
+    def _loss(self, loop: InvertedCall, places: dict[str, Any]) -> float:
+        config = self._axes.decode({axis.name: places.get(axis.name, 0) for axis in self._axes.axes})
+        outcome = loop.train(Proposal(config, self._problem.max_epochs)).outcome
         return math.nan if outcome is None or outcome.loss is None else outcome.loss
 
 
 class _Exhausted(Exception):
-    """There is no configuration that has not been tried."""
+    """All configurations have been tried."""
 
 
 def _tuner_class() -> Any:
-    """confopt's tuner, whose model fails where hardly a loss was observed, and where nothing is left to choose from."""
+    """Return a ConformalTuner that also works with fewer than FEWEST losses and when all candidates have been tried."""
     from confopt.tuning import ConformalTuner
 
     class Careful(ConformalTuner):  # type: ignore[misc]

@@ -14,15 +14,15 @@ from .configspace import decode, encode, key
 from .spec import MethodSpec
 
 WORST = sys.float_info.max
-"""What a failed trial is told as: DEHB compares and sorts losses and does no more with them."""
+"""The loss of a failed trial. A huge value is safe because DEHB only compares and sorts losses."""
 
 
 class DehbSettings(Model):
-    """DEHB's own settings."""
+    """DEHB's arguments of the same names; min_epochs sets its lowest fidelity."""
 
-    eta: int = Field(default=3, ge=2, le=100, description="Of so many configurations of a rung one goes up to the next.")
-    min_epochs: int = Field(default=1, ge=1, description="Epochs of the lowest rung, or a little more.")
-    mutation_factor: float = Field(default=0.5, gt=0, le=1, description="How far a mutant goes along a difference.")
+    eta: int = Field(default=3, ge=2, le=100, description="Promote 1 of every eta configurations of a rung.")
+    min_epochs: int = Field(default=1, ge=1, description="Epochs of the lowest rung. DEHB may round them up.")
+    mutation_factor: float = Field(default=0.5, gt=0, le=1, description="Scale of the difference that is added to a mutant.")
     crossover_prob: float = Field(default=0.5, ge=0, le=1, description="Share of parameters that a child takes from its mutant.")
     strategy: Literal[
         "rand1_bin", "rand2_bin", "rand2dir_bin", "best1_bin", "best2_bin", "currenttobest1_bin", "randtobest1_bin"
@@ -30,22 +30,25 @@ class DehbSettings(Model):
 
 
 def check(study: Study, settings: DehbSettings) -> list[str]:
-    """DEHB knows no single rung."""
+    """Refuse a study with a single rung, which DEHB does not support."""
     epochs = study.budget.epochs_per_trial
     if settings.min_epochs < epochs:
         return []
-    return [f"dehb needs min_epochs below epochs_per_trial, and {settings.min_epochs} is not below {epochs}."]
+    return [f"dehb: min_epochs = {settings.min_epochs} must be smaller than epochs_per_trial = {epochs}."]
 
 
 class Dehb:
-    """dehb.DEHB: a configuration that it asks again at a higher fidelity continues the earlier trial."""
+    """Ask and tell with dehb.DEHB.
+
+    A configuration that DEHB proposes again at a higher fidelity resumes its earlier trial.
+    """
 
     Settings = DehbSettings
     spec = MethodSpec(
         name="dehb",
-        summary="Differential evolution over Hyperband's rungs: DEHB.",
+        summary="Differential evolution on the rungs of Hyperband: DEHB.",
         source="Awad, Mallik and Hutter, DEHB: evolutionary Hyperband for scalable, robust and efficient HPO, IJCAI 30, 2021",
-        when="Early epochs tell good from bad, the space is large, and the method itself should cost next to nothing.",
+        when="In a large space, if the first epochs separate good from bad configurations and the method itself must be fast.",
         framework="dehb",
         package="dehb",
         extra="dehb",
@@ -75,12 +78,12 @@ class Dehb:
             output_path=str(problem.folder / "dehb"),
         )
         self._jobs: list[Any] = []  # by trial id
-        self._told: dict[object, Trial] = {}  # the latest of each configuration that has weights
-        self._failed: set[int] = set()  # DEHB's ids of configurations
+        self._told: dict[object, Trial] = {}  # the latest successful trial of each configuration
+        self._failed: set[int] = set()  # DEHB's ids of failed configurations
 
     def ask(self) -> Proposal | Done:
         job = self._dehb.ask()
-        while job["config_id"] in self._failed:  # a rung full of failures promotes one of them
+        while job["config_id"] in self._failed:  # a rung with too many failures promotes a failed configuration
             self._fail(job)
             job = self._dehb.ask()
         self._jobs.append(job)
@@ -102,9 +105,9 @@ class Dehb:
     def _fail(self, job: Any) -> None:
         self._dehb.tell(job, {"fitness": WORST, "cost": 0.0})
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
-    def continuable(self) -> set[TrialId]:
-        """Any configuration may come again by crossover, as long as there is a higher rung."""
+    def resumable(self) -> set[TrialId]:
+        """Return the trials below the highest rung. Crossover may propose any of their configurations again."""
         return {t.id for t in self._told.values() if t.proposal.target_epoch < self._problem.max_epochs}

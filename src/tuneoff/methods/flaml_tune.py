@@ -14,30 +14,33 @@ from ..core.study import Study
 from .spec import MethodSpec
 
 MAX_REFUSALS = 200
-"""FLAML answers an ask with nothing where it thinks again, or meets a configuration that it has asked before."""
+"""Number of suggestions without a configuration after which the search ends.
+
+FLAML suggests None when it restarts a local search or repeats a configuration.
+"""
 
 
 class FlamlSettings(Model):
-    """`low_cost_partial_config`, FLAML's argument of that name: without it, a search starts anywhere."""
+    """FLAML's argument of the same name. Without it, the search starts at a random configuration."""
 
     low_cost_partial_config: dict[str, Value] = Field(
-        default={}, description="Values of some parameters with which training is cheap; the search starts there."
+        default={}, description="Values of some parameters with which training is cheap. The search starts from them."
     )
 
 
 def check(study: Study, settings: FlamlSettings) -> list[str]:
-    """The start must lie in the space."""
-    said = []
+    """Refuse a start outside of the space."""
+    messages = []
     for name, value in settings.low_cost_partial_config.items():
         if name not in study.space.root:
-            said.append(f"flaml's low_cost_partial_config names {name!r}, which is no parameter: {', '.join(study.space)}.")
+            messages.append(f"flaml: low_cost_partial_config names {name!r}, but the parameters are {', '.join(study.space)}.")
         elif not study.space[name].contains(value):
-            said.append(f"flaml's low_cost_partial_config sets {name} to {value!r}, which it never takes.")
-    return said
+            messages.append(f"flaml: low_cost_partial_config sets {name} = {value!r}, which is not in the space.")
+    return messages
 
 
 class _Searcher:
-    """One FLAML searcher behind ask and tell. An inactive parameter varies without effect."""
+    """Ask and tell with one FLAML searcher. Inactive parameters vary without effect."""
 
     def __init__(self, problem: Problem, settings: FlamlSettings, searcher: str) -> None:
         import warnings
@@ -56,8 +59,8 @@ class _Searcher:
         self._searcher = getattr(flaml, searcher)(
             metric="loss",
             mode="min",
-            space={axis.name: _domain(axis) for axis in self._axes.list},
-            low_cost_partial_config={a.name: a.place(start[a.name]) for a in self._axes.list if a.name in start} or None,
+            space={axis.name: _domain(axis) for axis in self._axes.axes},
+            low_cost_partial_config={a.name: a.place(start[a.name]) for a in self._axes.axes if a.name in start} or None,
             seed=problem.seed,
         )
 
@@ -69,7 +72,7 @@ class _Searcher:
             if config is not None:
                 self._asked.append((name, config))
                 self._in_flight += 1
-                return Proposal(self._axes.config(config), self._max_epochs)
+                return Proposal(self._axes.decode(config), self._max_epochs)
             if self._in_flight:
                 return Wait()
         return Done("FLAML's searcher has no new configuration")
@@ -83,19 +86,19 @@ class _Searcher:
         else:
             self._searcher.on_trial_complete(name, result={"loss": trial.outcome.loss, "config": config})
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
 class Cfo(_Searcher):
-    """flaml.CFO."""
+    """Search with flaml.CFO."""
 
     Settings = FlamlSettings
     spec = MethodSpec(
         name="flaml-cfo",
-        summary="A local search that starts again where it gets stuck: FLAML's CFO.",
+        summary="A local search that restarts when it is stuck: FLAML's CFO.",
         source="Wu, Wang and Huang, Frugal optimization for cost-related hyperparameters, AAAI 35, 2021",
-        when="A cheap configuration is known to start from, and the way from there is smooth.",
+        when="If you know a cheap configuration to start from and the objective is smooth around it.",
         framework="flaml",
         package="flaml",
         extra="flaml",
@@ -108,14 +111,14 @@ class Cfo(_Searcher):
 
 
 class Blend(_Searcher):
-    """flaml.BlendSearch."""
+    """Search with flaml.BlendSearch."""
 
     Settings = FlamlSettings
     spec = MethodSpec(
         name="flaml-blendsearch",
-        summary="Local searches that a global one (Optuna's TPE) starts: FLAML's BlendSearch.",
+        summary="Local searches started by a global search with Optuna's TPE: FLAML's BlendSearch.",
         source="Wang, Wu, Huang and Saied, Economical hyperparameter optimization with blended search strategy, ICLR 2021",
-        when="As flaml-cfo, where the space has several good regions.",
+        when="Like flaml-cfo, but for spaces with several good regions.",
         framework="flaml",
         package="flaml",
         extra="flaml",
@@ -128,7 +131,7 @@ class Blend(_Searcher):
 
 
 def _domain(axis: Axis) -> Any:
-    """FLAML's own rule for categories: numbers have an order, all else has none."""
+    """Return FLAML's domain of an axis. As in FLAML itself, categories are ordered only if all are numbers."""
     from flaml import tune
 
     if isinstance(axis.parameter, Categorical):

@@ -1,9 +1,9 @@
-"""Hyperband after Li et al., JMLR 18, 2018, without what makes KerasTuner's do badly (docs/hyperband.md).
+"""Hyperband as in Li et al., JMLR 18, 2018, without the faults of KerasTuner's implementation (docs/hyperband.md).
 
-A trial that goes up continues its parent's last state, optimizer included. It is compared with the trials of its own rung alone,
-and only once that rung is full. The brackets are the paper's, and so many are planned as the study's budget pays for: the last
-ones shrink, so that less than one full training is left over. Configurations are drawn by KerasTuner's random search: with the
-same seed, the same ones in the same order as keras-tuner-random and keras-tuner-hyperband draw.
+A promoted trial resumes from the last state of its parent, optimizer included. Trials are compared only within their rung, after
+all of them have ended. Brackets have the sizes of the paper. The number of brackets follows from the budget: the last brackets
+are smaller, so that less than one full training remains. KerasTuner's random search draws the configurations. With the same seed
+they are the same, in the same order, as those of keras-tuner-random and keras-tuner-hyperband.
 """
 
 from __future__ import annotations
@@ -21,13 +21,16 @@ from .spec import Algorithm, MethodSpec
 
 
 class HyperbandFixedSettings(Model):
-    """Li et al. leave the factor open and use 3 or 4."""
+    """The only parameter of Hyperband. Li et al. use 3 or 4."""
 
-    factor: int = Field(default=3, ge=2, le=100, description="Of so many trials of a rung one goes up to the next.")
+    factor: int = Field(default=3, ge=2, le=100, description="Promote 1 of every factor trials of a rung.")
 
 
 def last_bracket(max_epochs: int, factor: int) -> int:
-    """The number s of the bracket with the most rungs, s + 1: the largest s with factor ** s <= max_epochs."""
+    """Return the number s of the bracket with the most rungs: the largest s with factor ** s <= max_epochs.
+
+    Bracket s has s + 1 rungs.
+    """
     s = 0
     while factor ** (s + 1) <= max_epochs:
         s += 1
@@ -35,38 +38,38 @@ def last_bracket(max_epochs: int, factor: int) -> int:
 
 
 def rung_epochs(bracket: int, max_epochs: int, factor: int) -> list[int]:
-    """The epochs that each rung of a bracket trains up to: max_epochs / factor ** k, rounded."""
+    """Return the epoch up to which each rung of a bracket trains: max_epochs / factor ** k, rounded."""
     return [round(max_epochs / factor**k) for k in range(bracket, -1, -1)]
 
 
 def rung_sizes(bracket: int, starts: int, factor: int) -> list[int]:
-    """How many trials each rung of a bracket has that starts so many configurations."""
+    """Return the number of trials in each rung of a bracket that starts with `starts` configurations."""
     return [starts // factor**k for k in range(bracket + 1)]
 
 
 def starts(bracket: int, last: int, factor: int) -> int:
-    """How many configurations a bracket starts, so that all brackets cost about the same."""
+    """Return the number of configurations that a bracket starts with. All brackets then cost about the same."""
     power: int = factor**bracket
     return math.ceil((last + 1) * power / (bracket + 1))
 
 
 @dataclass(eq=False)
 class Rung:
-    """Trials that train up to the same epoch. `losses` holds those that were told, None for one that failed."""
+    """The trials of a bracket that train up to the same epoch."""
 
     epochs: int
-    new_epochs: int  # of each trial: those that its parent has not trained
+    new_epochs: int  # per trial, without the epochs of its parent
     size: int
     asked: int = 0
-    losses: dict[TrialId, float | None] = field(default_factory=dict)
-    gone_up: set[TrialId] = field(default_factory=set)
+    losses: dict[TrialId, float | None] = field(default_factory=dict)  # of ended trials; None if the trial failed
+    promoted: set[TrialId] = field(default_factory=set)
 
     @property
     def full(self) -> bool:
         return len(self.losses) == self.size
 
     def best(self) -> list[TrialId]:
-        """Its trials with a loss, the best first; of equals the earlier."""
+        """Return the trials with a loss, best first. Of equal trials, the earlier one is first."""
         scored = [(loss, trial) for trial, loss in self.losses.items() if loss is not None]
         return [trial for _, trial in sorted(scored)]
 
@@ -79,31 +82,34 @@ class Bracket:
         self.rungs = [Rung(e, e - b, n) for e, b, n in zip(epochs, before, sizes, strict=False)]
 
     def ready(self) -> tuple[Rung, TrialId | None] | None:
-        """The rung whose next trial may start now, and which trial goes up to it (None: a new configuration)."""
+        """Return a rung whose next trial may start now, and the trial to promote (None for a new configuration).
+
+        Return None if no trial may start.
+        """
         first = self.rungs[0]
         if first.asked < first.size:
             return first, None
         for below, rung in self._pairs():
             if below.full and rung.asked < rung.size:
-                return rung, next(trial for trial in below.best() if trial not in below.gone_up)
+                return rung, next(trial for trial in below.best() if trial not in below.promoted)
         return None
 
     def start(self, rung: Rung, parent: TrialId | None) -> None:
         rung.asked += 1
         if parent is not None:
-            self.rungs[self.rungs.index(rung) - 1].gone_up.add(parent)
+            self.rungs[self.rungs.index(rung) - 1].promoted.add(parent)
 
-    def land(self, rung: Rung, trial: TrialId, loss: float | None) -> None:
+    def end(self, rung: Rung, trial: TrialId, loss: float | None) -> None:
         rung.losses[trial] = loss
         self._shrink()
 
     def stop_drawing(self) -> None:
-        """There are no new configurations: what has begun goes on with as many as there are."""
+        """Limit the first rung to its started trials, because no new configurations exist."""
         self.rungs[0].size = self.rungs[0].asked
         self._shrink()
 
     def _shrink(self) -> None:
-        """No more trials can go up from a full rung than have a loss."""
+        """Limit each rung to the number of trials with a loss in the full rung below."""
         for below, rung in self._pairs():
             if below.full:
                 rung.size = min(rung.size, len(below.best()))
@@ -114,16 +120,16 @@ class Bracket:
 
     @property
     def owed(self) -> int:
-        """Epochs of one model that its trials in flight and to come may still train."""
+        """The maximum number of epochs, per model, of its trials in flight and of its future trials."""
         return sum((rung.size - len(rung.losses)) * rung.new_epochs for rung in self.rungs)
 
-    def continuable(self) -> set[TrialId]:
+    def resumable(self) -> set[TrialId]:
         return {
             trial
             for below, rung in self._pairs()
             if rung.asked < rung.size
             for trial in below.best()[: rung.size]
-            if trial not in below.gone_up
+            if trial not in below.promoted
         }
 
     def _pairs(self) -> Iterator[tuple[Rung, Rung]]:
@@ -131,18 +137,18 @@ class Bracket:
 
 
 class HyperbandFixed:
-    """Brackets one after another, from the one with the most rungs to the one with a single rung, and again.
+    """Run brackets in turn, from the bracket with the most rungs to the bracket with one rung, and repeat.
 
-    The next one begins early only where a trial may start and all brackets wait for trials in flight.
+    The next bracket starts early only if all open brackets wait for trials in flight and another trial may start.
     """
 
     Settings = HyperbandFixedSettings
     spec = MethodSpec(
         name="hyperband-fixed",
         algorithm=Algorithm.HYPERBAND,
-        summary="Hyperband after its paper: states go up whole, rungs decide when full, and the budget is spent whole.",
+        summary="Hyperband as in its paper: promotions keep the optimizer state, rungs decide when full, the budget is used up.",
         source="Li et al., Hyperband, JMLR 18, 2018",
-        when="Early epochs tell good from bad, and trials are to be compared with their equals alone: docs/hyperband.md.",
+        when="If the first epochs separate good from bad configurations. Only trials of equal length compete: docs/hyperband.md.",
         framework="keras-tuner",
         package="keras_tuner",
         extra="keras-tuner",
@@ -158,12 +164,12 @@ class HyperbandFixed:
         self._last = last_bracket(problem.max_epochs, settings.factor)
         self._next = self._last
         self._open: list[Bracket] = []
-        self._places: list[tuple[Bracket, Rung]] = []  # by trial
+        self._rungs: list[tuple[Bracket, Rung]] = []  # by trial
         self._configs: list[Config] = []  # by trial
         self._started = 0
-        self._trained = 0  # epochs told of, of all models
-        self._trainings = 1  # models a trial: more with cross-validation, as the first outcome says
-        self._exhausted = False  # there are no new configurations
+        self._trained = 0  # epochs of all models in ended trials
+        self._trainings = 1  # models per trial, known from the first outcome: more than 1 with cross-validation
+        self._exhausted = False  # no new configurations exist
 
     def ask(self) -> Proposal | Wait | Done:
         while True:
@@ -180,10 +186,10 @@ class HyperbandFixed:
     def _end(self) -> str:
         if self._exhausted:
             return "KerasTuner's oracle has no new configuration"
-        return "what is left of the budget pays for no further full training"
+        return "the remaining budget does not pay for another full training"
 
     def _proposal(self, bracket: Bracket, rung: Rung, parent: TrialId | None) -> Proposal | None:
-        """The next trial of a rung; None where there is no new configuration to draw."""
+        """Return the next trial of a rung, or None if no new configuration exists."""
         if parent is not None:
             config = self._configs[parent]
         else:
@@ -195,12 +201,15 @@ class HyperbandFixed:
             config = drawn.config
             self._started += 1
         bracket.start(rung, parent)
-        self._places.append((bracket, rung))
+        self._rungs.append((bracket, rung))
         self._configs.append(config)
         return Proposal(config, rung.epochs, parent, Inherit.STATE)
 
     def _plan(self) -> bool:
-        """Open the next bracket with as many starts as the budget pays for; with fewer rungs where none would reach the last."""
+        """Open the next bracket with as many configurations as the budget pays for. Return whether a bracket was opened.
+
+        If the budget does not pay for a trial in the last rung, try the next bracket, which has fewer rungs.
+        """
         for bracket in range(self._next, -1, -1):
             epochs = rung_epochs(bracket, self._problem.max_epochs, self._factor)
             for number in range(starts(bracket, self._last, self._factor), self._factor**bracket - 1, -1):
@@ -224,12 +233,12 @@ class HyperbandFixed:
         assert trial.outcome is not None
         self._trainings = trial.outcome.trainings
         self._trained += trial.outcome.trained_epochs
-        bracket, rung = self._places[trial.id]
-        bracket.land(rung, trial.id, trial.outcome.loss)
+        bracket, rung = self._rungs[trial.id]
+        bracket.end(rung, trial.id, trial.outcome.loss)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
-    def continuable(self) -> set[TrialId]:
-        """Trials that may still go up."""
-        return {trial for bracket in self._open for trial in bracket.continuable()}
+    def resumable(self) -> set[TrialId]:
+        """Return the trials that may still be promoted."""
+        return {trial for bracket in self._open for trial in bracket.resumable()}

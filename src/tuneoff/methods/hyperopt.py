@@ -1,4 +1,4 @@
-"""hyperopt's suggest functions over its own Trials; conditions are nested choices, as far as hyperopt can say them."""
+"""hyperopt's suggest functions with hyperopt's Trials. Conditions become nested choices where hyperopt supports them."""
 
 from __future__ import annotations
 
@@ -16,27 +16,31 @@ from .spec import Algorithm, MethodSpec
 
 
 class RandomSettings(Model):
-    """rand.suggest has nothing to set but the seed, which the study gives."""
+    """rand.suggest has no settings: the study gives the seed."""
 
 
 class TpeSettings(Model):
     """tpe.suggest's arguments of the same names, with its defaults."""
 
-    n_startup_jobs: int = Field(default=20, ge=1, le=10_000, description="Random configurations before the model decides.")
-    n_EI_candidates: int = Field(default=24, ge=1, le=10_000, description="Draws of which the most promising is asked.")
-    gamma: float = Field(default=0.25, gt=0, le=1, description="The share of trials that count as good, times their root.")
-    prior_weight: float = Field(default=1.0, gt=0, description="What the space itself weighs beside the trials.")
+    n_startup_jobs: int = Field(
+        default=20, ge=1, le=10_000, description="Number of random configurations before the model proposes."
+    )
+    n_EI_candidates: int = Field(
+        default=24, ge=1, le=10_000, description="Number of candidates per proposal, of which the most promising is proposed."
+    )
+    gamma: float = Field(default=0.25, gt=0, le=1, description="The best gamma × √n of n trials count as good.")
+    prior_weight: float = Field(default=1.0, gt=0, description="Weight of the prior over the space, relative to one trial.")
 
 
 class AnnealSettings(Model):
     """anneal.suggest's arguments of the same names, with its defaults."""
 
-    avg_best_idx: float = Field(default=2.0, gt=1, description="The mean rank of the trial that is drawn around.")
-    shrink_coef: float = Field(default=0.1, gt=0, description="How fast the draws come closer.")
+    avg_best_idx: float = Field(default=2.0, gt=1, description="Mean rank of the trial around which configurations are drawn.")
+    shrink_coef: float = Field(default=0.1, gt=0, description="How fast the range of the draws shrinks.")
 
 
 class _Suggest:
-    """One hyperopt search behind ask and tell; its trial of number n is ours."""
+    """Ask and tell with one suggest function. Trial numbers are the same in hyperopt and in Tuneoff."""
 
     def __init__(self, problem: Problem, suggest: Any) -> None:
         import numpy as np
@@ -47,18 +51,18 @@ class _Suggest:
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
         self._suggest = suggest
-        self._domain = Domain(float, _tree(problem.space, {axis.name: axis for axis in self._axes.list}))
+        self._domain = Domain(float, _tree(problem.space, {axis.name: axis for axis in self._axes.axes}))
         self._trials = Trials()
         self._seeds = np.random.default_rng(problem.seed)
 
     def ask(self) -> Proposal | Done:
         ids = self._trials.new_trial_ids(1)
-        # The seed of each draw, as hyperopt's fmin makes it.
+        # hyperopt's fmin draws the seeds in the same way.
         documents = self._suggest(ids, self._domain, self._trials, int(self._seeds.integers(2**31 - 1)))
         self._trials.insert_trial_docs(documents)
         self._trials.refresh()
         places = {name: drawn[0] for name, drawn in documents[0]["misc"]["vals"].items() if len(drawn)}
-        return Proposal(self._axes.config(places), self._max_epochs)
+        return Proposal(self._axes.decode(places), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         from hyperopt import JOB_STATE_DONE, STATUS_FAIL, STATUS_OK
@@ -70,12 +74,12 @@ class _Suggest:
         document["result"] = {"status": STATUS_FAIL} if loss is None else {"status": STATUS_OK, "loss": loss}
         self._trials.refresh()
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
 class Random(_Suggest):
-    """hyperopt.rand."""
+    """Search with hyperopt.rand."""
 
     Settings = RandomSettings
     spec = MethodSpec(
@@ -83,9 +87,9 @@ class Random(_Suggest):
         algorithm=Algorithm.RANDOM_SEARCH,
         is_random=True,
         katib=("random",),
-        summary="Independent draws, repeats included: hyperopt's rand.suggest.",
+        summary="Random search with hyperopt's rand.suggest, which may repeat configurations.",
         source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
-        when="As the baseline of hyperopt's other algorithms.",
+        when="As a baseline for hyperopt's other algorithms.",
         framework="hyperopt",
         package="hyperopt",
         extra="hyperopt",
@@ -99,16 +103,16 @@ class Random(_Suggest):
 
 
 class Tpe(_Suggest):
-    """hyperopt.tpe."""
+    """Search with hyperopt.tpe."""
 
     Settings = TpeSettings
     spec = MethodSpec(
         name="hyperopt-tpe",
         algorithm=Algorithm.TPE,
         katib=("tpe",),
-        summary="A tree-structured Parzen estimator that knows which parameters are active: hyperopt's tpe.suggest.",
+        summary="A tree-structured Parzen estimator with support for conditions: hyperopt's tpe.suggest.",
         source="Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 24, 2011",
-        when="To compare with older work: the implementation that made TPE known.",
+        when="To compare with older work, most of which uses this implementation of TPE.",
         framework="hyperopt",
         package="hyperopt",
         extra="hyperopt",
@@ -122,14 +126,14 @@ class Tpe(_Suggest):
 
 
 class Anneal(_Suggest):
-    """hyperopt.anneal."""
+    """Search with hyperopt.anneal."""
 
     Settings = AnnealSettings
     spec = MethodSpec(
         name="hyperopt-anneal",
-        summary="Draws around one of the best trials, ever closer: hyperopt's anneal.suggest.",
+        summary="Random draws around good trials within a shrinking range: hyperopt's anneal.suggest.",
         source="hyperopt, hyperopt.anneal",
-        when="The space is smooth and the budget small; it is quick and simple.",
+        when="For a smooth objective and a small budget. The method is fast and simple.",
         framework="hyperopt",
         package="hyperopt",
         extra="hyperopt",
@@ -143,13 +147,14 @@ class Anneal(_Suggest):
 
 
 def _tree(space: Space, axes: dict[str, Axis]) -> dict[str, Any]:
-    """The space as hyperopt's expression: a parameter that depends on one category stands in the branches that want it.
+    """Return the space as a hyperopt expression, in which a parameter that depends on one category is nested in its branches.
 
-    hyperopt has no word for other conditions (on several parameters, on a number): those are drawn always and dropped after.
+    hyperopt does not support other conditions (on several parameters, or on a number). Parameters with such conditions are always
+    drawn, and removed if they are inactive.
     """
     nested = {name: next(iter(space[name].when or {})) for name in space if _nests(space, name)}
     made: dict[str, Any] = {}
-    for name in reversed(space.order()):  # those that depend on a parameter are made before it
+    for name in reversed(space.order()):  # children before their parents
         children = [child for child, parent in nested.items() if parent == name]
         made[name] = _choice(space, name, {child: made[child] for child in children}) if children else _leaf(axes[name])
     return {name: made[name] for name in space if name not in nested}
@@ -178,6 +183,6 @@ def _leaf(axis: Axis) -> Any:
     if axis.kind == "float":
         low, high = (math.log(axis.low), math.log(axis.high)) if axis.log else (axis.low, axis.high)
         return (hp.loguniform if axis.log else hp.uniform)(axis.name, low, high)
-    # Rounding halves what the two ends would get: half a place more on either side makes them equal to the others.
+    # Rounding would halve the probability of both ends. Half a unit more at both ends prevents this.
     low, high = axis.low - 0.5, axis.high + 0.5
     return hp.qloguniform(axis.name, math.log(low), math.log(high), 1) if axis.log else hp.quniform(axis.name, low, high, 1)

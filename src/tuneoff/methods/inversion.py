@@ -1,7 +1,7 @@
-"""A framework that owns its loop, behind ask, goes_on and tell: its search runs in a thread and rests while ours trains.
+"""Inversion of control for frameworks that run their own search loop: the framework's loop runs in a thread.
 
-Both sides take turns: while a verb runs, the framework works up to its next rest (a proposal, an answer, its end), and
-between verbs it waits. So the same tells lead to the same asks, and nothing depends on which thread is faster.
+The thread and Tuneoff's loop take turns. While a verb (ask, should_continue or tell) runs, the framework works until it proposes,
+answers or ends. Between verbs it waits. The same tells therefore lead to the same asks, whichever thread is faster.
 """
 
 from __future__ import annotations
@@ -16,34 +16,37 @@ from queue import Empty, SimpleQueue
 from ..core.problem import Done, Epoch, Proposal, Trial, TrialId, Wait
 
 PATIENCE_SECONDS = 600.0
-"""So long may a framework think, or start, before it is held to hang."""
+"""Maximum time for which a framework may start or compute. After it, the framework counts as hanging."""
 
 
 class FrameworkHangs(Exception):
-    """The framework neither asks nor ends within the patience."""
+    """The framework did not propose, answer or end in time."""
 
 
 @dataclass(frozen=True)
 class _End:
-    """The framework's search is over: with a reason, or with the exception that it raised."""
+    """The end of the framework's search, with a reason or with the exception that it raised."""
 
     reason: str
     error: Exception | None = None
 
 
 @dataclass(eq=False)
-class Visit:
-    """A proposal on its way through our loop, as the framework's thread sees it: its epochs, then the trial that was told."""
+class Request:
+    """A proposal that Tuneoff's loop trains. The framework's thread receives its epochs and then its trial."""
 
     proposal: Proposal
-    _to_loop: SimpleQueue[Visit | tuple[Visit, bool] | _End]
+    _to_loop: SimpleQueue[Request | tuple[Request, bool] | _End]
     _from_loop: SimpleQueue[Epoch | Trial] = field(default_factory=SimpleQueue)
     _waiting: deque[Epoch | Trial] = field(default_factory=deque)
     _seen: int = 0
     _asked: bool = False
 
     def next(self) -> Epoch | Trial:
-        """The trial's next epoch, to be answered; after the last one the trial itself. Blocks while it trains."""
+        """Return the next epoch of the trial, or the ended trial after the last epoch. Blocks while the trial trains.
+
+        Answer an epoch with `answer`.
+        """
         if not self._waiting:
             self._receive()
         item = self._waiting.popleft()
@@ -61,116 +64,127 @@ class Visit:
         self._waiting.extend(e for e in curve if e.number > self._seen)
         self._waiting.append(item)
 
-    def answer(self, goes_on: bool) -> None:
-        """Whether training goes on after the epoch that `next` gave; of no effect where the loop did not ask."""
+    def answer(self, should_continue: bool) -> None:
+        """Decide whether training continues after the last epoch from `next`. Has no effect if the loop did not ask."""
         if self._asked:
             self._asked = False
-            self._to_loop.put((self, goes_on))
+            self._to_loop.put((self, should_continue))
 
     def end(self) -> Trial:
-        """Stop the trial if it trains yet; the trial as it was told."""
+        """Stop the trial if it is still training, and return the ended trial."""
         self.answer(False)
         return self._to_end(False)
 
     def train(self) -> Trial:
-        """Train to the proposal's target; the trial as it was told."""
+        """Train to the target epoch of the proposal, and return the ended trial."""
         return self._to_end(True)
 
-    def _to_end(self, goes_on: bool) -> Trial:
+    def _to_end(self, should_continue: bool) -> Trial:
         while not isinstance(item := self.next(), Trial):
-            self.answer(goes_on)
+            self.answer(should_continue)
         return item
 
 
-class Door:
-    """Where a framework's thread hands its configurations to our loop."""
+class InvertedCall:
+    """The interface of a framework's thread to Tuneoff's loop."""
 
-    def __init__(self, to_loop: SimpleQueue[Visit | tuple[Visit, bool] | _End]) -> None:
+    def __init__(self, to_loop: SimpleQueue[Request | tuple[Request, bool] | _End]) -> None:
         self._to_loop = to_loop
 
-    def enter(self, proposal: Proposal) -> Visit:
-        """Hand over a proposal; the visit gives its epochs."""
-        visit = Visit(proposal, self._to_loop)
-        self._to_loop.put(visit)
-        return visit
+    def serve(self, proposal: Proposal) -> Request:
+        """Pass a proposal to the loop. The returned request gives its epochs."""
+        request = Request(proposal, self._to_loop)
+        self._to_loop.put(request)
+        return request
 
     def train(self, proposal: Proposal) -> Trial:
-        """Hand over a proposal and wait until it is trained; the trial as it was told."""
-        return self.enter(proposal).train()
+        """Pass a proposal to the loop, wait until it is trained, and return the ended trial."""
+        return self.serve(proposal).train()
 
     def fail(self, error: Exception) -> None:
-        """End the search with this error, from a thread of the framework that cannot raise it where it would be heard."""
+        """End the search with an error. For threads of the framework in which a raised exception would be lost."""
         self._to_loop.put(_End("", error))
 
 
 class Threaded:
-    """A method whose search is `search(door)` in a thread: it returns the reason why it has nothing more to ask, or raises.
+    """A method whose search is a function that runs in a thread.
 
-    One proposal is trained at a time. The thread ends with the process.
+    The function proposes by its argument, one trial at a time. It returns the reason of its end, or raises. The thread ends with
+    the process.
+
+    Args:
+        name: The name of the framework's search, for error messages.
+        search: The function.
+        patience_seconds: The time after which a framework that does not react counts as hanging.
     """
 
-    def __init__(self, name: str, search: Callable[[Door], str], patience_seconds: float = PATIENCE_SECONDS) -> None:
+    def __init__(self, name: str, search: Callable[[InvertedCall], str], patience_seconds: float = PATIENCE_SECONDS) -> None:
         self._name = name
         self._search = search
         self._patience = patience_seconds
-        self._inbox: SimpleQueue[Visit | tuple[Visit, bool] | _End] = SimpleQueue()
-        self._arrived: deque[Visit] = deque()
-        self._open: dict[TrialId, Visit] = {}
-        self._answers: dict[Visit, bool] = {}
+        self._inbox: SimpleQueue[Request | tuple[Request, bool] | _End] = SimpleQueue()
+        self._arrived: deque[Request] = deque()
+        self._open: dict[TrialId, Request] = {}
+        self._answers: dict[Request, bool] = {}
         self._asked = 0
         self._end: _End | None = None
         threading.Thread(target=self._run, name=name, daemon=True).start()
 
     def _run(self) -> None:
         try:
-            end = _End(self._search(Door(self._inbox)))
-        except Exception as error:  # noqa: BLE001 - whatever a framework raises is raised by the verb that waits for it
+            end = _End(self._search(InvertedCall(self._inbox)))
+        except Exception as error:  # noqa: BLE001 - the verb that waits for the thread raises any exception of the framework
             end = _End("", error)
         self._inbox.put(end)
 
     def ask(self) -> Proposal | Wait | Done:
-        """The framework's next proposal; Wait where it rests in one that is not told yet."""
+        """Return the next proposal of the framework, or Wait while it waits for a trial in flight."""
         if self._open and not self._arrived:
             return Wait()
         self._until(lambda: bool(self._arrived))
         if not self._arrived:
             assert self._end is not None
             return Done(self._end.reason)
-        visit = self._arrived.popleft()
-        self._open[self._asked] = visit
+        request = self._arrived.popleft()
+        self._open[self._asked] = request
         self._asked += 1
-        return visit.proposal
+        return request.proposal
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
-        """What the framework says after this epoch; no where its search ends instead of an answer."""
-        visit = self._open[trial]
-        visit._from_loop.put(epoch)
-        self._until(lambda: visit in self._answers)
-        return self._answers.pop(visit, False)
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
+        """Return the framework's decision after an epoch, or False if its search ends instead."""
+        request = self._open[trial]
+        request._from_loop.put(epoch)
+        self._until(lambda: request in self._answers)
+        return self._answers.pop(request, False)
 
     def tell(self, trial: Trial) -> None:
-        """Let the framework hear of the trial, and wait until it rests again."""
+        """Pass an ended trial to the framework, and wait until the framework proposes or ends."""
         self._open.pop(trial.id)._from_loop.put(trial)
         self._until(lambda: bool(self._arrived))
 
     def _until(self, reached: Callable[[], bool]) -> None:
-        """Receive until this is so or the framework has ended; raises what it raised, FrameworkHangs where it takes too long."""
+        """Receive from the thread until `reached()` is true or the framework has ended.
+
+        Raises:
+            FrameworkHangs: The framework takes too long.
+            Exception: The exception with which the framework has ended.
+        """
         deadline = time.monotonic() + self._patience
         while not reached() and self._end is None:
             try:
                 self._sort(self._inbox.get(timeout=max(0.0, deadline - time.monotonic())))
             except Empty:
                 raise FrameworkHangs(
-                    f"{self._name} has neither asked nor answered nor ended within {self._patience:g} s: it hangs"
+                    f"{self._name} hangs: it has not proposed, answered or ended within {self._patience:g} s"
                 ) from None
         if not reached() and self._end is not None and self._end.error is not None:
             raise self._end.error
 
-    def _sort(self, item: Visit | tuple[Visit, bool] | _End) -> None:
+    def _sort(self, item: Request | tuple[Request, bool] | _End) -> None:
         match item:
-            case Visit():
+            case Request():
                 self._arrived.append(item)
             case _End():
                 self._end = item
-            case (visit, goes_on):
-                self._answers[visit] = goes_on
+            case (request, should_continue):
+                self._answers[request] = should_continue

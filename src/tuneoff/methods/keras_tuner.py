@@ -1,4 +1,4 @@
-"""KerasTuner's oracles, driven without its tuner: random search, grid, Bayesian optimisation and Hyperband."""
+"""KerasTuner's oracles without its tuner: random search, grid search, Bayesian optimisation and Hyperband."""
 
 from __future__ import annotations
 
@@ -16,65 +16,72 @@ from .spec import Algorithm, MethodSpec
 
 
 class RandomSettings(Model):
-    """RandomSearch has nothing to set but the seed, which the study gives."""
+    """RandomSearch has no settings: the study gives the seed."""
 
 
 class HyperbandSettings(Model):
-    """KerasTuner's own settings; its default for hyperband_iterations is 1, ours goes on until the budget is used up."""
+    """KerasTuner's arguments of the same names. KerasTuner's default for hyperband_iterations is 1."""
 
-    factor: int = Field(default=3, ge=2, le=100, description="Of so many trials of a rung one goes up to the next.")
-    hyperband_iterations: int | None = Field(default=None, ge=1, description="Rounds of all brackets; null: as many as fit.")
+    factor: int = Field(default=3, ge=2, le=100, description="Promote 1 of every factor trials of a rung.")
+    hyperband_iterations: int | None = Field(
+        default=None, ge=1, description="Number of rounds of all brackets; null: until the budget is used up."
+    )
 
 
 class Hyperband2020Settings(HyperbandSettings):
-    """As KerasTuner was up to version 1.1.3; each setting removes one of its peculiarities (docs/hyperband.md)."""
+    """Settings that each remove one fault of KerasTuner up to version 1.1.3 (docs/hyperband.md)."""
 
     inherit: Literal["nothing", "best_weights", "state"] = Field(
         default="nothing",
-        description="What a promoted trial takes over: nothing, so that it trains its new epochs alone, from new weights;"
-        " best_weights, as KerasTuner does since; or the last state, with the optimizer's.",
+        description="What a promoted trial inherits: nothing, so that it trains only its new epochs, from new weights;"
+        " best_weights, as in later versions of KerasTuner; or state, the last weights and optimizer state.",
     )
     brackets: Literal["keras-tuner", "li-2018"] = Field(
-        default="keras-tuner", description="How many trials a rung has: as KerasTuner counts them, or as Li et al. do."
+        default="keras-tuner", description="Number of trials per rung: that of KerasTuner, or that of Li et al. (li-2018)."
     )
 
 
 class BayesSettings(Model):
-    """KerasTuner's own settings, with its defaults."""
+    """KerasTuner's arguments of the same names, with its defaults."""
 
     num_initial_points: int | None = Field(
-        default=None, ge=1, le=10_000, description="Random configurations before the model decides; null: 3 for each parameter."
+        default=None,
+        ge=1,
+        le=10_000,
+        description="Number of random configurations before the model proposes; null: 3 per parameter.",
     )
-    alpha: float = Field(default=1e-4, gt=0, description="The noise that the model takes the objective to have.")
-    beta: float = Field(default=2.6, ge=0, description="How much it explores.")
+    alpha: float = Field(default=1e-4, gt=0, description="Variance of the objective's noise in the model.")
+    beta: float = Field(default=2.6, ge=0, description="Weight of exploration in the acquisition function.")
 
 
 class GridSettings(Model):
-    """GridSearch has nothing to set: the levels are the space's."""
+    """GridSearch has no settings: the space gives the levels."""
 
 
 def check_grid(study: Study, settings: GridSettings) -> list[str]:
-    """KerasTuner would take ten values of its own choice of a range without levels, and that is another grid than others try."""
-    loose = [name for name, parameter in study.space.items() if parameter.levels() is None]
-    if not loose:
+    """Refuse ranges without levels. KerasTuner would choose ten values itself, and other grid searches would use another grid."""
+    without_levels = [name for name, parameter in study.space.items() if parameter.levels() is None]
+    if not without_levels:
         return []
-    return [f"keras-tuner-grid needs step or grid_points on every range of the space, and {', '.join(loose)} has neither."]
+    return [
+        f"keras-tuner-grid needs step or grid_points on every range of the space: add one of them to {', '.join(without_levels)}."
+    ]
 
 
 class _Oracle:
-    """One KerasTuner oracle behind ask and tell. KerasTuner's own budget and failure limits are off: ours count."""
+    """Ask and tell with one KerasTuner oracle. KerasTuner's limits of trials and failures are off, because the study has them."""
 
     def __init__(self, oracle: Any, problem: Problem) -> None:
         oracle._set_project_dir(str(problem.folder), "keras_tuner")
         oracle.verbose = 0
-        oracle.save = oracle._save_trial = lambda *_: None  # our record says it all; these files grow with every trial
+        oracle.save = oracle._save_trial = lambda *_: None  # the record replaces these files, which grow with every trial
         self._oracle = oracle
         self._problem = problem
         self._ours: dict[str, TrialId] = {}
         self._theirs: list[str] = []
 
     def ask(self) -> Proposal | Wait | Done:
-        # To an oracle a tuner has one trial at a time: who asks while one is in flight is another tuner.
+        # An oracle allows one trial at a time per tuner, so each ask comes from a new tuner.
         trial = self._oracle.create_trial(f"tuner{len(self._theirs)}")
         if trial.status == "STOPPED":
             return Done("KerasTuner's oracle has no new configuration")
@@ -98,12 +105,12 @@ class _Oracle:
             theirs.status = "COMPLETED"
         self._oracle.end_trial(theirs)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
 class Random(_Oracle):
-    """keras_tuner.oracles.RandomSearchOracle."""
+    """Search with keras_tuner.oracles.RandomSearchOracle."""
 
     Settings = RandomSettings
     spec = MethodSpec(
@@ -112,9 +119,9 @@ class Random(_Oracle):
         is_random=True,
         katib=("random",),
         paper=("random", 1),
-        summary="Independent draws without repeats: KerasTuner's RandomSearch oracle.",
+        summary="Random search without repeats: KerasTuner's RandomSearch oracle.",
         source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
-        when="As the baseline that every other method has to beat.",
+        when="As the baseline for every other method.",
         framework="keras-tuner",
         package="keras_tuner",
         extra="keras-tuner",
@@ -128,7 +135,7 @@ class Random(_Oracle):
 
 
 class Bayes(_Oracle):
-    """keras_tuner.oracles.BayesianOptimizationOracle."""
+    """Search with keras_tuner.oracles.BayesianOptimizationOracle."""
 
     Settings = BayesSettings
     spec = MethodSpec(
@@ -138,7 +145,7 @@ class Bayes(_Oracle):
         slow=True,
         summary="A Gaussian process and a lower confidence bound: KerasTuner's BayesianOptimization oracle.",
         source="Snoek, Larochelle and Adams, Practical Bayesian optimization, NeurIPS 25, 2012",
-        when="To see what KerasTuner's users get; it is slow beside the other Gaussian processes.",
+        when="To measure what users of KerasTuner get. It is slower than the other Gaussian processes.",
         parallel=True,
         framework="keras-tuner",
         package="keras_tuner",
@@ -153,16 +160,16 @@ class Bayes(_Oracle):
 
 
 class Grid(_Oracle):
-    """keras_tuner.oracles.GridSearchOracle over the levels of the space."""
+    """Search the levels of the space with keras_tuner.oracles.GridSearchOracle."""
 
     Settings = GridSettings
     spec = MethodSpec(
         name="keras-tuner-grid",
         katib=("grid",),
         paper=("grid", 2),
-        summary="All combinations of the space's levels, the last parameter changing first: KerasTuner's GridSearch oracle.",
+        summary="All combinations of the levels of the space, the last parameter changing first: KerasTuner's GridSearch oracle.",
         source="KerasTuner, keras_tuner.oracles.GridSearchOracle",
-        when="To compare with KerasTuner's own grid; the order is fixed, and a part of it stays in its first corner.",
+        when="To compare with KerasTuner's grid search. Its order is fixed, and a partial grid covers only its first corner.",
         parallel=True,
         beats_random=False,
         framework="keras-tuner",
@@ -184,8 +191,10 @@ class Grid(_Oracle):
 
 
 class Hyperband(_Oracle):
-    """keras_tuner.oracles.HyperbandOracle. A promoted trial takes over its parent's best weights, not the optimizer's state,
-    as keras_tuner.Hyperband does."""
+    """Search with keras_tuner.oracles.HyperbandOracle.
+
+    As in keras_tuner.Hyperband, a promoted trial inherits the best weights of its parent, but not the optimizer state.
+    """
 
     Settings = HyperbandSettings
     spec = MethodSpec(
@@ -193,9 +202,9 @@ class Hyperband(_Oracle):
         algorithm=Algorithm.HYPERBAND,
         katib=("hyperband",),
         paper=("hyperband", 2),
-        summary="Successive halving over several brackets: KerasTuner's Hyperband oracle, exactly as it ships.",
+        summary="Successive halving in several brackets: KerasTuner's Hyperband oracle, unchanged.",
         source="Li et al., Hyperband, JMLR 18, 2018",
-        when="To see what KerasTuner's users get; its promotions drop the optimizer's state.",
+        when="To measure what users of KerasTuner get. Promoted trials lose their optimizer state.",
         framework="keras-tuner",
         package="keras_tuner",
         extra="keras-tuner",
@@ -226,28 +235,28 @@ class Hyperband(_Oracle):
             self.inherit,
         )
 
-    def continuable(self) -> set[TrialId]:
-        """Trials of rungs from which the next one is not filled yet, and that have not gone up themselves."""
-        found: set[TrialId] = set()
+    def resumable(self) -> set[TrialId]:
+        """Return the trials that are not promoted and whose next rung is not full."""
+        trials: set[TrialId] = set()
         for bracket in self._oracle._brackets:
-            for rung, (one, following) in enumerate(pairwise(bracket["rounds"]), start=1):
-                if len(following) < self._oracle._get_size(bracket["bracket_num"], rung):
-                    gone_up = {entry["past_id"] for entry in following}
-                    found |= {self._ours[entry["id"]] for entry in one if entry["id"] not in gone_up}
-        return found
+            for rung, (lower, upper) in enumerate(pairwise(bracket["rounds"]), start=1):
+                if len(upper) < self._oracle._get_size(bracket["bracket_num"], rung):
+                    promoted = {entry["past_id"] for entry in upper}
+                    trials |= {self._ours[entry["id"]] for entry in lower if entry["id"] not in promoted}
+        return trials
 
 
 class Hyperband2020(Hyperband):
-    """KerasTuner's oracle with the training of its versions 1.0.0 to 1.1.3, in which no promoted trial took over any weights."""
+    """KerasTuner's oracle with the training of its versions 1.0.0 to 1.1.3, where promoted trials inherited no weights."""
 
     Settings = Hyperband2020Settings
     spec = MethodSpec(
         name="hyperband-2020",
         algorithm=Algorithm.HYPERBAND,
         paper=("hyperband", 1),
-        summary="KerasTuner's Hyperband as it was until 2022: a promoted trial takes over no weights. For ablations.",
+        summary="KerasTuner's Hyperband as it was until 2022: promoted trials inherit no weights. For ablations.",
         source="KerasTuner 1.1.3; keras-team/keras-tuner, issue 372 and pull request 711",
-        when="To reproduce results of that time, and to remove one cause of them at a time: docs/hyperband.md.",
+        when="To reproduce results of that time, or to remove its faults one at a time: docs/hyperband.md.",
         framework="keras-tuner",
         package="keras_tuner",
         extra="keras-tuner",
@@ -263,17 +272,21 @@ class Hyperband2020(Hyperband):
             self._oracle._get_size = self._size_of_li
 
     def _size_of_li(self, bracket_num: int, round_num: int) -> int:
-        """Algorithm 1 of Li et al., JMLR 18, 2018: the trials of a rung; its s and i by the oracle's names."""
+        """Return the number of trials of a rung in algorithm 1 of Li et al., JMLR 18, 2018.
+
+        bracket_num is s of the algorithm, and round_num is i.
+        """
         starts = math.ceil(self._oracle._get_num_brackets() * self._oracle.factor**bracket_num / (bracket_num + 1))
         return starts // self._oracle.factor**round_num  # type: ignore[no-any-return]
 
 
 def kerastuners_seed(seed: int) -> int:
-    """KerasTuner's seed for the search with a study's.
+    """Return the KerasTuner seed for a seed of a study.
 
-    Its oracles draw each value with a seed of its own, that of the value before plus 1 (`Oracle._random_values`, 1.4.8): searches
-    whose seeds are as far apart as a configuration has values draw the same configurations, a trial later. With a study's seeds
-    0, 1, 2 … a few searches would count many times; here they are a million apart. 0 is no seed to KerasTuner.
+    KerasTuner's oracles draw each value with a separate seed, which is the previous seed plus 1 (`Oracle._random_values`, 1.4.8).
+    Two searches draw the same configurations, one trial apart, if their seeds differ by the number of values per configuration.
+    With the seeds 0, 1, 2 … of a study, the searches would not be independent. The returned seeds are a million apart. They are
+    never 0, because KerasTuner treats 0 as no seed.
     """
     return 1 + seed * 1_000_003 % (2**32 - 1)
 
@@ -291,7 +304,7 @@ def _common(problem: Problem) -> dict[str, Any]:
 
 
 def _encode(space: Space) -> Any:
-    """The space as KerasTuner's HyperParameters; categories go by their index, since a Choice takes values of one type only."""
+    """Return the space as HyperParameters. Categories are encoded by index, because a Choice allows values of only one type."""
     import keras_tuner
 
     hps = keras_tuner.HyperParameters()
@@ -311,7 +324,7 @@ def _encode(space: Space) -> Any:
 
 
 def _encode_levels(space: Space, levels: dict[str, list[Value]]) -> Any:
-    """The grid as KerasTuner's HyperParameters: every parameter is a choice of its levels' places."""
+    """Return the grid as HyperParameters. Each parameter is a Choice of the indices of its levels."""
     import keras_tuner
 
     hps = keras_tuner.HyperParameters()

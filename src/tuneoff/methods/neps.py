@@ -1,4 +1,4 @@
-"""NePS: PriorBand, and freeze-thaw search by ifBO's model of learning curves."""
+"""NePS: PriorBand, and freeze-thaw search with ifBO's model of learning curves."""
 
 from __future__ import annotations
 
@@ -17,66 +17,68 @@ from ..core.study import Study
 from .spec import MethodSpec
 
 FIDELITY = "tuneoff.epochs"
-"""No parameter of a study can have this name."""
+"""The name of the fidelity in NePS's space. The dot keeps it apart from all parameters of a study."""
 MOST_PARAMETERS = 10
-"""So many does ifBO's model know."""
+"""Maximum number of parameters that ifBO's model supports."""
 
 
 class PriorBandSettings(Model):
-    """NePS's own settings, and what the user believes to be good values."""
+    """The user's prior, and NePS's arguments of the same names."""
 
     prior: dict[str, str | bool | int | float] = Field(
         default_factory=dict,
-        description="Values believed to be good, by parameter; without any it is Hyperband with local search.",
+        description="Values that you believe to be good, by parameter. Without a prior, it is Hyperband with local search.",
     )
-    prior_confidence: Literal["low", "medium", "high"] = Field(default="low", description="How much to believe in them.")
-    eta: int = Field(default=3, ge=2, le=100, description="Of so many configurations of a rung one goes up to the next.")
+    prior_confidence: Literal["low", "medium", "high"] = Field(default="low", description="Confidence in the prior.")
+    eta: int = Field(default=3, ge=2, le=100, description="Promote 1 of every eta configurations of a rung.")
     base: Literal["hyperband", "successive_halving", "asha", "async_hb"] = "hyperband"
 
 
 class FreezeThawSettings(Model):
-    """NePS's own settings."""
+    """NePS's argument of the same name, and the folder of ifBO's model."""
 
     initial_design_size: int | None = Field(
         default=None,
         ge=1,
         le=1000,
-        description="Configurations that train an epoch before the model decides; null: one a parameter.",
+        description="Number of configurations that train one epoch before the model proposes; null: one per parameter.",
     )
     model_folder: str = Field(
         default="~/.cache/tuneoff/ifbo",
-        description="Where ifBO's own package keeps its model, and downloads it to where it lacks.",
+        description="Folder of ifBO's model. If the model is missing, ifBO's package downloads it into the folder.",
     )
 
 
 def check_priorband(study: Study, settings: PriorBandSettings) -> list[str]:
-    """A prior is about the study's own parameters; brackets need two rungs."""
-    found = _too_short("priorband", study)
+    """Refuse a prior outside of the space, and studies with a single rung."""
+    messages = _epochs_refusals("priorband", study)
     for name, value in settings.prior.items():
         if name not in study.space:
-            found.append(f"priorband: prior names {name!r}, which is none of the space's parameters: {', '.join(study.space)}.")
+            messages.append(f"priorband: prior names {name!r}, but the parameters are {', '.join(study.space)}.")
         elif not study.space[name].contains(value):
-            found.append(f"priorband: prior says {name} = {value!r}, which {name} never takes.")
-    return found
+            messages.append(f"priorband: prior sets {name} = {value!r}, which is not in the space.")
+    return messages
 
 
 def check_freeze_thaw(study: Study, settings: FreezeThawSettings) -> list[str]:
-    """ifBO's model is trained on curves between 0 and 1 of at most ten parameters."""
-    found = _too_short("freeze-thaw", study)
+    """Refuse studies that ifBO's model does not support. It models curves between 0 and 1 of at most ten parameters."""
+    messages = _epochs_refusals("freeze-thaw", study)
     if len(study.space) > MOST_PARAMETERS:
-        found.append(f"freeze-thaw takes at most {MOST_PARAMETERS} parameters, and the space has {len(study.space)}.")
+        messages.append(
+            f"freeze-thaw supports at most {MOST_PARAMETERS} parameters, but the space has {len(study.space)}: remove some."
+        )
     if "accuracy" not in study.objective.metric or study.objective.sign > 0:
-        found.append(f"freeze-thaw needs an accuracy that is maximised, and the objective is {study.objective.metric}.")
-    return found
+        messages.append(f"freeze-thaw maximises an accuracy, but the objective is {study.objective.metric}: choose an accuracy.")
+    return messages
 
 
-def _too_short(name: str, study: Study) -> list[str]:
+def _epochs_refusals(name: str, study: Study) -> list[str]:
     epochs = study.budget.epochs_per_trial
-    return [] if epochs > 1 else [f"{name} needs epochs_per_trial of at least 2, and it is {epochs}."]
+    return [] if epochs > 1 else [f"{name}: epochs_per_trial = {epochs} must be at least 2."]
 
 
 class _Neps:
-    """One NePS optimizer behind ask and tell; a trial that it names as previous is the parent."""
+    """Ask and tell with one NePS optimizer. The previous trial of a NePS trial is its parent."""
 
     def __init__(self, build: Callable[[Any], Any], problem: Problem, priors: dict[str, Any], confidence: str) -> None:
         import neps
@@ -87,21 +89,21 @@ class _Neps:
         self._problem = problem
         self._axes = Axes(problem.space)
         self._neps = neps.AskAndTell(optimizer=build(_encode(problem, priors, confidence)))
-        self._asked: list[Any] = []  # NePS's trials by ours
+        self._asked: list[Any] = []  # NePS's trials by trial id
         self._ours: dict[str, TrialId] = {}
         self._failed: set[str] = set()
-        self._continuable: set[TrialId] = set()
+        self._resumable: set[TrialId] = set()
 
     def ask(self) -> Proposal:
         trial = self._neps.ask()
-        while trial.metadata.previous_trial_id in self._failed:  # a rung full of failures promotes one of them
+        while trial.metadata.previous_trial_id in self._failed:  # a rung with too many failures promotes one
             self._failed.add(trial.id)
             self._neps.tell(trial, self._failure())
             trial = self._neps.ask()
         parent = self._ours.get(trial.metadata.previous_trial_id)
         self._ours[trial.id] = len(self._asked)
         self._asked.append(trial)
-        config = self._axes.config({axis.name: trial.config.get(axis.name, 0) for axis in self._axes.list})
+        config = self._axes.decode({axis.name: trial.config.get(axis.name, 0) for axis in self._axes.axes})
         return Proposal(config, int(trial.config[FIDELITY]), parent)
 
     def tell(self, trial: Trial) -> None:
@@ -110,8 +112,8 @@ class _Neps:
         if loss is None:
             self._failed.add(theirs.id)
         elif trial.proposal.target_epoch < self._problem.max_epochs:
-            self._continuable.add(trial.id)
-        self._continuable -= {trial.proposal.parent}
+            self._resumable.add(trial.id)
+        self._resumable -= {trial.proposal.parent}
         self._neps.tell(theirs, self._failure() if loss is None else self._told(loss))
 
     def _told(self, loss: float) -> float:
@@ -120,23 +122,23 @@ class _Neps:
     def _failure(self) -> Any:
         return RuntimeError("the trial failed")
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
-    def continuable(self) -> set[TrialId]:
-        """The last trials of all configurations that have not trained in full."""
-        return set(self._continuable)
+    def resumable(self) -> set[TrialId]:
+        """Return the last trial of each configuration that is not fully trained."""
+        return set(self._resumable)
 
 
 class PriorBand(_Neps):
-    """neps.algorithms.priorband."""
+    """Search with neps.algorithms.priorband."""
 
     Settings = PriorBandSettings
     spec = MethodSpec(
         name="priorband",
-        summary="Hyperband that also draws around the user's own values and around the best trial: NePS's PriorBand.",
+        summary="Hyperband that also samples around the user's prior and the incumbent: NePS's PriorBand.",
         source="Mallik et al., PriorBand: practical HPO in the age of deep learning, NeurIPS 36, 2023",
-        when="You have an idea of good values, and early epochs tell good from bad.",
+        when="If you have an idea of good values, and the first epochs separate good from bad configurations.",
         framework="neural-pipeline-search",
         package="neps",
         extra="neps",
@@ -156,14 +158,14 @@ class PriorBand(_Neps):
 
 
 class FreezeThaw(_Neps):
-    """neps.algorithms.ifbo: each proposal trains one more epoch of the configuration that is most likely to improve."""
+    """Search with neps.algorithms.ifbo. Each proposal trains one more epoch of the most promising configuration."""
 
     Settings = FreezeThawSettings
     spec = MethodSpec(
         name="freeze-thaw",
-        summary="One epoch at a time for whichever learning curve promises most, by a pre-trained model of curves: ifBO.",
+        summary="Freeze-thaw search, in which a pre-trained model of learning curves selects each epoch to train: NePS's ifBO.",
         source="Rakotoarison et al., In-context freeze-thaw Bayesian optimization for HPO, ICML 41, 2024",
-        when="The budget is epochs, and the machine may download ifBO's model once.",
+        when="If the budget is in epochs and the machine can download ifBO's model once.",
         framework="neural-pipeline-search",
         package="neps",
         extra="neps",
@@ -184,19 +186,22 @@ class FreezeThaw(_Neps):
                 size = settings.initial_design_size or "ndim"
                 return _whole(algorithms.ifbo(space, initial_design_size=size, device="cpu", surrogate_path=folder))
             except (OSError, ValueError) as error:  # requests' own errors are OSErrors
-                raise StudyError(f"ifBO's model is not in {folder}, and cannot be downloaded ({type(error).__name__})") from error
+                raise StudyError(
+                    f"ifBO's model is not in {folder} and could not be downloaded ({type(error).__name__}): copy it there, or set"
+                    " model_folder"
+                ) from error
 
         super().__init__(build, problem, {}, "low")
 
     def _told(self, loss: float) -> float:
-        return 1.0 + loss  # what an accuracy lacks to 1: the loss is the accuracy with its sign turned
+        return 1.0 + loss  # 1 - accuracy, because the loss is the negative accuracy
 
     def _failure(self) -> float:
-        return 1.0  # NePS would take a crash for the best possible value here
+        return 1.0  # NePS would treat an exception as the best possible value here
 
 
 def _whole(optimizer: Any) -> Any:
-    """NePS fails where one curve alone can go on: its surrogate then gives a number, where a list of one is expected."""
+    """Return the optimizer with a fix: with a single candidate, its surrogate returns a number instead of a list of one."""
     import torch
 
     improvement = optimizer.ftpfn.get_pi
@@ -205,10 +210,10 @@ def _whole(optimizer: Any) -> Any:
 
 
 def _encode(problem: Problem, priors: dict[str, Any], confidence: str) -> Any:
-    """The space without parameters of one value; NePS knows no conditions, so that it is flat."""
+    """Return the space for NePS: without parameters with only one value, and flat, because NePS does not support conditions."""
     import neps
 
-    axes = [axis for axis in Axes(problem.space).list if axis.high > axis.low]
+    axes = [axis for axis in Axes(problem.space).axes if axis.high > axis.low]
     places = {axis.name: axis.place(priors[axis.name]) for axis in axes if axis.name in priors}
     fidelity = neps.HPOInteger(1, problem.max_epochs, is_fidelity=True)
     return neps.SearchSpace(
@@ -219,9 +224,9 @@ def _encode(problem: Problem, priors: dict[str, Any], confidence: str) -> Any:
 def _parameter(axis: Axis, prior: Any, confidence: Any) -> Any:
     import neps
 
-    believed = {} if prior is None else {"prior": prior, "prior_confidence": confidence}
+    options = {} if prior is None else {"prior": prior, "prior_confidence": confidence}
     if axis.kind == "choice":
-        return neps.HPOCategorical(axis.places, **believed)
+        return neps.HPOCategorical(axis.places, **options)
     if axis.kind == "int":
-        return neps.HPOInteger(int(axis.low), int(axis.high), log=axis.log, **believed)
-    return neps.HPOFloat(axis.low, axis.high, log=axis.log, **believed)
+        return neps.HPOInteger(int(axis.low), int(axis.high), log=axis.log, **options)
+    return neps.HPOFloat(axis.low, axis.high, log=axis.log, **options)

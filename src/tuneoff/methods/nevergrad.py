@@ -1,4 +1,4 @@
-"""Nevergrad's optimizers over its own parametrization."""
+"""Nevergrad's optimizers."""
 
 from __future__ import annotations
 
@@ -13,24 +13,29 @@ from .spec import FailedRule, MethodSpec
 
 
 class NevergradSettings(Model):
-    """Which of Nevergrad's optimizers, and the budget that it is told.
+    """The optimizer and the budget that it plans with.
 
-    The study's own budget is not passed on, so that a study can be extended: another budget is another algorithm.
+    The optimizer does not receive the study's budget, because NGOpt selects another algorithm for another budget. A study can
+    therefore be extended.
     """
 
-    optimizer: Literal["NGOpt", "PortfolioDiscreteOnePlusOne", "OnePlusOne", "DE", "PSO", "CMA"] = "NGOpt"
-    budget: int = Field(default=100, ge=1, le=1_000_000, description="Trials that it plans for; it may be asked more.")
+    optimizer: Literal["NGOpt", "PortfolioDiscreteOnePlusOne", "OnePlusOne", "DE", "PSO", "CMA"] = Field(
+        default="NGOpt", description="Nevergrad's name of the optimizer."
+    )
+    budget: int = Field(
+        default=100, ge=1, le=1_000_000, description="Number of trials that the optimizer plans with. It may propose more."
+    )
 
 
 class Nevergrad:
-    """nevergrad.optimizers.registry[…]. Nevergrad knows no conditions: inactive parameters vary without effect."""
+    """Ask and tell with a Nevergrad optimizer. Nevergrad does not support conditions: inactive parameters vary without effect."""
 
     Settings = NevergradSettings
     spec = MethodSpec(
         name="nevergrad-ngopt",
-        summary="Nevergrad's NGOpt, which chooses an algorithm by space and budget; or one of five others by name.",
+        summary="Nevergrad's NGOpt, which selects an algorithm by space and budget, or one of five other optimizers.",
         source="Bennet et al., Nevergrad: black-box optimization platform, SIGEVOlution 14, 2021",
-        when="There are hundreds of trials, and no model of the space is wanted.",
+        when="For hundreds of trials, without the cost of a surrogate model.",
         framework="nevergrad",
         package="nevergrad",
         extra="nevergrad",
@@ -46,7 +51,7 @@ class Nevergrad:
         warnings.simplefilter("ignore")
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
-        parametrization = nevergrad.p.Dict(**{axis.name: _parameter(axis) for axis in self._axes.list})
+        parametrization = nevergrad.p.Dict(**{axis.name: _parameter(axis) for axis in self._axes.axes})
         parametrization.random_state.seed(problem.seed)
         optimizer = nevergrad.optimizers.registry[settings.optimizer]
         self._optimizer = optimizer(parametrization, budget=settings.budget, num_workers=problem.in_flight)
@@ -55,13 +60,13 @@ class Nevergrad:
     def ask(self) -> Proposal | Done:
         candidate = self._optimizer.ask()
         self._candidates.append(candidate)
-        return Proposal(self._axes.config(candidate.value), self._max_epochs)
+        return Proposal(self._axes.decode(candidate.value), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         assert trial.outcome is not None
         self._optimizer.tell(self._candidates[trial.id], trial.outcome.loss)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 

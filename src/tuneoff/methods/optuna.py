@@ -1,4 +1,4 @@
-"""Optuna's samplers and pruners, driven by its ask and tell; the space is suggested as it is, conditions included."""
+"""Optuna's samplers and pruners with Optuna's ask and tell. The space is define-by-run, including conditions."""
 
 from __future__ import annotations
 
@@ -13,83 +13,91 @@ from .spec import Algorithm, MethodSpec
 
 
 class RandomSettings(Model):
-    """RandomSampler has nothing to set but the seed, which the study gives."""
+    """RandomSampler has no settings: the study gives the seed."""
 
 
 class ClassicSettings(Model):
     """TPESampler's arguments of the same names, with its defaults."""
 
-    n_startup_trials: int = Field(default=10, ge=1, le=10_000, description="Random configurations before the model decides.")
-    n_ei_candidates: int = Field(default=24, ge=1, le=10_000, description="Draws of which the most promising is asked.")
+    n_startup_trials: int = Field(
+        default=10, ge=1, le=10_000, description="Number of random configurations before the model proposes."
+    )
+    n_ei_candidates: int = Field(
+        default=24, ge=1, le=10_000, description="Number of candidates per proposal, of which the most promising is proposed."
+    )
 
 
 class TpeSettings(ClassicSettings):
     """TPESampler's arguments of the same names, with the defaults of Optuna 5."""
 
-    group: bool = Field(default=False, description="Model parameters that are active together jointly (experimental).")
+    group: bool = Field(default=False, description="Model parameters jointly if they are active together (experimental).")
 
 
 class CmaesSettings(Model):
-    """CmaEsSampler's arguments of the same names; `levels` is ours.
+    """CmaEsSampler's arguments of the same names, and `levels`, which Tuneoff adds.
 
-    CMA-ES knows numbers alone, and Optuna draws categories at random.
+    CMA-ES supports only numbers, and Optuna draws categories at random.
     """
 
     levels: Literal["ordered", "categories"] = Field(
         default="ordered",
-        description="ordered: a list of ascending numbers is searched by place, as a whole number; categories: drawn at random.",
+        description="How to search a list of ascending numbers. ordered: as an integer, the index; categories: by random draws.",
     )
-    popsize: int | None = Field(default=None, ge=2, le=10_000, description="Trials of a generation; null: by the dimensions.")
-    sigma0: float | None = Field(default=None, gt=0, description="The first step size; null: a sixth of the range.")
-    with_margin: bool = Field(default=False, description="CMA-ES with margin, for whole numbers (experimental).")
+    popsize: int | None = Field(
+        default=None, ge=2, le=10_000, description="Number of trials per generation; null: chosen by the number of dimensions."
+    )
+    sigma0: float | None = Field(default=None, gt=0, description="Initial step size; null: a sixth of the range.")
+    with_margin: bool = Field(default=False, description="Use CMA-ES with margin, for integers (experimental).")
 
 
 class GpSettings(Model):
     """GPSampler's arguments of the same names, with its defaults."""
 
-    n_startup_trials: int = Field(default=10, ge=1, le=10_000, description="Random configurations before the model decides.")
-    deterministic_objective: bool = Field(default=False, description="Take the objective as free of noise.")
+    n_startup_trials: int = Field(
+        default=10, ge=1, le=10_000, description="Number of random configurations before the model proposes."
+    )
+    deterministic_objective: bool = Field(default=False, description="Assume that the objective has no noise.")
 
 
 class HyperbandSettings(ClassicSettings):
-    """HyperbandPruner's and TPESampler's arguments; a full training is max_resource."""
+    """Arguments of HyperbandPruner and TPESampler of the same names. max_resource is a full training."""
 
-    min_resource: int = Field(default=1, ge=1, description="Epochs before a trial may be stopped.")
-    reduction_factor: int = Field(default=3, ge=2, le=100, description="Of so many trials of a rung one goes on.")
+    min_resource: int = Field(default=1, ge=1, description="Minimum number of epochs before a trial may be stopped.")
+    reduction_factor: int = Field(default=3, ge=2, le=100, description="Continue 1 of every reduction_factor trials of a rung.")
 
 
 class AshaSettings(Model):
     """SuccessiveHalvingPruner's arguments of the same names.
 
-    min_resource is 1, which is what Optuna's own "auto" comes to below 200 epochs, though only after a first full training.
+    Optuna's default "auto" for min_resource gives 1 below 200 epochs, but only after a first full training. Here it is 1 from the
+    start.
     """
 
-    sampler: Literal["random", "tpe"] = Field(default="random", description="random, as in the paper, or Optuna's TPE.")
-    min_resource: int = Field(default=1, ge=1, description="Epochs before a trial may be stopped.")
-    reduction_factor: int = Field(default=4, ge=2, le=100, description="Of so many trials of a rung one goes on.")
-    min_early_stopping_rate: int = Field(default=0, ge=0, le=10, description="Rungs that are left out at the start.")
+    sampler: Literal["random", "tpe"] = Field(
+        default="random", description="Source of the configurations: random draws, as in the paper, or Optuna's TPE."
+    )
+    min_resource: int = Field(default=1, ge=1, description="Minimum number of epochs before a trial may be stopped.")
+    reduction_factor: int = Field(default=4, ge=2, le=100, description="Continue 1 of every reduction_factor trials of a rung.")
+    min_early_stopping_rate: int = Field(default=0, ge=0, le=10, description="Number of rungs to skip at the start.")
 
 
 def check_pruner(study: Study, settings: HyperbandSettings | AshaSettings) -> list[str]:
-    """A stop rule needs an epoch after which it may stop."""
+    """Refuse a stop rule that could never stop a trial."""
     epochs = study.budget.epochs_per_trial
     if settings.min_resource < epochs:
         return []
-    return [
-        f"optuna never stops a trial where min_resource is {settings.min_resource} of {epochs} epochs: "
-        f"make it smaller than epochs_per_trial."
-    ]
+    return [f"optuna: min_resource = {settings.min_resource} must be smaller than epochs_per_trial = {epochs}."]
 
 
 class _Study:
-    """One Optuna study behind ask and tell; Optuna's n-th trial is our n-th."""
+    """Ask and tell with one Optuna study. Trial numbers are the same in Optuna and in Tuneoff."""
 
     def __init__(self, problem: Problem, sampler: Any, pruner: Any = None, ordered: bool = False) -> None:
         import optuna
 
         self._problem = problem
         self._ordered = frozenset(name for name in problem.space if ordered and _ascending(problem.space[name]))
-        # HyperbandPruner draws a trial's bracket from the study's name.
+        # HyperbandPruner derives the bracket of a trial from the study name, so the name is fixed.
         self._study = optuna.create_study(
             study_name="tuneoff", sampler=sampler, pruner=pruner or optuna.pruners.NopPruner(), direction="minimize"
         )
@@ -112,14 +120,14 @@ class _Study:
         else:
             self._study.tell(theirs, trial.outcome.loss)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         theirs = self._trials[trial]
         theirs.report(self._problem.loss(epoch), epoch.number)
         return not theirs.should_prune()
 
 
 class Random(_Study):
-    """optuna.samplers.RandomSampler."""
+    """Search with optuna.samplers.RandomSampler."""
 
     Settings = RandomSettings
     spec = MethodSpec(
@@ -127,9 +135,9 @@ class Random(_Study):
         algorithm=Algorithm.RANDOM_SEARCH,
         is_random=True,
         katib=("random",),
-        summary="Independent draws, repeats included: Optuna's RandomSampler.",
+        summary="Random search with Optuna's RandomSampler, which may repeat configurations.",
         source="Bergstra and Bengio, Random search for hyper-parameter optimization, JMLR 13, 2012",
-        when="As the baseline of Optuna's other samplers.",
+        when="As a baseline for Optuna's other samplers.",
         framework="optuna",
         package="optuna",
         extra="optuna",
@@ -141,7 +149,10 @@ class Random(_Study):
 
 
 class Tpe(_Study):
-    """optuna.samplers.TPESampler as Optuna 5 has it: all parameters in one model, and trials in flight count as bad ones."""
+    """Search with optuna.samplers.TPESampler and the defaults of Optuna 5.
+
+    One model covers all parameters, and trials in flight count as bad trials.
+    """
 
     Settings = TpeSettings
     spec = MethodSpec(
@@ -150,7 +161,7 @@ class Tpe(_Study):
         katib=("multivariate-tpe",),
         summary="A tree-structured Parzen estimator over all parameters jointly: Optuna 5's default sampler.",
         source="Watanabe, Tree-structured Parzen estimator: understanding its algorithm components, 2023",
-        when="As the first thing to try: quick, at home in mixed and conditional spaces, used to trials in flight.",
+        when="As a first choice: fast, and suited to mixed and conditional spaces and to several trials in flight.",
         framework="optuna",
         package="optuna",
         extra="optuna",
@@ -162,16 +173,19 @@ class Tpe(_Study):
 
 
 class ClassicTpe(_Study):
-    """optuna.samplers.TPESampler with the defaults of Optuna 4: each parameter by itself, trials in flight unknown."""
+    """Search with optuna.samplers.TPESampler and the defaults of Optuna 4.
+
+    Each parameter has a separate model, and trials in flight are ignored.
+    """
 
     Settings = ClassicSettings
     spec = MethodSpec(
         name="optuna-tpe-classic",
         algorithm=Algorithm.TPE,
         katib=("multivariate-tpe",),
-        summary="A Parzen estimator for each parameter by itself: Optuna's default sampler up to version 4.",
+        summary="A separate Parzen estimator for each parameter: Optuna's default sampler up to version 4.",
         source="Bergstra et al., Algorithms for hyper-parameter optimization, NeurIPS 24, 2011",
-        when="To compare with results of Optuna 4 and before.",
+        when="To compare with results of Optuna 4 and earlier.",
         framework="optuna",
         package="optuna",
         extra="optuna",
@@ -184,15 +198,15 @@ class ClassicTpe(_Study):
 
 
 class Cmaes(_Study):
-    """optuna.samplers.CmaEsSampler; what it cannot model, its RandomSampler draws."""
+    """Search with optuna.samplers.CmaEsSampler. It draws parameters that it cannot model with RandomSampler."""
 
     Settings = CmaesSettings
     spec = MethodSpec(
         name="optuna-cmaes",
         katib=("cmaes",),
-        summary="Covariance matrix adaptation over the numbers of the space; categories are drawn at random.",
+        summary="CMA-ES over the numeric parameters; categories are drawn at random: Optuna's CmaEsSampler.",
         source="Hansen, The CMA evolution strategy: a tutorial, 2016",
-        when="Most parameters are numbers without conditions, and there are hundreds of trials.",
+        when="For hundreds of trials in a space of mostly numeric parameters without conditions.",
         framework="optuna",
         package="optuna",
         extra="optuna",
@@ -205,7 +219,7 @@ class Cmaes(_Study):
 
 
 class Gp(_Study):
-    """optuna.samplers.GPSampler."""
+    """Search with optuna.samplers.GPSampler."""
 
     Settings = GpSettings
     spec = MethodSpec(
@@ -213,7 +227,7 @@ class Gp(_Study):
         algorithm=Algorithm.GAUSSIAN_PROCESS,
         summary="A Gaussian process and log expected improvement: Optuna's GPSampler.",
         source="Ament et al., Unexpected improvements to expected improvement for Bayesian optimization, NeurIPS 36, 2023",
-        when="Trials are dear and few, and torch may be installed.",
+        when="For few, expensive trials, if torch may be installed.",
         framework="optuna",
         package="torch",
         extra="torch",
@@ -226,15 +240,15 @@ class Gp(_Study):
 
 
 class TpeHyperband(_Study):
-    """TPESampler and HyperbandPruner: each bracket has a model of its own."""
+    """Search with TPESampler and HyperbandPruner. Each bracket has a separate model."""
 
     Settings = HyperbandSettings
     spec = MethodSpec(
         name="optuna-tpe-hyperband",
         algorithm=Algorithm.HYPERBAND,
-        summary="TPE whose hopeless trials are stopped by Hyperband's brackets: Optuna's HyperbandPruner.",
+        summary="TPE with early stopping in the brackets of Hyperband: Optuna's HyperbandPruner.",
         source="Falkner, Klein and Hutter, BOHB, ICML 35, 2018",
-        when="Early epochs tell good from bad; a stopped trial is never taken up again.",
+        when="If the first epochs separate good from bad configurations. A stopped trial is never resumed.",
         framework="optuna",
         package="optuna",
         extra="optuna",
@@ -253,15 +267,15 @@ class TpeHyperband(_Study):
 
 
 class Asha(_Study):
-    """SuccessiveHalvingPruner: after each rung a trial goes on if it is among the best that came so far."""
+    """Search with SuccessiveHalvingPruner. After each rung, a trial continues if it is among the best so far."""
 
     Settings = AshaSettings
     spec = MethodSpec(
         name="optuna-asha",
         algorithm=Algorithm.ASHA,
-        summary="Random draws whose trials are stopped after each rung unless among the best: SuccessiveHalvingPruner.",
+        summary="Random draws, of which only the best continue after each rung: Optuna's SuccessiveHalvingPruner.",
         source="Li et al., A system for massively parallel hyperparameter tuning, MLSys 2, 2020",
-        when="Many short trials, side by side; a stopped trial is never taken up again.",
+        when="For many short trials in parallel. A stopped trial is never resumed.",
         framework="optuna",
         package="optuna",
         extra="optuna",
@@ -278,7 +292,10 @@ class Asha(_Study):
 
 
 def _optuna() -> Any:
-    """Optuna, silent but for errors: it has a line for every trial, every experimental argument and every odd step."""
+    """Return the module optuna with logging limited to errors.
+
+    Otherwise Optuna logs every trial, and warns of experimental arguments and uneven steps.
+    """
     import warnings
 
     import optuna
@@ -290,9 +307,9 @@ def _optuna() -> Any:
 
 
 def _suggest(space: Space, trial: Any, ordered: frozenset[str]) -> dict[str, Any]:
-    """A configuration, parameter by parameter, as Optuna's users write it: inactive ones are never suggested.
+    """Return a configuration that is suggested parameter by parameter. Inactive parameters are not suggested.
 
-    Categories go by their index, since True and 1 are the same category to Optuna.
+    Categories are encoded by index, because True and 1 are the same category in Optuna.
     """
     config: dict[str, Any] = {}
     for name in space.order():

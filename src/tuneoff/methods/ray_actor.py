@@ -1,4 +1,4 @@
-"""The processes in which Ray Tune's trials live, and the desk in the method's process that answers their steps."""
+"""The processes in which Ray Tune's trials live, and the server in the method's process that runs their steps."""
 
 from __future__ import annotations
 
@@ -13,7 +13,12 @@ from typing import Any
 
 @dataclass(frozen=True)
 class State:
-    """What a Ray trial carries in its checkpoints: whose weights it goes on from, and how far it is for Ray."""
+    """The content of a Ray trial's checkpoint.
+
+    Attributes:
+        trial: Tuneoff's trial with the weights from which the Ray trial resumes, if any.
+        epoch: The number of epochs that Ray counts for the Ray trial.
+    """
 
     trial: int | None = None
     epoch: int = 0
@@ -21,25 +26,25 @@ class State:
 
 @dataclass(frozen=True)
 class Step:
-    """What a step of a Ray trial gave."""
+    """The result of a step of a Ray trial."""
 
     state: State
     loss: float
     done: bool = False
 
 
-class Desk:
-    """Answers `step` and `end` of the actors over a socket of this machine, each actor in a thread of its own."""
+class StepServer:
+    """Answer `step` and `end` of actors over a local socket, with one thread per actor."""
 
     def __init__(self, step: Callable[[str, dict[str, Any], State], Step], end: Callable[[str], None]) -> None:
         self._step = step
         self._end = end
         self._key = secrets.token_bytes(16)
         self._listener = Listener(("127.0.0.1", 0), authkey=self._key)
-        threading.Thread(target=self._accept, name="ray-desk", daemon=True).start()
+        threading.Thread(target=self._accept, name="ray-steps", daemon=True).start()
 
     def actor(self) -> Any:
-        """The Trainable whose steps are asked here."""
+        """Return a Trainable class whose steps this server answers."""
         return _actor(self._listener.address, self._key)
 
     def _accept(self) -> None:
@@ -47,7 +52,7 @@ class Desk:
             threading.Thread(target=self._serve, args=[self._listener.accept()], daemon=True).start()
 
     def _serve(self, pipe: Connection) -> None:
-        with suppress(EOFError, OSError):  # the actor is gone, which Ray knows
+        with suppress(EOFError, OSError):  # Ray notices itself that an actor has ended
             while True:
                 verb, *arguments = pipe.recv()
                 pipe.send((self._step if verb == "step" else self._end)(*arguments))
@@ -56,8 +61,8 @@ class Desk:
 def _actor(address: Any, key: bytes) -> Any:
     from ray import tune
 
-    class Member(tune.Trainable):  # type: ignore[misc]
-        """A Ray trial: it trains nothing, and asks at the desk."""
+    class RayTrial(tune.Trainable):  # type: ignore[misc]
+        """A Ray trial. It does not train, but requests its steps from the server."""
 
         def setup(self, config: dict[str, Any]) -> None:
             self._pipe = Client(address, authkey=key)
@@ -66,15 +71,15 @@ def _actor(address: Any, key: bytes) -> Any:
         def _begin(self, config: dict[str, Any]) -> None:
             self._values = dict(config)
             self._state = State()
-            self._ours = self.trial_id
+            self._ray_trial = self.trial_id
 
         def step(self) -> dict[str, Any]:
-            given: Step = self._ask("step", self._ours, self._values, self._state)
-            self._state = given.state
-            return {"loss": given.loss, "epoch": given.state.epoch, "done": given.done}
+            result: Step = self._request("step", self._ray_trial, self._values, self._state)
+            self._state = result.state
+            return {"loss": result.loss, "epoch": result.state.epoch, "done": result.done}
 
         def reset_config(self, new_config: dict[str, Any]) -> bool:
-            self._ask("end", self._ours)
+            self._request("end", self._ray_trial)
             self._begin(new_config)
             return True
 
@@ -86,11 +91,11 @@ def _actor(address: Any, key: bytes) -> Any:
             self._state = State(checkpoint["trial"], checkpoint["epoch"])
 
         def cleanup(self) -> None:
-            with suppress(EOFError, OSError):  # the search is over
-                self._ask("end", self._ours)
+            with suppress(EOFError, OSError):  # the search has ended
+                self._request("end", self._ray_trial)
 
-        def _ask(self, *message: Any) -> Any:
+        def _request(self, *message: Any) -> Any:
             self._pipe.send(message)
             return self._pipe.recv()
 
-    return Member
+    return RayTrial

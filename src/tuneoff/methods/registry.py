@@ -1,4 +1,4 @@
-"""Every search method by name. A new method is one file in this package and one line here."""
+"""The registry: every search method of Tuneoff by name. A new method needs a class in this package and one line here."""
 
 from __future__ import annotations
 
@@ -60,13 +60,13 @@ METHODS: dict[str, str] = {
     "freeze-thaw": "tuneoff.methods.neps:FreezeThaw",
     "optuna-gp": "tuneoff.methods.optuna:Gp",
 }
-"""The module and class of each method that comes with Tuneoff; the class carries its `spec`."""
+"""The module and class of each method. The class has the method's `spec`."""
 
 SHORT = {"grid": "sklearn-grid", "random": "keras-tuner-random", "bayes": "skopt-gp", "hyperband": "keras-tuner-hyperband"}
-"""Short names of the paper's four methods."""
+"""Short names of the four methods of the paper."""
 
 LONGEST_QUOTED = 60
-"""Characters of an unknown name that an error message quotes."""
+"""Maximum number of characters of an unknown name that an error message quotes."""
 
 
 class Registry(Mapping[str, MethodSpec]):
@@ -96,7 +96,7 @@ def _spec(name: str, target: str) -> MethodSpec:
 
 
 def names() -> list[str]:
-    """Return all names that a study file may give a method, the short ones first. It may also give `module:Class`."""
+    """Return all method names that a study file may use, short names first. A study file may also use `module:Class`."""
     return [*SHORT, *REGISTRY, *registered()]
 
 
@@ -120,15 +120,15 @@ def find(name: str) -> MethodSpec:
 
 
 def unknown(name: str) -> str:
-    """Return a clause that says that a name is unknown, with the names that are close to it."""
+    """Return a message about an unknown method name, with similar names and without a full stop."""
     shown = name if len(name) <= LONGEST_QUOTED else name[: LONGEST_QUOTED - 1] + "…"
     near = get_close_matches(shown.lower(), names(), 3, 0.6)
     hint = f" (did you mean {' or '.join(near)}?)" if near else ""
-    return f"{shown!r} is not a method{hint}: `tuneoff methods` lists them, and module:Class names one of your own"
+    return f"{shown!r} is not a method{hint}: use a name that `tuneoff methods` lists, or module:Class for your own method"
 
 
 def algorithm_of(name: str) -> Algorithm | None:
-    """Return the algorithm that a method of the registry shares with methods of other frameworks, or None."""
+    """Return the algorithm of a method if several frameworks implement it, otherwise None."""
     full = SHORT.get(name, name)
     return REGISTRY[full].algorithm if full in REGISTRY else None
 
@@ -140,7 +140,7 @@ def is_random(name: str) -> bool:
 
 
 def stand_ins(paper_method: str) -> list[str]:
-    """Return the names of the methods that stand for a method of the paper, the nearest to the paper's first."""
+    """Return the names of the methods that implement a method of the paper, the closest to the paper first."""
     ranks = {spec.name: spec.paper[1] for spec in REGISTRY.values() if spec.paper and spec.paper[0] == paper_method}
     short = {full: name for name, full in SHORT.items()}
     return [name for full in sorted(ranks, key=ranks.__getitem__) for name in (short.get(full), full) if name]

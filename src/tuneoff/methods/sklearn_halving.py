@@ -1,4 +1,4 @@
-"""scikit-learn's successive halving: HalvingRandomSearchCV with epochs as its resource."""
+"""scikit-learn's successive halving: HalvingRandomSearchCV with epochs as the resource."""
 
 from __future__ import annotations
 
@@ -13,58 +13,64 @@ from ..core.encoding import Axes, Axis
 from ..core.problem import Problem, Proposal, Trial, TrialId
 from ..core.space import Config, Model
 from ..core.study import Study
-from .inversion import Door, Threaded
+from .inversion import InvertedCall, Threaded
 from .spec import MethodSpec
 
 
 class HalvingSettings(Model):
-    """HalvingRandomSearchCV's arguments of the same names with its own defaults, and what it does not know: resume and rounds."""
+    """HalvingRandomSearchCV's arguments of the same names with its defaults, and `resume` and `rounds`, which Tuneoff adds."""
 
     n_candidates: int | Literal["exhaust"] = Field(
-        default="exhaust", description="Configurations of a round; exhaust: as many as let the last rung train in full."
+        default="exhaust",
+        description="Number of configurations per round; exhaust: such that the last rung trains for the full epochs.",
     )
-    factor: float = Field(default=3, gt=1, le=100, description="One of so many candidates goes up to the next rung.")
+    factor: float = Field(default=3, gt=1, le=100, description="Promote 1 of every factor candidates of a rung.")
     min_resources: int | Literal["smallest", "exhaust"] = Field(
         default="smallest",
-        description="Epochs of the first rung; smallest is 1, exhaust as many as let the last rung train in full.",
+        description="Epochs of the first rung; smallest: 1; exhaust: such that the last rung trains for the full epochs.",
     )
-    aggressive_elimination: bool = Field(default=False, description="Stay in the first rung until few enough are left.")
+    aggressive_elimination: bool = Field(
+        default=False, description="Repeat the first rung until the number of candidates fits the remaining rungs."
+    )
     resume: bool = Field(
-        default=False, description="Go on from the rung before; scikit-learn itself fits anew, and pays for all epochs again."
+        default=False,
+        description="Resume promoted trials from the rung below. scikit-learn itself trains them again from the start.",
     )
-    rounds: int | None = Field(default=None, ge=1, description="Searches one after another; null: as many as fit.")
+    rounds: int | None = Field(
+        default=None, ge=1, description="Number of successive searches; null: until the budget is used up."
+    )
 
 
 def check(study: Study, settings: HalvingSettings) -> list[str]:
-    """What scikit-learn would refuse when it starts."""
+    """Refuse settings that scikit-learn would refuse at its start."""
     full = study.budget.epochs_per_trial
     if settings.n_candidates == settings.min_resources == "exhaust":
         return ["sklearn-halving: n_candidates and min_resources cannot both be exhaust: give one of them a number."]
     if isinstance(settings.min_resources, int) and not 1 <= settings.min_resources <= full:
-        return [f"sklearn-halving: min_resources = {settings.min_resources} must lie between 1 and epochs_per_trial = {full}."]
+        return [f"sklearn-halving: min_resources = {settings.min_resources} must be between 1 and epochs_per_trial = {full}."]
     if isinstance(settings.n_candidates, int) and settings.n_candidates < 1:
         return [f"sklearn-halving: n_candidates = {settings.n_candidates} must be at least 1, or exhaust."]
     return []
 
 
 class Halving(Threaded):
-    """Each fit of an estimator is a trial; scikit-learn's own loop runs in a thread.
+    """Run HalvingRandomSearchCV in a thread. Each fit of an estimator is a trial.
 
-    It names no parent: the earlier trial of a configuration is known by the configuration.
+    scikit-learn does not name a parent trial. The parent is the earlier trial of the same configuration.
     """
 
     Settings = HalvingSettings
     spec = MethodSpec(
         name="sklearn-halving",
-        summary="Successive halving of random draws with epochs as the resource: scikit-learn's HalvingRandomSearchCV.",
+        summary="Successive halving of random draws, with epochs as the resource: scikit-learn's HalvingRandomSearchCV.",
         source="Jamieson and Talwalkar, Non-stochastic best arm identification and hyperparameter optimization, AISTATS 2016",
-        when="To see what scikit-learn's users get; it fits a promoted configuration anew, unless resume is set.",
+        when="To measure what users of scikit-learn get. Promoted trials train again from the start, unless resume is set.",
         framework="scikit-learn",
         package="sklearn",
         extra="grid",
         fidelity=True,
         warm_start=True,
-        fits_anew=True,
+        warm_start_optional=True,
     )
     check = staticmethod(check)
 
@@ -72,33 +78,33 @@ class Halving(Threaded):
         self._problem = problem
         self._settings = settings
         self._axes = Axes(problem.space)
-        self._latest: dict[str, Trial] = {}  # of each configuration of the round that may yet go up
+        self._latest: dict[str, Trial] = {}  # of each configuration of the round that may still be promoted
         super().__init__("scikit-learn's HalvingRandomSearchCV", self._rounds)
 
-    def continuable(self) -> set[TrialId]:
-        """The last trials of the configurations in the last two rungs."""
+    def resumable(self) -> set[TrialId]:
+        """Return the last trials of the configurations in the last two rungs."""
         return {trial.id for trial in self._latest.values()} if self._settings.resume else set()
 
-    def _rounds(self, door: Door) -> str:
+    def _rounds(self, loop: InvertedCall) -> str:
         import numpy as np
 
         draws = np.random.RandomState(self._problem.seed)
         done = 0
         while done != self._settings.rounds:
             self._latest.clear()
-            self._round(door, draws)
+            self._round(loop, draws)
             done += 1
         return f"all {done} rounds of successive halving are complete"
 
-    def _round(self, door: Door, draws: Any) -> None:
+    def _round(self, loop: InvertedCall, draws: Any) -> None:
         import numpy as np
-        from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - what makes the next line possible
+        from sklearn.experimental import enable_halving_search_cv  # noqa: F401 - the next import requires it
         from sklearn.model_selection import HalvingRandomSearchCV, PredefinedSplit
 
         settings = self._settings.model_dump(exclude={"resume", "rounds"})
         search = HalvingRandomSearchCV(
-            _estimator(lambda places, epochs: self._fit(door, places, epochs)),
-            {axis.name: axis.places if axis.kind == "choice" else _Draw(axis) for axis in self._axes.list},
+            _estimator(lambda places, epochs: self._fit(loop, places, epochs)),
+            {axis.name: axis.places if axis.kind == "choice" else _Draw(axis) for axis in self._axes.axes},
             resource="epochs",
             max_resources=self._problem.max_epochs,
             cv=PredefinedSplit([-1, 0]),
@@ -112,11 +118,11 @@ class Halving(Threaded):
             warnings.simplefilter("ignore")
             search.fit(np.zeros((2, 1)), np.zeros(2))
 
-    def _fit(self, door: Door, places: dict[str, Any], epochs: int) -> float:
-        """scikit-learn's score of these places: NaN, which it sorts behind all others, where the trial failed."""
-        config = self._axes.config(places)
+    def _fit(self, loop: InvertedCall, places: dict[str, Any], epochs: int) -> float:
+        """Return the score of a configuration, higher is better. A failed trial has NaN, which scikit-learn ranks last."""
+        config = self._axes.decode(places)
         self._keep_rung(epochs)
-        trial = door.train(self._proposal(config, epochs))
+        trial = loop.train(self._proposal(config, epochs))
         assert trial.outcome is not None
         if trial.outcome.loss is None:
             return math.nan
@@ -124,15 +130,15 @@ class Halving(Threaded):
         return -trial.outcome.loss
 
     def _keep_rung(self, epochs: int) -> None:
-        """Forget all but the rung before, where a new one begins: only from there a configuration goes up."""
+        """At the start of a new rung, keep only the trials of the rung below. Only they can be promoted."""
         highest = max((t.proposal.target_epoch for t in self._latest.values()), default=epochs)
         if epochs > highest:
             self._latest = {key: t for key, t in self._latest.items() if t.proposal.target_epoch == highest}
 
     def _proposal(self, config: Config, epochs: int) -> Proposal:
         earlier = self._latest.get(_key(config))
-        goes_up = self._settings.resume and earlier is not None and earlier.proposal.target_epoch < epochs
-        return Proposal(config, epochs, earlier.id if earlier is not None and goes_up else None)
+        resumes = self._settings.resume and earlier is not None and earlier.proposal.target_epoch < epochs
+        return Proposal(config, epochs, earlier.id if earlier is not None and resumes else None)
 
 
 def _key(config: Config) -> str:
@@ -140,7 +146,7 @@ def _key(config: Config) -> str:
 
 
 class _Draw:
-    """A range as scikit-learn draws from it: whatever has `rvs`."""
+    """The distribution of a range for scikit-learn, which only calls `rvs`."""
 
     def __init__(self, axis: Axis) -> None:
         self._axis = axis
@@ -150,7 +156,7 @@ class _Draw:
 
 
 def _estimator(fit: Any) -> Any:
-    """An estimator whose parameters are places and epochs, and whose fitting is a trial."""
+    """Return an estimator whose parameters are places and epochs. Fitting it trains a trial."""
     from sklearn.base import BaseEstimator
 
     class Trained(BaseEstimator):  # type: ignore[misc]

@@ -1,4 +1,4 @@
-"""scikit-optimize's Optimizer: Bayesian optimisation with a Gaussian process, a forest or boosted trees."""
+"""scikit-optimize's Optimizer: Bayesian optimisation with a Gaussian process, a random forest or boosted trees."""
 
 from __future__ import annotations
 
@@ -13,23 +13,28 @@ from .spec import Algorithm, FailedRule, MethodSpec
 
 
 class BayesSettings(Model):
-    """skopt.Optimizer's arguments of the same names; acq_func is EI, where skopt's own default is the dearer gp_hedge."""
+    """skopt.Optimizer's arguments of the same names. acq_func is EI by default, because skopt's default gp_hedge is slower."""
 
-    acq_func: Literal["EI", "LCB", "PI", "gp_hedge"] = "EI"
-    n_initial_points: int = Field(default=10, ge=1, le=10_000, description="Configurations before the model decides.")
-    initial_point_generator: Literal["random", "sobol", "halton", "hammersly", "lhs"] = "random"
-    xi: float = Field(default=0.01, ge=0, description="How much better EI and PI want it.")
-    kappa: float = Field(default=1.96, ge=0, description="How much LCB explores.")
+    acq_func: Literal["EI", "LCB", "PI", "gp_hedge"] = Field(default="EI", description="Acquisition function.")
+    n_initial_points: int = Field(default=10, ge=1, le=10_000, description="Number of configurations before the model proposes.")
+    initial_point_generator: Literal["random", "sobol", "halton", "hammersly", "lhs"] = Field(
+        default="random", description="Generator of these configurations."
+    )
+    xi: float = Field(default=0.01, ge=0, description="Minimum improvement that EI and PI aim for.")
+    kappa: float = Field(default=1.96, ge=0, description="Weight of exploration in LCB.")
 
 
 class ForestSettings(BayesSettings):
-    """BayesSettings' arguments, and the kind of forest."""
+    """Arguments of skopt.Optimizer, and the kind of forest."""
 
-    base_estimator: Literal["ET", "RF"] = Field(default="ET", description="Extra trees or a random forest.")
+    base_estimator: Literal["ET", "RF"] = Field(default="ET", description="Extra trees (ET) or a random forest (RF).")
 
 
 class _Optimizer:
-    """One skopt.Optimizer. skopt knows no conditions: an inactive parameter is told at its lowest level."""
+    """Ask and tell with skopt.Optimizer.
+
+    skopt does not support conditions: inactive parameters are told with their lowest value.
+    """
 
     def __init__(self, problem: Problem, settings: BayesSettings, base_estimator: Any) -> None:
         from skopt import Optimizer
@@ -39,7 +44,7 @@ class _Optimizer:
         self._open: dict[TrialId, list[Any]] = {}
         self._asks = 0
         self._optimizer = Optimizer(
-            [_dimension(axis) for axis in self._axes.list],
+            [_dimension(axis) for axis in self._axes.axes],
             base_estimator=base_estimator,
             acq_func=settings.acq_func,
             acq_func_kwargs={"xi": settings.xi, "kappa": settings.kappa},
@@ -50,40 +55,41 @@ class _Optimizer:
 
     def ask(self) -> Proposal | Done:
         point = self._ask()
-        config = self._axes.config(dict(zip((axis.name for axis in self._axes.list), point, strict=True)))
-        self._open[self._asks] = self._told(config)
+        config = self._axes.decode(dict(zip((axis.name for axis in self._axes.axes), point, strict=True)))
+        self._open[self._asks] = self._point(config)
         self._asks += 1
         return Proposal(config, self._problem.max_epochs)
 
     def _ask(self) -> list[Any]:
-        """skopt's next point: with trials in flight that of a copy to which their best is lied, as skopt's own batches are made.
+        """Return skopt's next point.
 
-        A trial that failed before there was a loss is never told. Only until the first loss does it count as open, so that
-        a fixed sequence of initial points goes on.
+        With trials in flight, the point comes from a copy that is told the best loss for each of them (a constant liar). skopt
+        makes batches in the same way. A trial that failed before the first loss is never told. It counts as in flight until the
+        first loss, so that a fixed sequence of initial points continues.
         """
         while self._optimizer.yi and len(self._open) >= self._problem.in_flight:
             self._open.pop(min(self._open))
         if not self._open:
             return list(self._optimizer.ask())
         copy = self._optimizer.copy(random_state=self._optimizer.rng.randint(2**31 - 1))
-        lie = min(self._optimizer.yi, default=0.0)
-        copy.tell(list(self._open.values()), [lie] * len(self._open))
+        best = min(self._optimizer.yi, default=0.0)
+        copy.tell(list(self._open.values()), [best] * len(self._open))
         return list(copy.ask())
 
     def tell(self, trial: Trial) -> None:
         assert trial.outcome is not None
         self._open.pop(trial.id, None)
-        self._optimizer.tell(self._told(trial.proposal.config), trial.outcome.loss)
+        self._optimizer.tell(self._point(trial.proposal.config), trial.outcome.loss)
 
-    def _told(self, config: Config) -> list[Any]:
-        return list(self._axes.places(config).values())
+    def _point(self, config: Config) -> list[Any]:
+        return list(self._axes.encode(config).values())
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
 class Bayes(_Optimizer):
-    """A Gaussian process, as skopt.gp_minimize has it."""
+    """Search with a Gaussian process, as in skopt.gp_minimize."""
 
     Settings = BayesSettings
     spec = MethodSpec(
@@ -92,9 +98,9 @@ class Bayes(_Optimizer):
         katib=("bayesianoptimization",),
         paper=("bayes", 1),
         slow=True,
-        summary="A Gaussian process and expected improvement: scikit-optimize's Optimizer.",
+        summary="A Gaussian process and expected improvement: scikit-optimize's gp_minimize.",
         source="Jones, Schonlau and Welch, Efficient global optimization, Journal of Global Optimization 13, 1998",
-        when="Trials are dear and few (up to about a hundred): the model's own time grows with their cube.",
+        when="For few, expensive trials (up to about a hundred). The model's time grows with the cube of their number.",
         framework="scikit-optimize",
         package="skopt",
         extra="skopt",
@@ -107,7 +113,7 @@ class Bayes(_Optimizer):
 
 
 class Forest(_Optimizer):
-    """A forest, as skopt.forest_minimize has it."""
+    """Search with a forest, as in skopt.forest_minimize."""
 
     Settings = ForestSettings
     spec = MethodSpec(
@@ -115,7 +121,7 @@ class Forest(_Optimizer):
         slow=True,
         summary="Extra trees (or a random forest) and expected improvement: scikit-optimize's forest_minimize.",
         source="Hutter, Hoos and Leyton-Brown, Sequential model-based optimization (SMAC), LION 5, 2011",
-        when="Many categories, and more trials than a Gaussian process can take.",
+        when="For many categories and more trials than a Gaussian process can model.",
         framework="scikit-optimize",
         package="skopt",
         extra="skopt",
@@ -128,7 +134,7 @@ class Forest(_Optimizer):
 
 
 class BoostedTrees(_Optimizer):
-    """Gradient-boosted quantile trees, as skopt.gbrt_minimize has them."""
+    """Search with gradient-boosted quantile trees, as in skopt.gbrt_minimize."""
 
     Settings = BayesSettings
     spec = MethodSpec(
@@ -136,7 +142,7 @@ class BoostedTrees(_Optimizer):
         slow=True,
         summary="Boosted quantile trees and expected improvement: scikit-optimize's gbrt_minimize.",
         source="scikit-optimize, skopt.gbrt_minimize",
-        when="As skopt-forest, where the losses are noisy: it models quantiles, not a mean.",
+        when="Like skopt-forest, but for noisy losses: it models quantiles instead of a mean.",
         framework="scikit-optimize",
         package="skopt",
         extra="skopt",
@@ -149,18 +155,21 @@ class BoostedTrees(_Optimizer):
 
 
 def _quantile_trees(seed: int) -> Any:
-    """skopt's "GBRT" estimator, made to work with scikit-learn 1.7 and numpy 2.4, which scikit-optimize 0.10.2 does not know."""
+    """Return skopt's "GBRT" estimator with fixes for scikit-learn 1.7 and numpy 2.4.
+
+    scikit-optimize 0.10.2 does not work with these releases.
+    """
     import numpy as np
     from skopt.learning import gbrt
 
     class Trees(gbrt.GradientBoostingQuantileRegressor):  # type: ignore[misc]
         def __sklearn_tags__(self) -> Any:
-            # skopt's class has its bases in an order in which scikit-learn no longer sees a regressor.
+            # Because of the order of the class's bases, scikit-learn does not recognise a regressor.
             tags = super().__sklearn_tags__()
             tags.estimator_type = "regressor"
             return tags
 
-    if not hasattr(np, "in1d"):  # skopt's predict calls it; numpy 2.4 knows it as isin alone
+    if not hasattr(np, "in1d"):  # skopt's predict calls it, and numpy 2.4 has only isin
         np.in1d = np.isin  # type: ignore[attr-defined]
     trees = gbrt.GradientBoostingRegressor(n_estimators=30, loss="quantile")
     return Trees(base_estimator=trees, random_state=seed)

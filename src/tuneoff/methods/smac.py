@@ -1,4 +1,4 @@
-"""SMAC3: Bayesian optimisation with a Gaussian process, and with a random forest over Hyperband's budgets."""
+"""SMAC3: Bayesian optimisation with a Gaussian process, and Hyperband with a random forest."""
 
 from __future__ import annotations
 
@@ -12,46 +12,63 @@ from .configspace import decode, encode
 from .spec import MethodSpec
 
 UNLIMITED = 10**9
-"""SMAC's own count of trials is off: the study's budget counts, and a longer one must not change a search's start."""
+"""The limit of trials for SMAC. The study's budget ends the search, and a larger budget must not change the start of a search."""
 
 
 class BlackBoxSettings(Model):
-    """SMAC starts with eight configurations a parameter, at most a quarter of the trials; ours says how many."""
+    """Settings of BlackBoxFacade.
+
+    SMAC's default start has eight configurations per parameter, but at most a quarter of the trials. Here the number is fixed.
+    """
 
     initial_configs: int = Field(
-        default=10, ge=1, le=1000, description="Configurations of a Sobol sequence before the model decides."
+        default=10, ge=1, le=1000, description="Number of configurations from a Sobol sequence before the model proposes."
     )
-    xi: float = Field(default=0.0, ge=0, description="How much better expected improvement wants it.")
+    xi: float = Field(default=0.0, ge=0, description="Minimum improvement that expected improvement aims for.")
     random_share: float = Field(
-        default=0.08447232371720552, ge=0, le=1, description="Share of configurations that are drawn at random in between."
+        default=0.08447232371720552,
+        ge=0,
+        le=1,
+        description="Share of random configurations between those that the model proposes.",
     )
 
 
 class MultiFidelitySettings(Model):
-    """SMAC starts with ten random configurations a parameter, at most a quarter of the trials; ours says how many."""
+    """Settings of MultiFidelityFacade.
 
-    eta: int = Field(default=3, ge=2, le=100, description="Of so many configurations of a rung one goes up to the next.")
-    min_epochs: int = Field(default=1, ge=1, description="Epochs of the lowest rung, or a little more.")
-    initial_configs: int = Field(default=10, ge=1, le=1000, description="Random configurations before the model decides.")
-    retrain_after: int = Field(default=8, ge=1, le=1000, description="Configurations that one fit of the forest proposes.")
+    SMAC's default start has ten random configurations per parameter, but at most a quarter of the trials. Here the number is
+    fixed.
+    """
+
+    eta: int = Field(default=3, ge=2, le=100, description="Promote 1 of every eta configurations of a rung.")
+    min_epochs: int = Field(default=1, ge=1, description="Epochs of the lowest rung. SMAC may round them up.")
+    initial_configs: int = Field(
+        default=10, ge=1, le=1000, description="Number of random configurations before the model proposes."
+    )
+    retrain_after: int = Field(
+        default=8, ge=1, le=1000, description="Number of configurations after which the forest is fitted again."
+    )
 
 
 class _Facade:
-    """One SMAC facade behind ask and tell. SMAC takes no infinite costs: a crash is told at the worst loss known."""
+    """Ask and tell with one SMAC facade.
+
+    SMAC does not support infinite costs: a failed trial is told with the worst loss so far.
+    """
 
     def __init__(self, facade: Any, problem: Problem) -> None:
         self._smac = facade
         self._problem = problem
         self._asked: list[Any] = []  # SMAC's TrialInfo by trial id
-        self._latest: dict[Any, TrialId] = {}  # of a configuration
+        self._latest: dict[Any, TrialId] = {}  # the latest trial of each configuration
         self._failed: set[TrialId] = set()
         self._worst: float | None = None
-        self._held: list[TrialId] = []  # failed before any loss was known
+        self._held: list[TrialId] = []  # trials that failed before the first loss
 
     def ask(self) -> Proposal | Done:
         from joblib import parallel_config
 
-        with parallel_config(backend="sequential"):  # else SMAC's ten small trees start threads for each look at them
+        with parallel_config(backend="sequential"):  # otherwise each prediction of SMAC's ten small trees starts threads
             return self._ask()
 
     def _ask(self) -> Proposal | Done:
@@ -59,18 +76,21 @@ class _Facade:
 
         try:
             info = self._smac.ask()
-            while self._worst is not None and self._latest.get(info.config) in self._failed:  # promoted from a rung of crashes
+            while self._worst is not None and self._latest.get(info.config) in self._failed:  # promoted from a rung of failures
                 self._crash(info)
                 info = self._smac.ask()
         except (StopIteration, ConfigurationSpaceExhaustedException):
-            return Done("SMAC finds no configuration that it has not tried")
+            return Done("SMAC has tried every configuration that it can find")
         parent = self._parent(info)
         self._latest[info.config] = len(self._asked)
         self._asked.append(info)
         return Proposal(decode(self._problem.space, info.config), self._epochs(info), parent)
 
     def _parent(self, info: Any) -> TrialId | None:
-        """The configuration's latest trial; none where that failed, or where SMAC drew the configuration again by chance."""
+        """Return the latest trial of the configuration, or None.
+
+        None if the trial failed, or if SMAC has drawn the same configuration again by chance.
+        """
         latest = self._latest.get(info.config)
         if latest is None or latest in self._failed or self._epochs(self._asked[latest]) >= self._epochs(info):
             return None
@@ -101,12 +121,12 @@ class _Facade:
 
         self._smac.tell(info, TrialValue(cost=self._worst, status=StatusType.CRASHED), save=False)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
 class BlackBox(_Facade):
-    """smac.BlackBoxFacade."""
+    """Search with smac.BlackBoxFacade."""
 
     Settings = BlackBoxSettings
     spec = MethodSpec(
@@ -114,7 +134,7 @@ class BlackBox(_Facade):
         slow=True,
         summary="A Gaussian process with a kernel for categories, and expected improvement: SMAC3's BlackBoxFacade.",
         source="Lindauer et al., SMAC3: a versatile Bayesian optimization package, JMLR 23, 2022",
-        when="Trials are dear and few, and the space has conditions that the model should know.",
+        when="For few, expensive trials in a space with conditions that the model should use.",
         framework="smac",
         package="smac",
         extra="smac",
@@ -138,15 +158,15 @@ class BlackBox(_Facade):
 
 
 class MultiFidelity(_Facade):
-    """smac.MultiFidelityFacade: the same configuration at a higher budget continues the earlier trial."""
+    """Search with smac.MultiFidelityFacade. A configuration with a higher budget resumes its earlier trial."""
 
     Settings = MultiFidelitySettings
     spec = MethodSpec(
         name="smac-mf",
         slow=True,
-        summary="Hyperband whose configurations a random forest proposes: SMAC3's MultiFidelityFacade.",
+        summary="Hyperband with configurations from a random forest model: SMAC3's MultiFidelityFacade.",
         source="Lindauer et al., SMAC3: a versatile Bayesian optimization package, JMLR 23, 2022",
-        when="Few epochs already tell good configurations from bad ones, and the budget holds several dozen full trainings.",
+        when="If the first epochs separate good from bad configurations, and the budget pays for several dozen full trainings.",
         framework="smac",
         package="smac",
         extra="smac",
@@ -171,8 +191,8 @@ class MultiFidelity(_Facade):
         )
         super().__init__(facade, problem)
 
-    def continuable(self) -> set[TrialId]:
-        """The latest trials of the configurations in SMAC's rungs."""
+    def resumable(self) -> set[TrialId]:
+        """Return the latest trials of the configurations in SMAC's rungs."""
         rungs = self._smac.intensifier._tracker.values()
         latest = {self._latest[c] for rung in rungs for _, configs in rung for c in configs if c in self._latest}
         return {t for t in latest - self._failed if self._epochs(self._asked[t]) < self._problem.max_epochs}
@@ -192,4 +212,4 @@ def _scenario(problem: Problem, **budgets: int) -> Any:
 
 
 def _trained_elsewhere(config: Any, seed: int = 0, budget: float | None = None) -> float:
-    raise RuntimeError("SMAC is asked and told, and trains nothing itself")
+    raise RuntimeError("SMAC must not train: Tuneoff trains its proposals")

@@ -1,4 +1,4 @@
-"""Syne Tune's schedulers: conformal quantile regression, alone and within asynchronous halving, and BOHB."""
+"""Syne Tune's schedulers: conformal quantile regression, with and without asynchronous halving, and BOHB."""
 
 from __future__ import annotations
 
@@ -17,54 +17,64 @@ from .spec import MethodSpec
 
 
 class CqrSettings(Model):
-    """Syne Tune's own settings."""
+    """Syne Tune's arguments of the same names, with its defaults."""
 
-    num_init_random_draws: int = Field(default=5, ge=1, le=10_000, description="Random configurations before the model decides.")
-    update_frequency: int = Field(default=1, ge=1, le=1000, description="Results between two fits of the model.")
+    num_init_random_draws: int = Field(
+        default=5, ge=1, le=10_000, description="Number of random configurations before the model proposes."
+    )
+    update_frequency: int = Field(
+        default=1, ge=1, le=1000, description="Number of results after which the model is fitted again."
+    )
 
 
 class AshaCqrSettings(Model):
-    """Syne Tune's own settings."""
+    """Syne Tune's arguments of the same names, with its defaults."""
 
-    grace_period: int = Field(default=1, ge=1, description="Epochs of the lowest rung: no trial is stopped before.")
-    reduction_factor: float = Field(default=3.0, gt=1, le=100, description="Of so many trials of a rung one goes on.")
-    brackets: int = Field(default=1, ge=1, le=100, description="Each further bracket leaves the lowest rung out.")
+    grace_period: int = Field(default=1, ge=1, description="Epochs of the lowest rung. No trial is stopped earlier.")
+    reduction_factor: float = Field(
+        default=3.0, gt=1, le=100, description="Continue 1 of every reduction_factor trials of a rung."
+    )
+    brackets: int = Field(
+        default=1, ge=1, le=100, description="Number of brackets. Each further bracket omits one more of the lowest rungs."
+    )
 
 
 class BohbSettings(AshaCqrSettings):
-    """Syne Tune's own settings but for num_min_data_points."""
+    """Syne Tune's arguments of the same names, with its defaults except for num_min_data_points."""
 
     num_min_data_points: int | None = Field(
         default=None,
         ge=1,
         le=10_000,
-        description="Good configurations that its model starts with, more than the space has parameters; null: one more. "
-        "Syne Tune's default, as many as parameters, is too few for its own check, and leaves dozens of trials to chance.",
+        description="Number of good configurations from which the model starts. It must be larger than the number of parameters;"
+        " null: one more. Syne Tune's default, the number of parameters, fails its own check and causes dozens of random trials.",
     )
-    top_n_percent: int = Field(default=15, ge=1, le=99, description="Share of trials that count as good, in percent.")
-    random_fraction: float = Field(default=0.33, ge=0, le=1, description="Share of configurations that are drawn at random.")
-    num_candidates: int = Field(default=64, ge=1, le=10_000, description="Candidates that the model chooses from.")
+    top_n_percent: int = Field(default=15, ge=1, le=99, description="Percentage of trials that count as good.")
+    random_fraction: float = Field(default=0.33, ge=0, le=1, description="Share of random configurations.")
+    num_candidates: int = Field(
+        default=64, ge=1, le=10_000, description="Number of candidates per proposal, of which the model selects one."
+    )
 
 
 def check_asha(study: Study, settings: AshaCqrSettings) -> list[str]:
-    """A rung above a full training would never be reached."""
+    """Refuse a lowest rung above a full training, which no trial would reach."""
     epochs = study.budget.epochs_per_trial
     if settings.grace_period <= epochs:
         return []
-    return [f"asha-cqr and bohb need grace_period at most epochs_per_trial, and {settings.grace_period} is more than {epochs}."]
+    return [f"asha-cqr and bohb: grace_period = {settings.grace_period} must be at most epochs_per_trial = {epochs}."]
 
 
 def check_bohb(study: Study, settings: BohbSettings) -> list[str]:
-    """Beside ASHA's rule, Syne Tune's density estimate needs more points than parameters."""
-    least, parameters = settings.num_min_data_points, len(study.space)
+    """Refuse settings that `check_asha` refuses, and too few points for Syne Tune's density estimate."""
+    points, parameters = settings.num_min_data_points, len(study.space)
     refusals = check_asha(study, settings)
-    if least is not None and least <= parameters:
-        refusals.append(f"bohb needs num_min_data_points above the number of parameters, and {least} is not above {parameters}.")
+    if points is not None and points <= parameters:
+        refusals.append(f"bohb: num_min_data_points = {points} must be larger than the number of parameters, {parameters}.")
     return refusals
 
 
 class _Scheduler:
-    """One scheduler behind ask, tell and goes_on."""
+    """Ask, tell and should_continue with one scheduler of Syne Tune."""
 
     def __init__(self, scheduler: Any, problem: Problem) -> None:
         logging.getLogger("syne_tune").setLevel(logging.ERROR)
@@ -93,21 +103,21 @@ class _Scheduler:
         else:
             self._scheduler.on_trial_remove(theirs)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         result = {"loss": self._problem.loss(epoch), "epoch": epoch.number}
         return bool(self._scheduler.on_trial_result(self._trials[trial], result) == "CONTINUE")
 
 
 class Cqr(_Scheduler):
-    """ConformalQuantileRegression in a scheduler of whole trainings, as baselines.CQR has it."""
+    """Search full trainings with ConformalQuantileRegression, as in baselines.CQR."""
 
     Settings = CqrSettings
     spec = MethodSpec(
         name="cqr",
         slow=True,
-        summary="Boosted trees for quantiles, made honest by conformal prediction: Syne Tune's CQR.",
+        summary="Boosted quantile trees, calibrated by conformal prediction: Syne Tune's CQR.",
         source="Salinas et al., Optimizing hyperparameters with conformal quantile regression, ICML 40, 2023",
-        when="The noise differs across the space, or losses are far from normally distributed.",
+        when="If the noise varies across the space, or losses are far from normally distributed.",
         framework="syne-tune",
         package="syne_tune",
         extra="syne-tune",
@@ -127,15 +137,15 @@ class Cqr(_Scheduler):
 
 
 class AshaCqr(_Scheduler):
-    """baselines.ASHACQR."""
+    """Search with baselines.ASHACQR."""
 
     Settings = AshaCqrSettings
     spec = MethodSpec(
         name="asha-cqr",
         slow=True,
-        summary="CQR's configurations, hopeless ones stopped by asynchronous halving: Syne Tune's ASHACQR.",
+        summary="CQR with early stopping by asynchronous successive halving: Syne Tune's ASHACQR.",
         source="Salinas et al., Optimizing hyperparameters with conformal quantile regression, ICML 40, 2023",
-        when="Early epochs tell good from bad; a stopped trial is never taken up again.",
+        when="If the first epochs separate good from bad configurations. A stopped trial is never resumed.",
         framework="syne-tune",
         package="syne_tune",
         extra="syne-tune",
@@ -151,14 +161,14 @@ class AshaCqr(_Scheduler):
 
 
 class Bohb(_Scheduler):
-    """baselines.BOHB: it stops trials by asynchronous halving, where the paper's BOHB pauses and promotes them."""
+    """Search with baselines.BOHB. It stops trials by asynchronous halving, whereas the paper's BOHB pauses and promotes them."""
 
     Settings = BohbSettings
     spec = MethodSpec(
         name="bohb",
-        summary="Density estimates of good and bad configurations, with asynchronous halving: Syne Tune's BOHB.",
+        summary="Density estimates of good and bad configurations with asynchronous successive halving: Syne Tune's BOHB.",
         source="Falkner, Klein and Hutter, BOHB: robust and efficient hyperparameter optimization at scale, ICML 35, 2018",
-        when="As the well-known mixture of Hyperband and model; this one stops trials where the paper's pauses them.",
+        when="As the well-known combination of Hyperband with a model. It stops trials that the paper's BOHB would pause.",
         framework="syne-tune",
         package="syne_tune",
         extra="syne-tune",
@@ -170,8 +180,8 @@ class Bohb(_Scheduler):
     def __init__(self, problem: Problem, settings: BohbSettings) -> None:
         from syne_tune.optimizer.baselines import BOHB
 
-        least = settings.num_min_data_points or len(problem.space) + 1
-        super().__init__(BOHB(**_asynchronous(problem), **{**settings.model_dump(), "num_min_data_points": least}), problem)
+        points = settings.num_min_data_points or len(problem.space) + 1
+        super().__init__(BOHB(**_asynchronous(problem), **{**settings.model_dump(), "num_min_data_points": points}), problem)
 
 
 def _asynchronous(problem: Problem) -> dict[str, Any]:
@@ -186,8 +196,11 @@ def _asynchronous(problem: Problem) -> dict[str, Any]:
 
 
 def _encode(problem: Problem) -> dict[str, Any]:
-    """Syne Tune's density estimate overlooks log scales and a whole number's lower end, so both are taken off here."""
-    return {axis.name: _domain(axis) for axis in Axes(problem.space).list}
+    """Return Syne Tune's space, with logarithms of log ranges and with integers that start at 0.
+
+    Syne Tune's density estimate ignores log scales and the lower end of integers.
+    """
+    return {axis.name: _domain(axis) for axis in Axes(problem.space).axes}
 
 
 def _domain(axis: Axis) -> Any:
@@ -202,10 +215,10 @@ def _domain(axis: Axis) -> Any:
 
 def _decode(problem: Problem, config: dict[str, Any]) -> dict[str, Any]:
     axes = Axes(problem.space)
-    return axes.config({axis.name: _place(axis, config[axis.name]) for axis in axes.list})
+    return axes.decode({axis.name: _place(axis, config[axis.name]) for axis in axes.axes})
 
 
-def _place(axis: Axis, found: Any) -> Any:
+def _place(axis: Axis, value: Any) -> Any:
     if axis.log:
-        return math.exp(found)
-    return axis.low + found if axis.kind == "int" else found
+        return math.exp(value)
+    return axis.low + value if axis.kind == "int" else value

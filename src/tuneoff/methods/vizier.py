@@ -15,31 +15,43 @@ from .spec import MethodSpec
 
 
 class GpSettings(Model):
-    """The bandit's own settings but for max_evaluations, where Vizier's 75000 take most of a suggestion's time."""
+    """VizierGPBandit's arguments of the same names, with its defaults.
 
-    num_seed_trials: int = Field(default=1, ge=1, le=10_000, description="Quasi-random trials before the model decides.")
-    ard_random_restarts: int = Field(default=4, ge=1, le=100, description="Starts of the fit of the Gaussian process.")
+    The default of max_evaluations is smaller than Vizier's 75,000, which take most of the time of a suggestion.
+    """
+
+    num_seed_trials: int = Field(
+        default=1, ge=1, le=10_000, description="Number of quasi-random trials before the model proposes."
+    )
+    ard_random_restarts: int = Field(
+        default=4, ge=1, le=100, description="Number of starting points for fitting the Gaussian process."
+    )
     max_evaluations: int = Field(
-        default=5000, ge=100, le=1_000_000, description="Points at which a suggestion's worth is computed."
+        default=5000, ge=100, le=1_000_000, description="Number of points at which the acquisition function is evaluated."
     )
 
 
 class EagleSettings(Model):
-    """The eagle strategy has nothing to set but the seed, which the study gives."""
+    """The eagle strategy has no settings: the study gives the seed."""
 
 
 MOST_MAPPINGS = 20_000
-"""What jax has compiled stays mapped, some three thousand areas for a search; Linux gives a process 65,530, and it ends with a
-segmentation fault where they are used up. Searches have a process each; the contract's checks run many in one."""
+"""Number of memory mappings above which jax's caches are cleared.
+
+Code that jax has compiled stays mapped, about three thousand mappings per search. Linux allows 65,530 per process, and a process
+that exceeds them ends with a segmentation fault. Searches run in separate processes, but the contract runs many searches in one.
+"""
 
 
 COMPILED = "~/.cache/tuneoff/jax"
-"""Below it, by machine, lies what jax has compiled, so that another search need not: the first eight suggestions of a search take
-32 s of a processor instead of 56. Where it cannot be written, jax says so and compiles."""
+"""Folder of the code that jax has compiled, by machine. Later searches reuse it.
+
+The first eight suggestions then take 32 s instead of 56 s of CPU time. If the folder is not writable, jax warns and compiles.
+"""
 
 
 def _mappings() -> int:
-    """How many areas of memory this process has mapped; 0 where the system does not say."""
+    """Return the number of memory mappings of this process, or 0 if the system does not provide it."""
     try:
         with open("/proc/self/maps", "rb") as file:
             return sum(1 for _ in file)
@@ -48,19 +60,19 @@ def _mappings() -> int:
 
 
 class _Designer:
-    """One Vizier designer behind ask and tell; it hears of finished trials when it is told of them."""
+    """Ask and tell with one Vizier designer."""
 
     def __init__(self, designer: Any, problem: Problem) -> None:
         self._designer = designer
         self._axes = Axes(problem.space)
         self._max_epochs = problem.max_epochs
-        self._asked: list[Any] = []  # Vizier's trials by ours
+        self._asked: list[Any] = []  # Vizier's trials by trial id
 
     def ask(self) -> Proposal:
         trial = self._designer.suggest(1)[0].to_trial(len(self._asked) + 1)
         self._asked.append(trial)
-        found = {name: value.value for name, value in trial.parameters.items()}
-        return Proposal(self._axes.config({a.name: found.get(a.name, 0) for a in self._axes.list}), self._max_epochs)
+        places = {name: value.value for name, value in trial.parameters.items()}
+        return Proposal(self._axes.decode({a.name: places.get(a.name, 0) for a in self._axes.axes}), self._max_epochs)
 
     def tell(self, trial: Trial) -> None:
         from vizier import algorithms as vza
@@ -74,20 +86,20 @@ class _Designer:
             theirs.complete(vz.Measurement(metrics={"loss": trial.outcome.loss}))
         self._designer.update(vza.CompletedTrials([theirs]), vza.ActiveTrials())
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
         return True
 
 
 class Gp(_Designer):
-    """VizierGPBandit. Arrays grow by powers of two, so that the model is compiled anew only then."""
+    """Search with VizierGPBandit. Arrays are padded to powers of two, so that the model is rarely compiled again."""
 
     Settings = GpSettings
     spec = MethodSpec(
         name="vizier-gp",
         summary="A Gaussian process bandit with a trust region: Google Vizier's VizierGPBandit.",
         source="Song et al., The Vizier Gaussian process bandit algorithm, 2024",
-        when="A trial costs minutes or more: a suggestion costs seconds, more on a slow machine. It begins in the middle of"
-        " each range, so that it wants twenty trials or more.",
+        when="For trials of minutes or more, because a proposal takes seconds, and more on a slow machine. Run at least twenty"
+        " trials, because the search starts in the middle of each range.",
         framework="google-vizier",
         package="vizier",
         extra="vizier",
@@ -120,14 +132,14 @@ class Gp(_Designer):
 
 
 class Eagle(_Designer):
-    """EagleStrategyDesigner: a swarm of fireflies."""
+    """Search with EagleStrategyDesigner."""
 
     Settings = EagleSettings
     spec = MethodSpec(
         name="vizier-eagle",
         summary="A swarm of fireflies that attract and repel each other: Google Vizier's eagle strategy.",
         source="Yang and Deb, Eagle strategy using Levy walk and firefly algorithms for stochastic optimization, 2010",
-        when="Hundreds of trials, and a method that costs next to nothing.",
+        when="For hundreds of trials with a very fast method.",
         framework="google-vizier",
         package="vizier",
         extra="vizier",
@@ -141,11 +153,14 @@ class Eagle(_Designer):
 
 
 def _statement(problem: Problem) -> Any:
-    """The space without parameters of one value; the designers know no conditions, so that it is flat."""
+    """Return the problem for Vizier: without parameters with only one value, and flat.
+
+    The designers do not support conditions.
+    """
     from vizier import pyvizier as vz
 
     statement = vz.ProblemStatement()
-    for axis in Axes(problem.space).list:
+    for axis in Axes(problem.space).axes:
         if axis.high > axis.low:
             _add(statement.search_space.root, axis)
     statement.metric_information.append(vz.MetricInformation(name="loss", goal=vz.ObjectiveMetricGoal.MINIMIZE))

@@ -1,10 +1,10 @@
-"""Where a search's trials are trained: several at a time, heard of in the order in which things happen.
+"""Run the trials of a search: several at a time, and report what happens to them in the order in which it happens.
 
-A bench is told `start`, and says in `next` what happened first among the trials in flight. An epoch is answered with `go_on` or
-`end`, any other word ends its trial::
+The search starts a trial with `start` and asks with `next` what happened first among the trials in flight. It answers an epoch
+with `continue_trial` or `end`. Any other event ends its trial::
 
     start(trial 0), start(trial 1)
-    next() -> trial 1, epoch 1          go_on(trial 1)
+    next() -> trial 1, epoch 1          continue_trial(trial 1)
     next() -> trial 0, epoch 1          end(trial 0): it has reached its target, or is stopped
     start(trial 2)
     next() -> trial 1 failed
@@ -25,11 +25,11 @@ from ..core.problem import Checkpoint, Epoch, Objective, TrainingFailed, Trial, 
 
 
 class WorkerDied(Exception):
-    """The process that trained a trial is gone; the message says how."""
+    """The process that trained a trial has died. The message says how."""
 
 
 class TrainingObjective(Objective, Protocol):
-    """An objective that knows where it ran."""
+    """An objective that reports its device and its peak memory."""
 
     @property
     def device(self) -> str: ...
@@ -39,18 +39,18 @@ class TrainingObjective(Objective, Protocol):
 
 
 @dataclass(frozen=True)
-class Word:
-    """What happened next to a trial: an epoch, or without one its end, by a failure or by itself."""
+class TrialEvent:
+    """An event of a trial: an epoch or, if `epoch` is None, its end, which may be a failure."""
 
     trial: TrialId
     epoch: Epoch | None = None
     failure: TrainingFailed | WorkerDied | None = None
-    seconds: float = 0.0  # of training, since it was started
+    seconds: float = 0.0  # of training since the trial was started
     peak_memory_bytes: int | None = None
 
 
-class Bench(ABC):
-    """Trains at most `places` trials at a time, for one search."""
+class Executor(ABC):
+    """Train at most `places` trials of one search at a time."""
 
     places: int
 
@@ -60,40 +60,40 @@ class Bench(ABC):
 
     @abstractmethod
     def start(self, trial: Trial, checkpoint: Checkpoint | None) -> None:
-        """Train the trial; a place must be free."""
+        """Start to train a trial. A place must be free."""
 
     @abstractmethod
-    def next(self) -> Word:
-        """What happens next among the trials in flight, of which there must be one. A word without an epoch frees a place."""
+    def next(self) -> TrialEvent:
+        """Wait for the next event and return it. At least one trial must be in flight. An end frees a place."""
 
     @abstractmethod
-    def go_on(self, trial: TrialId) -> None:
-        """The answer to an epoch: train the next one."""
+    def continue_trial(self, trial: TrialId) -> None:
+        """Answer an epoch: train the next one."""
 
     @abstractmethod
-    def end(self, trial: TrialId) -> Word:
-        """The answer to an epoch: end here and save the weights; says how it ended. Its place is free."""
+    def end(self, trial: TrialId) -> TrialEvent:
+        """Answer an epoch: end the trial here and save its weights. Return its end; its place is free."""
 
     @abstractmethod
     def again(self, trial: Trial, checkpoint: Checkpoint | None, last_epoch: int) -> None:
-        """Train a trial once more up to this epoch, at a free place and unheard, for the weights alone."""
+        """Train a trial again up to this epoch, for its weights only. It needs a free place and reports no events."""
 
     def proposed(self, trial: TrialId, seconds: float) -> None:
-        """The method has proposed the trial and taken so long, now or on record: for a clock that is not the wall's."""
+        """Advance a simulated clock by the time that the method took to propose a trial, now or on record."""
         return
 
     def passed(self, trial: TrialId, seconds: float) -> None:
-        """An epoch that the record has took so long, or what was lost after it: for a clock that is not the wall's."""
+        """Advance a simulated clock by the time of a recorded epoch, or by the time lost after it."""
         return
 
     def close(self) -> None:
-        """End what is still in flight, after its epoch."""
+        """End the trials that are still in flight after their present epoch."""
         return
 
 
-def bench_of(given: TrainingObjective | Bench) -> Bench:
-    """The bench itself, or one that trains with the objective, a trial at a time."""
-    return given if isinstance(given, Bench) else Workers([given])
+def executor_of(given: TrainingObjective | Executor) -> Executor:
+    """Return the executor itself, or for an objective an executor that trains one trial at a time."""
+    return given if isinstance(given, Executor) else ProcessExecutor([given])
 
 
 # On the wall's clock
@@ -105,31 +105,31 @@ class _Flight:
     place: TrainingObjective
     epochs: Generator[Epoch, None, None]
     began: float
-    waited: float = 0.0  # seconds until what it said was heard: those are not its own
+    waited: float = 0.0  # seconds until its events were processed, which are not charged to it
 
-    def listen(self) -> Word:
-        """Its next word, once it is there."""
+    def listen(self) -> TrialEvent:
+        """Wait for its next event and return it."""
         try:
-            return self._word(next(self.epochs, None))
+            return self._event(next(self.epochs, None))
         except (TrainingFailed, WorkerDied) as failure:
-            return self._word(failure=failure)
+            return self._event(failure=failure)
 
-    def close(self) -> Word:
+    def close(self) -> TrialEvent:
         try:
             self.epochs.close()
         except (TrainingFailed, WorkerDied) as failure:
-            return self._word(failure=failure)
-        return self._word()
+            return self._event(failure=failure)
+        return self._event()
 
-    def _word(self, epoch: Epoch | None = None, failure: TrainingFailed | WorkerDied | None = None) -> Word:
+    def _event(self, epoch: Epoch | None = None, failure: TrainingFailed | WorkerDied | None = None) -> TrialEvent:
         seconds = time.monotonic() - self.began - self.waited
-        return Word(self.trial, epoch, failure, seconds, self.place.peak_memory_bytes)
+        return TrialEvent(self.trial, epoch, failure, seconds, self.place.peak_memory_bytes)
 
 
-class Workers(Bench):
-    """As many places as objectives, each of which trains in a process of its own and is waited for in a thread of its own.
+class ProcessExecutor(Executor):
+    """Train trials in processes: one place per objective, each with its own process and a thread that waits for it.
 
-    Where there is one alone, it is called by whoever asks for its next word, without a thread.
+    A single objective is called from `next`, without a thread.
     """
 
     def __init__(self, objectives: Sequence[TrainingObjective]) -> None:
@@ -137,8 +137,8 @@ class Workers(Bench):
         self._first = objectives[0]
         self._free = list(objectives)
         self._flights: dict[TrialId, _Flight] = {}
-        self._heard: SimpleQueue[tuple[TrialId, Word | Exception, float]] = SimpleQueue()
-        self._turn: _Flight | None = None  # with one place alone: who is to be listened to next
+        self._heard: SimpleQueue[tuple[TrialId, TrialEvent | Exception, float]] = SimpleQueue()
+        self._turn: _Flight | None = None  # with a single place: the trial to wait for next
         self._ears = ThreadPoolExecutor(self.places, thread_name_prefix="bench") if self.places > 1 else None
 
     @property
@@ -148,9 +148,9 @@ class Workers(Bench):
     def start(self, trial: Trial, checkpoint: Checkpoint | None) -> None:
         place = self._free.pop(0)
         self._flights[trial.id] = _Flight(trial.id, place, place(trial, checkpoint), time.monotonic())
-        self.go_on(trial.id)
+        self.continue_trial(trial.id)
 
-    def go_on(self, trial: TrialId) -> None:
+    def continue_trial(self, trial: TrialId) -> None:
         flight = self._flights[trial]
         if self._ears is None:
             self._turn = flight
@@ -158,44 +158,44 @@ class Workers(Bench):
             self._ears.submit(self._listen, flight)
 
     def _listen(self, flight: _Flight) -> None:
-        word: Word | Exception
+        event: TrialEvent | Exception
         try:
-            word = flight.listen()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the word is waited for
-            word = error
-        self._heard.put((flight.trial, word, time.monotonic()))
+            event = flight.listen()
+        except Exception as error:  # noqa: BLE001 - any error is raised where the event is awaited
+            event = error
+        self._heard.put((flight.trial, event, time.monotonic()))
 
-    def next(self) -> Word:
+    def next(self) -> TrialEvent:
         if self._ears is None:
             assert self._turn is not None
             return self._taken(self._turn.listen())
-        trial, word, said = self._heard.get()
-        if isinstance(word, Exception):
-            raise word
+        trial, event, said = self._heard.get()
+        if isinstance(event, Exception):
+            raise event
         self._flights[trial].waited += time.monotonic() - said
-        return self._taken(word)
+        return self._taken(event)
 
-    def _taken(self, word: Word) -> Word:
-        if word.epoch is None:
-            self._leave(word.trial)
-        return word
+    def _taken(self, event: TrialEvent) -> TrialEvent:
+        if event.epoch is None:
+            self._leave(event.trial)
+        return event
 
     def _leave(self, trial: TrialId) -> None:
         self._free.append(self._flights.pop(trial).place)
 
-    def end(self, trial: TrialId) -> Word:
-        word = self._flights[trial].close()
+    def end(self, trial: TrialId) -> TrialEvent:
+        event = self._flights[trial].close()
         self._leave(trial)
-        return word
+        return event
 
     def again(self, trial: Trial, checkpoint: Checkpoint | None, last_epoch: int) -> None:
         _train_to(self._free[0], trial, checkpoint, last_epoch)
 
     def close(self) -> None:
         if self._ears is not None:
-            self._ears.shutdown()  # waits for those that are in the middle of an epoch
+            self._ears.shutdown()  # waits for the epochs in progress
         for flight in self._flights.values():
-            with suppress(Exception):  # the search is over, or has its own fault to tell of
+            with suppress(Exception):  # the search is over or already has an error to report
                 flight.epochs.close()
         self._flights.clear()
 
@@ -207,33 +207,33 @@ def _train_to(objective: Objective, trial: Trial, checkpoint: Checkpoint | None,
                 return
 
 
-# On a clock of its own
+# On a simulated clock
 
 
 def _ticks(seconds: float) -> float:
-    """To the tenth of a millisecond, so that sums are equal in whatever order they were made."""
+    """Round to a tenth of a millisecond, so that sums do not depend on the order of their terms."""
     return round(seconds, 4)
 
 
 @dataclass(eq=False)
-class _Course:
+class _SimulatedTrial:
     trial: TrialId
     epochs: Generator[Epoch, None, None]
     began: float
     seconds: float = 0.0
-    word: Word | None = None  # known, and heard when the clock has come to it
+    event: TrialEvent | None = None  # the next event, which is due when the clock reaches it
 
     @property
     def at(self) -> float:
         return _ticks(self.began + self.seconds)
 
 
-class Simulated(Bench):
-    """Trials of an objective that answers at once with the seconds that its epochs would take, overlapping on a simulated clock.
+class SimulatedExecutor(Executor):
+    """Run trials on a simulated clock. The objective answers at once and gives the seconds that its epochs would take.
 
-    Of the trials in flight the one whose next epoch ends first is heard first; of equals, the one with the smaller number. The
-    clock stands still while the method thinks but for the seconds that are charged to it, and goes on from where a record left
-    it. Seconds are rounded as the record rounds them, so that a search that was cut off has the same order as one that was not.
+    The next event is the epoch that ends first on the clock; of equals, that of the trial with the smaller number. The clock
+    advances by the seconds of epochs and by the method's computation time that is charged to it. On resuming it continues from
+    the record. Seconds are rounded as in the record, so that an interrupted search has the same order of events.
     """
 
     def __init__(self, objective: TrainingObjective, places: int = 1) -> None:
@@ -243,7 +243,7 @@ class Simulated(Bench):
         self._objective = objective
         self._began: dict[TrialId, float] = {}
         self._passed: dict[TrialId, float] = {}
-        self._courses: dict[TrialId, _Course] = {}
+        self._running: dict[TrialId, _SimulatedTrial] = {}
 
     @property
     def device(self) -> str:
@@ -258,49 +258,49 @@ class Simulated(Bench):
         self.now = max(self.now, _ticks(self._began[trial] + self._passed[trial]))
 
     def start(self, trial: Trial, checkpoint: Checkpoint | None) -> None:
-        assert len(self._courses) < self.places
+        assert len(self._running) < self.places
         began = self._began.setdefault(trial.id, self.now)
-        self._courses[trial.id] = _Course(trial.id, self._objective(trial, checkpoint), began)
+        self._running[trial.id] = _SimulatedTrial(trial.id, self._objective(trial, checkpoint), began)
 
-    def next(self) -> Word:
-        for course in self._courses.values():
-            if course.word is None:
-                course.word = self._drawn(course)
-        first = min(self._courses.values(), key=lambda course: (course.at, course.trial))
+    def next(self) -> TrialEvent:
+        for running in self._running.values():
+            if running.event is None:
+                running.event = self._drawn(running)
+        first = min(self._running.values(), key=lambda running: (running.at, running.trial))
         self.now = max(self.now, first.at)
-        word, first.word = first.word, None
-        assert word is not None
-        if word.epoch is None:
-            del self._courses[first.trial]
-        return word
+        event, first.event = first.event, None
+        assert event is not None
+        if event.epoch is None:
+            del self._running[first.trial]
+        return event
 
-    def _drawn(self, course: _Course) -> Word:
+    def _drawn(self, running: _SimulatedTrial) -> TrialEvent:
         epoch: Epoch | None = None
         failure: TrainingFailed | WorkerDied | None = None
         try:
-            epoch = next(course.epochs, None)
+            epoch = next(running.epochs, None)
         except TrainingFailed as error:
             failure = error
-            course.seconds += _ticks(error.seconds)
+            running.seconds += _ticks(error.seconds)
         except WorkerDied as death:
             failure = death
         if epoch is not None:
             epoch = replace(epoch, seconds=_ticks(epoch.seconds))
-            course.seconds += epoch.seconds
-        return Word(course.trial, epoch, failure, course.seconds, self._objective.peak_memory_bytes)
+            running.seconds += epoch.seconds
+        return TrialEvent(running.trial, epoch, failure, running.seconds, self._objective.peak_memory_bytes)
 
-    def go_on(self, trial: TrialId) -> None:
-        return  # its next epoch is drawn when the next word is wanted
+    def continue_trial(self, trial: TrialId) -> None:
+        return  # `next` reads the next epoch
 
-    def end(self, trial: TrialId) -> Word:
-        course = self._courses.pop(trial)
-        course.epochs.close()
-        return Word(trial, None, None, course.seconds, self._objective.peak_memory_bytes)
+    def end(self, trial: TrialId) -> TrialEvent:
+        running = self._running.pop(trial)
+        running.epochs.close()
+        return TrialEvent(trial, None, None, running.seconds, self._objective.peak_memory_bytes)
 
     def again(self, trial: Trial, checkpoint: Checkpoint | None, last_epoch: int) -> None:
         _train_to(self._objective, trial, checkpoint, last_epoch)
 
     def close(self) -> None:
-        for course in self._courses.values():
-            course.epochs.close()
-        self._courses.clear()
+        for running in self._running.values():
+            running.epochs.close()
+        self._running.clear()

@@ -1,4 +1,4 @@
-"""What a tuner step says of its searches while they run: a line a trial, and a line a minute on the cell."""
+"""Log the searches of a tuner step while they run: a line per trial and a line per minute about the cell."""
 
 from __future__ import annotations
 
@@ -18,47 +18,47 @@ from ..objectives import objective_of
 LOOK_EVERY_SECONDS = 1.0
 PROGRESS_EVERY_SECONDS = 60.0
 CLOSE_PATIENCE_SECONDS = 5.0
-"""How long the end of a step waits for the last lines, should nothing read them."""
+"""How long the end of a step waits for the last lines if no process reads them."""
 LONGEST_REASON = 400
 
 
 class Recorded(Protocol):
-    """A record that this process has opened: `events` only grows."""
+    """A record that this process has opened. `events` only grows."""
 
     @property
     def events(self) -> Sequence[Event]: ...
 
 
 @dataclass
-class _Course:
+class _Followed:
     """How far the log has followed one search."""
 
     seed: int
-    next: int = 0  # the first event that was not looked at yet
-    opened: bool = False  # this process's own `opened` event has been passed
+    next: int = 0  # the next event to process
+    opened: bool = False  # whether this process's own `opened` event was processed
     parents: dict[int, int] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
     started: dict[int, str] = field(default_factory=dict)
-    """Trials in flight, and why they would be trained again: unless the record says more, their process was killed."""
+    """Trials in flight with the reason if they are trained again. The default reason is that their process was killed."""
     least: float | None = None  # the loss of the best trial so far
 
 
 class SearchLog:
-    """Reports the searches of a cell from its own thread, which reads what they recorded and never disturbs them.
+    """Report the searches of a cell from a thread that only reads their records.
 
     A sequence of calls::
 
         log = SearchLog(study, cell, records, writers, report)
         log.start()
-        log.failed(0, "…")     a search has ended with an error; said at the next look
-        log.close()            the last lines, and one on the whole cell
+        log.failed(0, "…")     a search has ended with an error; the next look reports it
+        log.close()            writes the last lines and one about the whole cell
 
     Args:
-        records: returns the cell's searches, one a seed. Asked once a minute, and at the end.
-        writers: returns the records that this process has opened, by seed. They give the line of each trial; without them, as in
-            a search of a table, no such lines are written.
-        report: writes a line.
-        unsent: counts the ended trials that the tracking server lacks.
+        records: Returns the cell's searches, one per seed. It is called once a minute and at the end.
+        writers: Returns the records that this process has opened, by seed. They give the line of each trial. Without them, as in
+            a table study, no such lines are written.
+        report: Writes a line.
+        unsent: Counts the ended trials that the tracking server does not have.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class SearchLog:
         self._writers = writers
         self._report = report
         self._unsent = unsent
-        self._courses: dict[int, _Course] = {}
+        self._followed: dict[int, _Followed] = {}
         self._failures: list[str] = []
         self._faults: set[str] = set()
         self._summary: Sequence[SearchRecord] | None = None
@@ -87,12 +87,12 @@ class SearchLog:
         self._thread.start()
 
     def failed(self, seed: int, error: str) -> None:
-        """Note that the search with this seed has failed; the others may go on for hours before the step fails."""
+        """Note that the search with this seed has failed. The others may continue for hours before the step fails."""
         where = f"{self._cell.name}, seed {seed}"
         self._failures.append(f"{where}: the search failed: {_one_line(error.removeprefix(f'{where}: '))}")
 
     def close(self, searches: Sequence[SearchRecord] | None = None) -> None:
-        """Write the last lines; `searches` are the cell's, where the caller has them at hand."""
+        """Write the last lines. `searches` are those of the cell, if the caller has them."""
         self._summary = searches
         self._stop.set()
         if self._thread.ident is not None:
@@ -115,7 +115,7 @@ class SearchLog:
     def _guarded(self, look: Callable[[], None]) -> None:
         try:
             look()
-        except Exception as error:  # noqa: BLE001 - a log must not end a search, whatever its reader or its record does
+        except Exception as error:  # noqa: BLE001 - an error in the log must never end a search
             fault = f"{type(error).__name__}: {error}"
             if fault not in self._faults:
                 self._faults.add(fault)
@@ -132,92 +132,92 @@ class SearchLog:
     # Events
 
     def _look(self) -> None:
-        """Say what the searches have recorded since the last look."""
+        """Report what the searches have recorded since the last look."""
         for seed, writer in self._writers().items():
-            course = self._courses.setdefault(seed, _Course(seed))
-            events = writer.events[course.next :]
-            if not course.opened:
+            followed = self._followed.setdefault(seed, _Followed(seed))
+            events = writer.events[followed.next :]
+            if not followed.opened:
                 own = max(number for number, event in enumerate(events) if event["event"] == "opened")
                 for event in events[:own]:
-                    self._follow(course, event)
-                course.opened, course.next, events = True, own, events[own:]
-                if course.ended or course.started:
-                    self._report(f"{self._where(course)}: {_continued(course)}")
+                    self._follow(followed, event)
+                followed.opened, followed.next, events = True, own, events[own:]
+                if followed.ended or followed.started:
+                    self._report(f"{self._where(followed)}: {_continued(followed)}")
             for event in events:
-                course.next += 1  # first, so that an event which cannot be told is not met again
-                line = self._follow(course, event)
+                followed.next += 1  # first, so that an event that fails to be reported is not tried again
+                line = self._follow(followed, event)
                 if line is not None:
-                    self._report(f"{self._where(course)}: {line}")
+                    self._report(f"{self._where(followed)}: {line}")
         while self._failures:
             self._report(self._failures.pop(0))
 
-    def _where(self, course: _Course) -> str:
-        return f"{self._cell.name}, seed {course.seed}"
+    def _where(self, followed: _Followed) -> str:
+        return f"{self._cell.name}, seed {followed.seed}"
 
-    def _follow(self, course: _Course, event: Event) -> str | None:
-        """Take up one event; returns what is to be said of it."""
+    def _follow(self, followed: _Followed, event: Event) -> str | None:
+        """Process one event and return its line, if it has one."""
         number = event.get("trial", -1)
         match event["event"]:
             case "asked" if event["parent"] is not None:
-                course.parents[number] = event["parent"]
+                followed.parents[number] = event["parent"]
             case "started":
-                before = course.started.get(number)
-                course.started[number] = "the run was killed while it trained"
+                before = followed.started.get(number)
+                followed.started[number] = "the run was killed while it trained"
                 return None if before is None else f"trial {number} is trained again, since {before}"
             case "died":
-                course.started[number] = "its worker died"
+                followed.started[number] = "its worker died"
                 return f"the worker that trained trial {number} died {_one_line(event['how'])}"
             case "cut":
-                course.started[number] = "the study was stopped while it trained"
+                followed.started[number] = "the study was stopped while it trained"
                 return f"trial {number} is cut short, since the study is asked to stop"
             case "restored":
                 return f"trial {number} is trained again, uncharged, since {_one_line(event['reason'])}"
             case "anew":
-                course.least = None
-                course.ended |= set(course.started)
-                course.started.clear()
+                followed.least = None
+                followed.ended |= set(followed.started)
+                followed.started.clear()
                 return f"the trials before lose their results: {_one_line(event['reason'])}"
             case "told":
-                return self._told(course, event)
+                return self._told(followed, event)
             case "ended":
                 return f"the search ended: {_one_line(event['reason'])}"
         return None
 
-    def _told(self, course: _Course, event: Event) -> str:
+    def _told(self, followed: _Followed, event: Event) -> str:
         number, loss = event["trial"], event["loss"]
-        course.ended.add(number)
-        course.started.pop(number, None)
-        if loss is not None and (course.least is None or loss < course.least):
-            course.least = loss
+        followed.ended.add(number)
+        followed.started.pop(number, None)
+        if loss is not None and (followed.least is None or loss < followed.least):
+            followed.least = loss
         sign, metric = self._study.objective.sign, self._study.objective.metric
-        parent = course.parents.pop(number, None)
+        parent = followed.parents.pop(number, None)
         name = f"trial {number}" if parent is None else f"trial {number}, which continues trial {parent},"
         value = "" if loss is None else f", {metric} {sign * loss:.4f}"
         epochs = event["trained_epochs"]
         after = f" after {_counted(epochs, 'epoch')}" if epochs else ""
-        best = "no result so far" if course.least is None else f"best so far {sign * course.least:.4f}"
+        best = "no result so far" if followed.least is None else f"best so far {sign * followed.least:.4f}"
         reason = f": {_one_line(event['reason'])}" if event["reason"] else ""
         return f"{name} {event['status']}{value}{after} in {event['seconds']:.1f} s ({best}){reason}"
 
 
-def _continued(course: _Course) -> str:
-    text = f"continues its record: {_counted(len(course.ended), 'trial')} ended before"
-    if not course.started:
+def _continued(followed: _Followed) -> str:
+    text = f"continues its record: {_counted(len(followed.ended), 'trial')} ended before"
+    if not followed.started:
         return text
-    numbers = ", ".join(str(number) for number in sorted(course.started))
-    return f"{text}, and {'trial' if len(course.started) == 1 else 'trials'} {numbers} had begun"
+    numbers = ", ".join(str(number) for number in sorted(followed.started))
+    return f"{text}, and {'trial' if len(followed.started) == 1 else 'trials'} {numbers} had begun"
 
 
 # The cell in a line
 
 
 def progress_line(study: Study, cell: Cell, searches: Sequence[SearchRecord], unsent: int = 0) -> str:
-    """Return the line of the minute: trials, budget used, best so far, time left, and what the tracking server lacks."""
+    """Return the line of the minute: trials, used budget, best so far, time left and undelivered trials."""
     limits = study.budget.limits
     share = sum(used_share(s, limits) for s in searches) / len(searches)
     own_models = any(search.is_system for search in searches)
     left = None
-    if objective_of(study).processes is not None:  # otherwise seconds are a simulated clock's
+    if objective_of(study).processes is not None:  # else seconds are those of a simulated clock
         left = seconds_left(searches, share, 1 if own_models else study.budget.in_flight)
     parts = _used(study, searches)
     running = [t for search in searches for t in search.trials if t.trial.outcome is None]
@@ -231,7 +231,7 @@ def progress_line(study: Study, cell: Cell, searches: Sequence[SearchRecord], un
 
 
 def summary_line(study: Study, cell: Cell, searches: Sequence[SearchRecord], seconds: float) -> str:
-    """Return the last line: what the cell's searches have come to, and how long this step took."""
+    """Return the last line: the state of the cell's searches and the duration of this step."""
     ended = sum(search.ended is not None for search in searches)
     state = f"{ended} of {_counted(len(searches), 'search', 'searches')} ended"
     return f"{cell.name}: {state}: {', '.join(_used(study, searches))}; this step searched for {clock_text(seconds)}"

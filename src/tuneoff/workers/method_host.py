@@ -39,11 +39,11 @@ class HostedMethod:
     def tell(self, trial: Trial) -> None:
         self._call("tell", trial)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
-        return bool(self._call("goes_on", trial, epoch))
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
+        return bool(self._call("should_continue", trial, epoch))
 
-    def continuable(self) -> Set[TrialId]:
-        return cast(Set[TrialId], self._call("continuable"))
+    def resumable(self) -> Set[TrialId]:
+        return cast(Set[TrialId], self._call("resumable"))
 
     def close(self) -> None:
         self._child.close()
@@ -120,11 +120,11 @@ class Instance:
     def tell(self, trial: Trial) -> None:
         self._timed("tell", trial)
 
-    def goes_on(self, trial: TrialId, epoch: Epoch) -> bool:
-        return bool(self._timed("goes_on", trial, epoch))
+    def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
+        return bool(self._timed("should_continue", trial, epoch))
 
-    def continuable(self) -> Set[TrialId]:
-        return cast(Set[TrialId], self._timed("continuable"))
+    def resumable(self) -> Set[TrialId]:
+        return cast(Set[TrialId], self._timed("resumable"))
 
     def _timed(self, verb: str, *arguments: object) -> object:
         began = self._clock()

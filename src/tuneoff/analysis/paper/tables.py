@@ -1,8 +1,8 @@
-"""The results of Molnár and Poleczki as data, and ours beside them.
+"""The published results of Molnár and Poleczki, and their comparison with the study's results.
 
 Source: M. Molnár, Á. Poleczki, "State-of-the-art hyperparameter optimization methods" (Budapest University of Technology and
-Economics). Figures as printed, accuracies turned into shares of 1. The tables I to III give the best trial of each method on
-MNIST, Fashion-MNIST and CIFAR-10, IV to VI the ten best trials of three methods on Fashion-MNIST.
+Economics). Numbers are as printed; accuracies are converted to shares of 1. Tables I to III list the best trial of each method on
+MNIST, Fashion-MNIST and CIFAR-10. Tables IV to VI list the ten best trials of three methods on Fashion-MNIST.
 """
 
 from __future__ import annotations
@@ -22,18 +22,21 @@ NUMBERS = {"mnist": "I", "fashion_mnist": "II", "cifar10": "III"}
 METHODS = {"grid": "Grid Search", "random": "Random Search", "bayes": "Bayesian optimisation", "hyperband": "HyperBand"}
 SHAPES = {"mnist": (28, 28, 1), "fashion_mnist": (28, 28, 1), "cifar10": (32, 32, 3)}
 IMAGES: Mapping[str, Mapping[Part, int]] = {"mnist": {"train": 48_000, "validation": 12_000, "test": 10_000}}
-"""Stated for MNIST only."""
+"""Numbers of images; the paper states them for MNIST only."""
 EPOCHS = 10
-TRIALS = "120 configurations for Random Search and about its running time for the others; Grid Search all 2880, on MNIST only"
-ORDER_NOTE = (
-    "The paper's ten appear to be the best by training accuracy; ours are the best by the study's objective,"
-    " over all seeds. So the rows stand beside each other by rank, not as pairs."
+TRIALS = (
+    "120 configurations for Random Search, about the same running time for the other methods,"
+    " and all 2880 configurations for Grid Search, on MNIST only"
 )
-LOSS_NOTE = "In the paper's Random Search rows the loss and the validation loss appear to be swapped with each other."
+ORDER_NOTE = (
+    "The paper's ten trials appear to be the best by training accuracy. Ours are the best by the study's objective, over all"
+    " seeds. Rows with the same rank are therefore not the same configuration."
+)
+LOSS_NOTE = "In the paper's Random Search rows, the loss and the validation loss appear to be swapped."
 
 
 class Metrics(Model):
-    """Four metrics of one epoch, or differences of them; accuracies are shares of 1."""
+    """The four metrics of one epoch, or differences between them; accuracies are shares of 1."""
 
     accuracy: float | None
     val_accuracy: float | None
@@ -42,28 +45,28 @@ class Metrics(Model):
 
 
 class PaperTrial(Model):
-    """One of the ten best trials as the paper prints it."""
+    """One of the paper's ten best trials, as printed."""
 
     config: dict[str, Value]
     metrics: Metrics
 
 
 class BestRow(Model):
-    """One line of the tables I to III. `label` is None where the study has no such method on this data set."""
+    """One row of tables I to III. `label` is None if the study does not have the method on this data set."""
 
-    method: str  # in the registry
+    method: str  # the paper's method: a key of METHODS
     label: str | None
-    paper: Metrics | None  # None where the paper has no such cell
+    paper: Metrics | None  # None if the paper did not run the method on the data set
     ours: Metrics | None
-    delta: Metrics | None  # ours less the paper's
-    status: str  # "run", "not run", "no result yet"
-    trials: int | None  # configurations of ours, over all seeds
+    delta: Metrics | None  # ours minus the paper's
+    status: str  # "run", "not run" or "no result yet"
+    trials: int | None  # number of our configurations, over all seeds
     seeds: int | None
-    epochs: int | None  # that our trial had reached
+    epochs: int | None  # epochs of our best trial
 
 
 class FidelityRow(Model):
-    """One thing in which our study may differ from the paper's. `same` is None where the paper does not say."""
+    """One property in which our study may differ from the paper's. `same` is None if the paper does not state it."""
 
     what: str
     paper: str
@@ -72,7 +75,7 @@ class FidelityRow(Model):
 
 
 class BestTable(Model):
-    """One of the tables I to III."""
+    """One of tables I to III."""
 
     number: str
     dataset: str
@@ -80,11 +83,11 @@ class BestTable(Model):
     in_study: bool
     rows: list[BestRow]
     fidelity: list[FidelityRow]
-    differs: list[str]  # what is not as in the paper
+    differs: list[str]  # the properties that differ from the paper's
 
 
 class TenTable(Model):
-    """One of the tables IV to VI."""
+    """One of tables IV to VI."""
 
     number: str
     method: str
@@ -96,7 +99,7 @@ class TenTable(Model):
 
 
 class Comparison(Model):
-    """The paper's tables with ours beside; without tables where the study has none of the paper's data sets."""
+    """The paper's tables with our results; both lists are empty if the study has none of the paper's data sets."""
 
     best: list[BestTable]
     ten: list[TenTable]
@@ -118,7 +121,7 @@ BEST: Mapping[tuple[str, str], Metrics] = {
     ("cifar10", "bayes"): _metrics(94.549, 66.921, 0.16228, 1.5018),
     ("cifar10", "hyperband"): _metrics(93.875, 68.980, 1.3740, 1.3417),
 }
-"""The tables I to III by data set and method."""
+"""Tables I to III by data set and method."""
 
 _COLUMNS = ("dropout", "activation", "filters1", "filters2", "neurons", "optimizer", "learning_rate")
 _TEN = {
@@ -169,7 +172,7 @@ def _trial(line: str) -> PaperTrial:
 TEN_BEST: Mapping[str, list[PaperTrial]] = {
     method: [_trial(line) for line in block.strip().splitlines()] for method, block in _TEN.items()
 }
-"""The tables IV to VI, all on Fashion-MNIST, by method."""
+"""Tables IV to VI, all on Fashion-MNIST, by method."""
 
 
 def compare(
@@ -178,16 +181,23 @@ def compare(
     prepared: Mapping[str, Prepared],
     ten: Mapping[tuple[str, str], Sequence[TrialRow]],
 ) -> Comparison:
-    """The paper's six tables with our figures beside; `ten` holds our ten best trials by data set and label.
+    """Return the paper's six tables with our results.
 
-    Only built-in data sets are compared: a file of the user's own that happens to be called mnist is not MNIST.
+    Only built-in data sets are compared: a user's own file that is named mnist is not MNIST.
+
+    Args:
+        study: The study.
+        scores: The scores of the study's cells.
+        prepared: The prepared data sets by name.
+        ten: Our ten best trials by data set and label.
     """
-    ours = {d.name: d for d in study.datasets if d.path is None and d.name in TITLES}
-    if not ours:
+    datasets = {d.name: d for d in study.datasets if d.path is None and d.name in TITLES}
+    if not datasets:
         return Comparison(best=[], ten=[])
-    tables = [_best_table(name, ours.get(name), study, scores, prepared.get(name)) for name in TITLES]
+    tables = [_best_table(name, datasets.get(name), study, scores, prepared.get(name)) for name in TITLES]
     numbers = zip(("IV", "V", "VI"), TEN_BEST, strict=True)
-    return Comparison(best=tables, ten=[t for n, m in numbers for t in _ten_tables(n, m, "fashion_mnist" in ours, scores, ten)])
+    in_study = "fashion_mnist" in datasets
+    return Comparison(best=tables, ten=[t for n, m in numbers for t in _ten_tables(n, m, in_study, scores, ten)])
 
 
 def _best_table(
@@ -195,10 +205,10 @@ def _best_table(
 ) -> BestTable:
     rows = []
     for method in METHODS:
-        found = _standing_for(method, name, scores) if dataset else []
+        ours = _standing_for(method, name, scores) if dataset else []
         paper = BEST.get((name, method))
-        if paper or found:
-            rows += [_best_row(method, paper, s) for s in found] or [_best_row(method, paper, None)]
+        if paper or ours:
+            rows += [_best_row(method, paper, s) for s in ours] or [_best_row(method, paper, None)]
     fidelity = fidelity_rows(name, dataset, study, prepared) if dataset else []
     return BestTable(
         number=NUMBERS[name],
@@ -212,7 +222,7 @@ def _best_table(
 
 
 def _standing_for(method: str, dataset: str, scores: Sequence[CellScore]) -> list[CellScore]:
-    """All that stand for one of the paper's methods on a data set, the nearest to the paper's first."""
+    """Return the scores of all methods that implement one of the paper's on a data set, the most similar to the paper's first."""
     return [s for name in stand_ins(method) for s in scores if s.dataset == dataset and s.name == name]
 
 
@@ -235,7 +245,7 @@ def _best_row(method: str, paper: Metrics | None, score: CellScore | None) -> Be
 
 
 def less(ours: Metrics, paper: Metrics) -> Metrics:
-    """Ours less the paper's, metric by metric."""
+    """Return our metrics minus the paper's."""
 
     def minus(a: float | None, b: float | None) -> float | None:
         return None if a is None or b is None else a - b
@@ -255,7 +265,7 @@ def _ten_tables(
     scores: Sequence[CellScore],
     ten: Mapping[tuple[str, str], Sequence[TrialRow]],
 ) -> list[TenTable]:
-    """One table for each label of the method, or one without ours."""
+    """Return one table for each label of the method; if the study does not have the method, one table without our results."""
     labels: list[str | None] = [s.method for s in _standing_for(method, "fashion_mnist", scores)] if in_study else []
     notes = [ORDER_NOTE, *([LOSS_NOTE] if method == "random" else [])]
     return [
@@ -273,23 +283,23 @@ def _ten_tables(
 
 
 def fidelity_rows(name: str, dataset: Dataset, study: Study, prepared: Prepared | None) -> list[FidelityRow]:
-    """What our study has in common with the paper's on this data set, and what not."""
+    """Return the properties of our study on this data set next to the paper's."""
     same_space = study.space == PAPER_SPACE
     budget = _budget(study.budget)
     return [
         _row("Network", "the paper's", "the paper's" if study.model == "paper-cnn" else study.model),
-        _row("Search space", "seven hyperparameters", "the same" if same_space else "another", same_space),
-        _row("Epochs a trial", str(EPOCHS), str(study.budget.epochs_per_trial)),
+        _row("Search space", "seven hyperparameters", "the same" if same_space else "a different one", same_space),
+        _row("Epochs per trial", str(EPOCHS), str(study.budget.epochs_per_trial)),
         _row("Image", _shape(SHAPES[name]), _our_shape(name, dataset, prepared)),
         *[_images(name, dataset, study, prepared, part) for part in PARTS],
-        _row("Budget of a method", TRIALS, f"{budget} a seed", None if study.budget.trials == 120 else False),
+        _row("Budget of a method", TRIALS, f"{budget} per seed", None if study.budget.trials == 120 else False),
         _row("Seeds", "not stated", str(len(study.seeds)), None),
         _row("Precision and batch size", "not stated", f"{study.training.precision}, {study.training.batch_size}", None),
     ]
 
 
 def _images(name: str, dataset: Dataset, study: Study, prepared: Prepared | None, part: Part) -> FidelityRow:
-    """How many images a part has; where the paper does not say, a study that keeps a subset still differs from it."""
+    """Return the number of images in a part; a subset counts as different even if the paper states no number."""
     what = {"train": "Training images", "validation": "Validation images", "test": "Test images"}[part]
     stated = IMAGES.get(name, {}).get(part)
     paper = count(stated) if stated else "not stated"

@@ -1,4 +1,4 @@
-"""Methods that proposed the very same trials: what sets them apart never came into play."""
+"""Find methods that proposed identical trials, so that the study cannot distinguish them."""
 
 from __future__ import annotations
 
@@ -11,15 +11,20 @@ _Proposed = tuple[str, int, int, int | None, str | None]
 
 
 def twins(rows: Sequence[TrialRow], seeds: int) -> list[list[str]]:
-    """The methods of one data set whose trials are the same, one by one, with each of the study's seeds; in the rows' order."""
+    """Return the groups of methods that proposed the same trials in the same order with every seed of the study.
+
+    Args:
+        rows: The trials on one data set; the groups keep their order.
+        seeds: The number of the study's seeds; a method with fewer searches is in no group.
+    """
     searches: dict[str, dict[int, list[_Proposed]]] = {}
     for row in rows:
         searches.setdefault(row.method, {}).setdefault(row.seed, []).append(_proposed(row))
-    alike: dict[tuple[tuple[int, tuple[_Proposed, ...]], ...], list[str]] = {}
-    for method, found in searches.items():
-        if len(found) == seeds:
-            alike.setdefault(tuple((seed, tuple(found[seed])) for seed in sorted(found)), []).append(method)
-    return [methods for methods in alike.values() if len(methods) > 1]
+    groups: dict[tuple[tuple[int, tuple[_Proposed, ...]], ...], list[str]] = {}
+    for method, by_seed in searches.items():
+        if len(by_seed) == seeds:
+            groups.setdefault(tuple((seed, tuple(by_seed[seed])) for seed in sorted(by_seed)), []).append(method)
+    return [methods for methods in groups.values() if len(methods) > 1]
 
 
 def _proposed(row: TrialRow) -> _Proposed:

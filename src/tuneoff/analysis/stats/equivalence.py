@@ -1,7 +1,8 @@
-"""The same algorithm in different frameworks: whether they find the same, and what they draw.
+"""Compare implementations of the same algorithm in different frameworks: equivalence of their results, and their draws.
 
-Two methods are equivalent where the mean difference of their incumbents, seed by seed, lies within a margin: the deviation that
-another seed makes anyway. Where an algorithm claims to draw from the whole space evenly, its draws are tested against that.
+Two methods are equivalent if the mean paired difference of their incumbents lies within a margin (two one-sided tests, TOST). The
+margin is the standard deviation of incumbents over seeds. If an algorithm claims to sample the whole space uniformly, its draws
+are tested against the uniform distribution.
 """
 
 from __future__ import annotations
@@ -22,14 +23,17 @@ from ..trial_rows import TrialRow
 from .paired_tests import ALPHA, FEWEST_SEEDS, apart, differences, interval, within
 
 LEVEL = 1 - 2 * ALPHA
-"""The confidence interval that goes with two one-sided tests at ALPHA."""
+"""Confidence level of the interval that corresponds to two one-sided tests, each at level ALPHA."""
 FEWEST_EXPECTED = 5
-"""A chi-square test needs so many draws of every value."""
+"""Expected number of draws of every value below which the chi-square test is not used."""
 FEWEST_DRAWS = 20
 
 
 class Pair(Model):
-    """Two methods of a family on one data set; `difference` is the first's incumbents less the second's, in the metric."""
+    """Two methods of one algorithm on one data set.
+
+    `difference` is the mean over common seeds of the first method's incumbent minus the second's, in units of the metric.
+    """
 
     first: str
     second: str
@@ -38,29 +42,29 @@ class Pair(Model):
     low: float | None
     high: float | None
     margin: float
-    p_equivalent: float | None  # two one-sided tests; None with too few seeds
-    p_different: float | None  # corrected for the family's pairs (Bonferroni)
+    p_equivalent: float | None  # p-value of the two one-sided tests; None with too few seeds
+    p_different: float | None  # p-value of the paired t-test, Bonferroni-corrected for the algorithm's pairs
     verdict: Literal["equivalent", "different", "different, within the margin", "undecided", "too few seeds"]
 
 
 class Evenness(Model):
-    """One hyperparameter's draws against an even distribution over its values, or over its range on its own scale."""
+    """A test of one hyperparameter's draws for uniformity, over its values or over its range on its own scale."""
 
     parameter: str
     test: Literal["chi-square", "Kolmogorov-Smirnov"]
     p: float
-    most: str  # the value drawn most often, or "" for a range
-    share: float | None  # of it
-    expected: float | None
+    most: str  # the value drawn most often; "" for a range
+    share: float | None  # share of draws with that value
+    expected: float | None  # its expected share
 
 
 class Drawn(Model):
-    """What one method proposed on one data set, over all seeds: configurations started, not continued ones."""
+    """The configurations that one method started on one data set, over all seeds; continued trials are left out."""
 
     method: str
     configurations: int
-    repeated: float | None  # the share of a search's configurations that it had proposed before, the mean over seeds
-    evenly: list[Evenness]  # tests of that; only where the algorithm claims to draw evenly
+    repeated: float | None  # share of configurations that the same search had proposed before, mean over seeds
+    evenly: list[Evenness]  # tests of uniform sampling; empty unless the algorithm claims to sample uniformly
 
 
 class Algorithm(Model):
@@ -69,24 +73,24 @@ class Algorithm(Model):
     dataset: str
     name: str
     methods: list[str]
-    deviation: float | None  # of incumbents over seeds, within the methods
+    deviation: float | None  # standard deviation of incumbents over seeds, pooled over the methods
     pairs: list[Pair]
     drawn: list[Drawn]
-    settings: dict[str, dict[str, object]]  # those that the study gives
+    settings: dict[str, dict[str, object]]  # settings in the study, by method
 
 
 def algorithms(space: Space, scores: Sequence[CellScore], rows: Sequence[TrialRow]) -> list[Algorithm]:
-    """Every algorithm that the study has in more than one method, by data set; none where scipy is missing."""
-    found: list[Algorithm] = []
+    """Return, by data set, every algorithm for which the study has more than one method; empty if scipy is not installed."""
+    result: list[Algorithm] = []
     if not importable("scipy"):
-        return found
+        return result
     for dataset in dict.fromkeys(s.dataset for s in scores):
         for algorithm in Shared:
             members = [s for s in scores if s.dataset == dataset and algorithm_of(s.name) == algorithm and s.by_seed]
             if len(members) > 1:
-                mine = [r for r in rows if r.dataset == dataset]
-                found.append(_algorithm(space, dataset, algorithm.value, members, mine))
-    return found
+                dataset_rows = [r for r in rows if r.dataset == dataset]
+                result.append(_algorithm(space, dataset, algorithm.value, members, dataset_rows))
+    return result
 
 
 def _algorithm(space: Space, dataset: str, algorithm: str, members: Sequence[CellScore], rows: Sequence[TrialRow]) -> Algorithm:
@@ -106,19 +110,28 @@ def _algorithm(space: Space, dataset: str, algorithm: str, members: Sequence[Cel
 
 
 def seed_deviation(members: Sequence[CellScore]) -> float | None:
-    """The standard deviation of incumbents over seeds, pooled over the methods; None where each has one seed only."""
-    known = [s.incumbents for s in members if s.incumbents.sd is not None]
-    degrees = sum(s.n - 1 for s in known)
-    return math.sqrt(sum((s.n - 1) * (s.sd or 0.0) ** 2 for s in known) / degrees) if degrees else None
+    """Return the standard deviation of incumbents over seeds, pooled over the methods; None if no method has several seeds."""
+    spreads = [s.incumbents for s in members if s.incumbents.sd is not None]
+    degrees_of_freedom = sum(s.n - 1 for s in spreads)
+    if not degrees_of_freedom:
+        return None
+    return math.sqrt(sum((s.n - 1) * (s.sd or 0.0) ** 2 for s in spreads) / degrees_of_freedom)
 
 
 def pair(first: CellScore, second: CellScore, margin: float | None, pairs: int) -> Pair:
-    """Whether two methods find the same within the margin, and whether they differ at all."""
+    """Test whether the incumbents of two methods are equivalent within the margin, and whether they differ.
+
+    Args:
+        first: One method's scores.
+        second: The other method's scores.
+        margin: The equivalence margin, in units of the metric; None if it is not known.
+        pairs: The number of pairs tested, for the Bonferroni correction of the test for a difference.
+    """
     values = differences(first.by_seed, second.by_seed)
     enough = len(values) >= FEWEST_SEEDS and margin is not None
     bounds = interval(values, LEVEL) if enough else None
-    same = within(values, margin) if enough and margin is not None else None
-    other = min(1.0, pairs * apart(values)) if enough else None
+    p_equivalent = within(values, margin) if enough and margin is not None else None
+    p_different = min(1.0, pairs * apart(values)) if enough else None
     return Pair(
         first=first.method,
         second=second.method,
@@ -127,24 +140,31 @@ def pair(first: CellScore, second: CellScore, margin: float | None, pairs: int) 
         low=bounds[0] if bounds else None,
         high=bounds[1] if bounds else None,
         margin=margin or 0.0,
-        p_equivalent=same,
-        p_different=other,
-        verdict=_verdict(same, other),
+        p_equivalent=p_equivalent,
+        p_different=p_different,
+        verdict=_verdict(p_equivalent, p_different),
     )
 
 
 def _verdict(
-    same: float | None, other: float | None
+    p_equivalent: float | None, p_different: float | None
 ) -> Literal["equivalent", "different", "different, within the margin", "undecided", "too few seeds"]:
-    if same is None or other is None:
+    if p_equivalent is None or p_different is None:
         return "too few seeds"
-    if same < ALPHA:
-        return "different, within the margin" if other < ALPHA else "equivalent"
-    return "different" if other < ALPHA else "undecided"
+    if p_equivalent < ALPHA:
+        return "different, within the margin" if p_different < ALPHA else "equivalent"
+    return "different" if p_different < ALPHA else "undecided"
 
 
 def drawn(space: Space, method: str, rows: Sequence[TrialRow], even: bool) -> Drawn:
-    """How often a method repeats itself and, where it claims to draw evenly, what it draws too often."""
+    """Return how often a method repeats a configuration and, if `even` is set, tests of uniform sampling.
+
+    Args:
+        space: The search space.
+        method: The method's label.
+        rows: The method's trials on one data set, over all seeds.
+        even: Whether the algorithm claims to sample uniformly.
+    """
     started = [r for r in rows if r.parent is None]
     seeds = dict.fromkeys(r.seed for r in started)
     shares = [_repeated([r for r in started if r.seed == seed]) for seed in seeds]
@@ -157,37 +177,42 @@ def drawn(space: Space, method: str, rows: Sequence[TrialRow], even: bool) -> Dr
 
 
 def _repeated(rows: Sequence[TrialRow]) -> float:
+    """Return the share of trials whose configuration an earlier trial already had."""
     distinct = {key_of(r.config) for r in rows}
     return 1 - len(distinct) / len(rows)
 
 
 def evenness(name: str, parameter: Categorical | Int | Float, rows: Sequence[TrialRow]) -> Evenness | None:
-    """A test of the draws of one hyperparameter; None where there are too few of them."""
+    """Test the draws of one hyperparameter for uniformity; None if there are too few draws."""
     return evenness_of(name, parameter, [r.config[name] for r in rows if name in r.config])
 
 
 def evenness_of(name: str, parameter: Categorical | Int | Float, values: Sequence[Value]) -> Evenness | None:
-    """The same of its values alone."""
+    """Test a list of drawn values of one hyperparameter for uniformity; None if there are too few.
+
+    A categorical parameter, or a range with finitely many values, is tested by Pearson's chi-square test. A continuous range is
+    tested by the Kolmogorov-Smirnov test on the parameter's own scale.
+    """
     if isinstance(parameter, Categorical):
         return _by_value(name, list(parameter.values), values)
-    few = _values(parameter)
-    return _over_range(name, parameter, values) if few is None else _by_value(name, few, values)
+    possible = _values(parameter)
+    return _over_range(name, parameter, values) if possible is None else _by_value(name, possible, values)
 
 
-def _by_value(name: str, few: Sequence[Value], values: Sequence[Value]) -> Evenness | None:
-    if len(few) < 2 or len(values) < FEWEST_EXPECTED * len(few):
+def _by_value(name: str, possible: Sequence[Value], values: Sequence[Value]) -> Evenness | None:
+    if len(possible) < 2 or len(values) < FEWEST_EXPECTED * len(possible):
         return None
     from scipy import stats
 
-    counted = Counter(map(repr, values))
-    observed = [counted[repr(v)] for v in few]
+    counts = Counter(map(repr, values))
+    observed = [counts[repr(v)] for v in possible]
     return Evenness(
         parameter=name,
         test="chi-square",
         p=float(stats.chisquare(observed).pvalue),
-        most=str(few[observed.index(max(observed))]),
+        most=str(possible[observed.index(max(observed))]),
         share=max(observed) / len(values),
-        expected=1 / len(few),
+        expected=1 / len(possible),
     )
 
 
@@ -201,7 +226,7 @@ def _over_range(name: str, parameter: Int | Float, values: Sequence[Value]) -> E
 
 
 def _values(parameter: Int | Float) -> list[Value] | None:
-    """All values of a range with steps, or of whole numbers; None for one on which places are compared instead."""
+    """Return all values of an integer range or a range with steps; None for a continuous or an integer log-scaled range."""
     if isinstance(parameter, Int):
         return None if parameter.log else list(range(parameter.low, parameter.high + 1, parameter.step or 1))
     return (
@@ -212,7 +237,7 @@ def _values(parameter: Int | Float) -> list[Value] | None:
 
 
 def _place(parameter: Int | Float, value: Value) -> float:
-    """Where a value lies in its range, from 0 to 1, on the range's own scale."""
+    """Return the position of a value in its range, from 0 to 1, on the range's own scale."""
     number = float(value)
     if parameter.log:
         return math.log(number / parameter.low) / math.log(parameter.high / parameter.low)
@@ -220,5 +245,5 @@ def _place(parameter: Int | Float, value: Value) -> float:
 
 
 def too_often(found: Drawn) -> list[Evenness]:
-    """The hyperparameters that are not drawn evenly, corrected for their number (Bonferroni)."""
+    """Return the hyperparameters that are not drawn uniformly, Bonferroni-corrected for the number of hyperparameters tested."""
     return [e for e in found.evenly if e.p * len(found.evenly) < ALPHA]

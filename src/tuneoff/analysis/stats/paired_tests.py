@@ -1,4 +1,4 @@
-"""Paired comparisons: what two methods found with the same seeds, subtracted seed by seed, and Student's t tests on that."""
+"""Paired comparisons of two methods: differences seed by seed, and Student's t-tests of their mean."""
 
 from __future__ import annotations
 
@@ -8,47 +8,53 @@ from collections.abc import Mapping, Sequence
 
 ALPHA = 0.05
 FEWEST_SEEDS = 3
-"""With fewer common seeds nothing is tested."""
+"""Smallest number of common seeds for a test."""
 
 
 def differences(first: Mapping[int, float], second: Mapping[int, float]) -> list[float]:
-    """The first's value less the second's, for each seed that both have."""
+    """Return the first value minus the second for each seed that both mappings have, in the order of seeds."""
     return [first[seed] - second[seed] for seed in sorted(first.keys() & second.keys())]
 
 
 def above(values: Sequence[float], bound: float) -> float:
-    """The p value for a mean above `bound`: how often values like these come of one that is not. 1 with fewer than two."""
+    """Return the p-value of a one-sided one-sample t-test of whether the mean is above `bound`; 1 for fewer than two values."""
     return _one_sided([v - bound for v in values])
 
 
 def below(values: Sequence[float], bound: float) -> float:
-    """The p value for a mean below `bound`."""
+    """Return the p-value of a one-sided one-sample t-test of whether the mean is below `bound`; 1 for fewer than two values."""
     return _one_sided([bound - v for v in values])
 
 
 def within(values: Sequence[float], margin: float) -> float:
-    """The p value for a mean between -margin and margin: two one-sided tests (Schuirmann, 1987), the larger of the two."""
+    """Return the p-value of an equivalence test: whether the mean lies between -margin and margin.
+
+    It is the larger p-value of two one-sided tests (TOST; D. J. Schuirmann, J. Pharmacokinet. Biopharm. 15, 1987).
+    """
     return max(above(values, -margin), below(values, margin))
 
 
 def apart(values: Sequence[float]) -> float:
-    """The p value for a mean that is not 0, in either direction."""
+    """Return the p-value of a two-sided one-sample t-test of whether the mean differs from 0."""
     return min(1.0, 2 * min(above(values, 0.0), below(values, 0.0)))
 
 
 def interval(values: Sequence[float], level: float) -> tuple[float, float] | None:
-    """The confidence interval of the mean; None with fewer than two values."""
+    """Return the confidence interval of the mean by Student's t distribution; None for fewer than two values."""
     if len(values) < 2:
         return None
     from scipy import stats
 
     mean, error = statistics.fmean(values), statistics.stdev(values) / math.sqrt(len(values))
-    reach = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
-    return mean - reach, mean + reach
+    half_width = float(stats.t.ppf((1 + level) / 2, len(values) - 1)) * error
+    return mean - half_width, mean + half_width
 
 
 def _one_sided(values: Sequence[float]) -> float:
-    """The p value for a mean above 0."""
+    """Return the p-value of a one-sided t-test of whether the mean is above 0.
+
+    Identical values have no variance, so their p-value is 0 or 1, by their sign.
+    """
     if len(values) < 2:
         return 1.0
     if len(set(values)) == 1:

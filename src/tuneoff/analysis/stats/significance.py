@@ -1,9 +1,13 @@
-"""Tests over blocks: ranks, Friedman and Nemenyi, Wilcoxon with Holm's correction, and how many more blocks would separate.
+"""Significance tests over blocks: ranks, Friedman and Nemenyi, Wilcoxon with Holm's correction, and sample size estimates.
 
-A matrix holds regrets, one row a block (a data set with a seed), one column a method; the smaller the better. Infinite values are
-worse or better than any. Sources: J. Demšar, Statistical comparisons of classifiers over multiple data sets, JMLR 7 (2006);
-S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979); G. E. Noether, Sample size
-determination for some common nonparametric tests, JASA 82 (1987). scipy computes the tests; it is imported where it is used.
+A matrix holds regrets of shape (blocks, methods); a block is a data set with a seed. Smaller values are better. An infinite value
+is worse (inf) or better (-inf) than all others. scipy computes the tests. It is optional, so only the functions that need it
+import it.
+
+References:
+    J. Demšar, Statistical comparisons of classifiers over multiple data sets, JMLR 7 (2006).
+    S. Holm, A simple sequentially rejective multiple test procedure, Scand. J. Statist. 6 (1979).
+    G. E. Noether, Sample size determination for some common nonparametric tests, JASA 82 (1987).
 """
 
 from __future__ import annotations
@@ -21,42 +25,48 @@ from ..best_so_far import Floats
 ALPHA = 0.05
 POWER = 0.8
 MOST_EXACT = 50
-"""Up to so many blocks Wilcoxon's distribution is the exact one."""
+"""Largest number of blocks for which the exact null distribution of Wilcoxon's test is used."""
 MOST_BLOCKS = 10_000
-"""A difference that would need more blocks than this is called too small to be found."""
+"""A difference that needs more blocks than this is reported as too small to detect."""
 
 
 @dataclass(frozen=True)
 class Pairs:
-    """Every method against every other, shape (methods, methods): row against column."""
+    """Comparisons of every method (row) with every other method (column); every array has shape (methods, methods)."""
 
-    wins: npt.NDArray[np.int64]
+    wins: npt.NDArray[np.int64]  # blocks in which the row's method is better
     ties: npt.NDArray[np.int64]
-    p: Floats  # of Wilcoxon's signed-rank test, two-sided
-    adjusted: Floats  # by Holm, over all pairs
-    needed: Floats  # blocks that would separate the two; infinite where they look alike
+    p: Floats  # two-sided p-values of Wilcoxon's signed-rank test
+    adjusted: Floats  # p-values adjusted by Holm's procedure over all pairs
+    needed: Floats  # estimated number of blocks for a significant difference; infinite if no difference is visible
 
 
 def ranks(matrix: Floats) -> Floats:
-    """Ranks within each block, 1 the best, ties at their mean."""
+    """Return the ranks within each block (row), same shape as the matrix: 1 is the best, ties share their mean rank."""
     return np.asarray(pd.DataFrame(matrix).rank(axis=1).to_numpy(), dtype=float)
 
 
 def friedman(matrix: Floats) -> float | None:
-    """The p-value of Friedman's test that all methods rank alike; None with fewer than three methods or two blocks."""
+    """Return the p-value of Friedman's test of the hypothesis that all methods perform alike.
+
+    It is None for fewer than three methods or fewer than two blocks.
+    """
     blocks, methods = matrix.shape
     if methods < 3 or blocks < 2:
         return None
     from scipy.stats import friedmanchisquare
 
-    within = ranks(matrix)
-    if (within == within[:, :1]).all():
+    block_ranks = ranks(matrix)
+    if (block_ranks == block_ranks[:, :1]).all():
         return 1.0
-    return float(friedmanchisquare(*within.T).pvalue)
+    return float(friedmanchisquare(*block_ranks.T).pvalue)
 
 
 def critical_difference(methods: int, blocks: int) -> float:
-    """Nemenyi's: mean ranks further apart than this differ, all pairs together at level 0.05."""
+    """Return the critical difference of Nemenyi's post-hoc test at level 0.05 (Demšar, 2006).
+
+    Two methods differ significantly if their mean ranks differ by more. The level holds for all pairs together.
+    """
     from scipy.stats import studentized_range
 
     q = float(studentized_range.ppf(1 - ALPHA, methods, np.inf)) / math.sqrt(2)
@@ -64,18 +74,28 @@ def critical_difference(methods: int, blocks: int) -> float:
 
 
 def cliques(mean_ranks: Floats, difference: float) -> list[tuple[float, float]]:
-    """The longest runs of mean ranks that the critical difference does not part, from the best: (first, last) rank of each."""
+    """Return the maximal groups of methods whose mean ranks lie within the critical difference, from the best rank.
+
+    These are the bars of a critical-difference diagram (Demšar, 2006).
+
+    Args:
+        mean_ranks: The mean rank of each method, shape (methods,).
+        difference: The critical difference.
+
+    Returns:
+        The smallest and the largest mean rank of each group.
+    """
     ordered = np.sort(mean_ranks)
-    found: list[tuple[float, float]] = []
+    groups: list[tuple[float, float]] = []
     for i, first in enumerate(ordered):
         last = float(ordered[np.searchsorted(ordered, first + difference, side="right") - 1])
-        if last > first and (not found or last > found[-1][1]):
-            found.append((float(ordered[i]), last))
-    return found
+        if last > first and (not groups or last > groups[-1][1]):
+            groups.append((float(ordered[i]), last))
+    return groups
 
 
 def pairs(matrix: Floats) -> Pairs:
-    """Wins, ties, Wilcoxon's test with Holm's correction, and the blocks needed, for every pair."""
+    """Return wins, ties, Wilcoxon's test with Holm's correction, and the number of blocks needed, for every pair of methods."""
     blocks, methods = matrix.shape
     first, second = np.triu_indices(methods, 1)
     values = _bounded(matrix)
@@ -91,38 +111,53 @@ def pairs(matrix: Floats) -> Pairs:
 
 
 def wilcoxon(differences: Floats) -> Floats:
-    """Two-sided p-values of the signed-rank test down each column; zero differences are left out, as Wilcoxon did.
+    """Return the two-sided p-value of Wilcoxon's signed-rank test for each column, shape (pairs,).
 
-    Up to 50 blocks the distribution is the exact one, of ties too: scores of a table tie often, and scipy's knows none.
+    Zero differences are left out, as Wilcoxon proposed. Up to 50 blocks, the exact null distribution given the ties is used:
+    scores of a table study often tie, and scipy's exact distribution does not support ties. With more blocks, scipy's normal
+    approximation with continuity correction is used.
+
+    Args:
+        differences: The differences between two methods, shape (blocks, pairs).
     """
     if len(differences) <= MOST_EXACT:
-        sizes = pd.DataFrame(np.abs(np.where(differences == 0, np.nan, differences))).rank().to_numpy()  # of a zero, none
+        sizes = pd.DataFrame(np.abs(np.where(differences == 0, np.nan, differences))).rank().to_numpy()  # NaN for a zero
         return np.array(
             [_exact(size[column != 0], column[column != 0] > 0) for size, column in zip(sizes.T, differences.T, strict=True)]
         )
     from scipy.stats import wilcoxon as test
 
-    alike = ~(differences != 0).any(axis=0)
+    identical = ~(differences != 0).any(axis=0)
     p = np.ones(differences.shape[1])
-    if not alike.all():
-        p[~alike] = test(differences[:, ~alike], axis=0, method="asymptotic", correction=True).pvalue
+    if not identical.all():
+        p[~identical] = test(differences[:, ~identical], axis=0, method="asymptotic", correction=True).pvalue
     return np.minimum(p, 1.0)
 
 
 def _exact(ranks: Floats, positive: npt.NDArray[np.bool_]) -> float:
-    """The share of all ways to give these ranks signs in which the two sums are as far apart as they are, or further."""
-    doubled = (2 * ranks).astype(int)  # whole numbers, whatever ties
-    ways = np.zeros(doubled.sum() + 1)  # of each sum of the positive ranks, as a share
-    ways[0] = 1.0
+    """Return the exact two-sided p-value of the signed-rank test.
+
+    It is computed from the distribution of the sum of positive ranks over all equally likely assignments of signs.
+
+    Args:
+        ranks: The ranks of the absolute differences, mean ranks for ties, shape (n,).
+        positive: Whether each difference is positive, shape (n,).
+    """
+    doubled = (2 * ranks).astype(int)  # integers even with ties, whose mean ranks may end in .5
+    probabilities = np.zeros(doubled.sum() + 1)  # of each sum of the doubled positive ranks
+    probabilities[0] = 1.0
     for rank in doubled:
-        ways[rank:] = (ways[rank:] + ways[:-rank]) / 2
-        ways[:rank] /= 2
-    found = doubled[positive].sum()
-    return float(min(1.0, 2 * min(ways[: found + 1].sum(), ways[found:].sum())))
+        probabilities[rank:] = (probabilities[rank:] + probabilities[:-rank]) / 2
+        probabilities[:rank] /= 2
+    observed = doubled[positive].sum()
+    return float(min(1.0, 2 * min(probabilities[: observed + 1].sum(), probabilities[observed:].sum())))
 
 
 def holm(p: Floats) -> Floats:
-    """Holm's adjusted p-values: the smallest is multiplied by the number of tests, the next by one less, and so on."""
+    """Return the p-values adjusted by Holm's step-down procedure, same shape as `p`.
+
+    The smallest p-value is multiplied by the number of tests, the next one by the number minus one, and so on.
+    """
     order = np.argsort(p, kind="stable")
     stepped = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)) if len(p) else p
     adjusted = np.empty(len(p))
@@ -131,23 +166,30 @@ def holm(p: Floats) -> Floats:
 
 
 def fewest_blocks(tests: int) -> int:
-    """With fewer blocks no pair can be significant, whatever the numbers: at best p is 2 / 2^blocks, which Holm multiplies."""
+    """Return the smallest number of blocks with which any pair can be significant.
+
+    The smallest possible p-value of the signed-rank test is 2 / 2^blocks. Holm's correction multiplies it by the number of tests.
+    """
     return math.ceil(math.log2(2 * max(tests, 1) / ALPHA))
 
 
 def needed_blocks(differences: Floats, tests: int) -> Floats:
-    """Blocks with which the signed-rank test at level 0.05 / tests finds each column's difference with power 0.8.
+    """Return the number of blocks with which the signed-rank test detects each column's difference, shape (pairs,).
 
-    Noether's normal approximation: (z of the level + z of the power)² / (3 (p − 1/2)²), where p is the share of pairs of blocks
-    whose mean difference is positive, taken to be as it is seen; never fewer than can be significant at all. Infinite where the
-    columns look alike, or with fewer than two blocks.
+    The number is for the level 0.05 / tests and the power 0.8. It is Noether's normal approximation
+    (z of the level + z of the power)² / (3 (p − 1/2)²), where p is the observed share of pairs of blocks whose mean difference is
+    positive. It is at least `fewest_blocks(tests)`. It is infinite if p = 1/2 or for fewer than two blocks.
+
+    Args:
+        differences: The differences between two methods, shape (blocks, pairs).
+        tests: The number of tests that are corrected for.
     """
     blocks = len(differences)
     if blocks < 2:
         return np.full(differences.shape[1], np.inf)
     size = pd.DataFrame(np.abs(differences)).rank(axis=0).to_numpy()
     signs = np.sign(differences)
-    excess = (size * signs).sum(axis=0) - signs.sum(axis=0)  # of Walsh averages of two blocks: positive less negative ones
+    excess = (size * signs).sum(axis=0) - signs.sum(axis=0)  # positive minus negative Walsh averages of two blocks
     share = excess / (blocks * (blocks - 1))  # p − 1/2
     normal = NormalDist()
     z = normal.inv_cdf(1 - ALPHA / (2 * max(tests, 1))) + normal.inv_cdf(POWER)
@@ -157,17 +199,17 @@ def needed_blocks(differences: Floats, tests: int) -> Floats:
 
 
 def _rounded(differences: Floats) -> Floats:
-    """To a billionth of the largest: 0.972 − 0.970 and 0.970 − 0.968 are equal, which their binary numbers are not."""
+    """Round to a billionth of the largest difference, so that 0.972 − 0.970 and 0.970 − 0.968 tie despite binary rounding."""
     largest = float(np.abs(differences).max(initial=0.0))
     return differences if largest == 0 else np.round(differences / largest, 9) * largest
 
 
 def _bounded(matrix: Floats) -> Floats:
-    """The matrix with finite stand-ins for infinite values, beyond all others, so that differences can be ranked."""
+    """Replace infinite values by finite ones beyond all others, so that differences can be ranked."""
     finite = matrix[np.isfinite(matrix)]
     low, high = (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 0.0)
-    reach = 2 * (high - low) + 1.0
-    return np.asarray(np.clip(matrix, low - reach, high + reach))
+    margin = 2 * (high - low) + 1.0
+    return np.asarray(np.clip(matrix, low - margin, high + margin))
 
 
 def _square(
@@ -178,7 +220,8 @@ def _square(
     lower: npt.NDArray[np.generic] | None = None,
     diagonal: float = 0.0,
 ) -> Floats:
-    found = np.full((methods, methods), diagonal, dtype=float)
-    found[first, second] = upper
-    found[second, first] = upper if lower is None else lower
-    return found
+    """Return a (methods, methods) matrix from the values of each pair; without `lower` it is symmetric."""
+    square = np.full((methods, methods), diagonal, dtype=float)
+    square[first, second] = upper
+    square[second, first] = upper if lower is None else lower
+    return square

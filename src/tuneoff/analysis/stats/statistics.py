@@ -1,6 +1,6 @@
-"""The statistics of a study as validated data: which differences are real, how sure, at which budget and on which clock.
+"""The statistics of a study as validated data: comparisons of methods at several budgets and on several clocks.
 
-The rules are on one page, docs/statistics.md; each number is made by the module of its name.
+docs/statistics.md states the rules. This module collects the numbers that the other modules compute.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ...core.study import Study
 from ..anytime import Anytime, anytime
 from ..best_so_far import AXES, Axis, Floats, Progress
 from ..break_even import BreakEven, break_even
-from ..common_budget import Course, courses, ended_by_themselves, random_methods, the_same_with_every_seed
+from ..common_budget import CommonBudget, common_budgets, ended_by_themselves, random_methods, the_same_with_every_seed
 from ..recommend import Choice, Field, choose
 from ..summaries import CellScore
 from ..table_truth import TableFacts
@@ -29,102 +29,102 @@ from .bootstrap import interval, means
 from .winners_curse import WinnersCurse, winners_curse
 
 SHARES = (0.25, 0.5, 1.0)
-"""The budgets at which the methods are compared: shares of the common budget."""
+"""Shares of the common budget at which the methods are compared."""
 ALL = "all data sets"
 Case = Literal["worst", "best"]
 _CASES: dict[Case, float] = {"worst": np.inf, "best": -np.inf}
-"""What an unknown value counts as, within its block."""
+"""The regret that replaces an unknown value, by case."""
 
 
 class Standing(Model):
-    """A method in one comparison. Ranks are means over blocks, under the worst and the best case of what is not known."""
+    """One method in a comparison. Ranks are means over blocks."""
 
     method: str
-    rank: float  # the worst case
-    rank_best_case: float
-    regret: float | None  # the mean over blocks
-    regret_low: float | None  # its 95 % bootstrap interval
+    rank: float  # every unknown value counts as the worst of its block
+    rank_best_case: float  # every unknown value counts as the best of its block
+    regret: float | None  # mean over blocks; None if any block has no score
+    regret_low: float | None  # lower bound of the 95 % bootstrap interval
     regret_high: float | None
-    unknown: int  # blocks in which it is not known
+    unknown: int  # number of blocks in which the regret is unknown
 
 
 class Comparison(Model):
-    """All methods at one share of the common budget of one clock; budgets by data set."""
+    """All methods at one share of the common budget of one clock."""
 
     share: float
-    budgets: dict[str, float]
+    budgets: dict[str, float]  # by data set, in units of the clock
     standings: list[Standing]  # the best rank first
-    friedman: float | None  # p that all rank alike; None with fewer than three methods or two blocks
+    friedman: float | None  # p-value of Friedman's test; None with fewer than three methods or two blocks
     friedman_best_case: float | None
 
 
 class Pair(Model):
-    """Two methods at the full common budget: `first` has the better mean rank."""
+    """Two methods at the full common budget; `first` has the better mean rank."""
 
     first: str
     second: str
-    wins: int  # blocks in which the first is better
+    wins: int  # number of blocks in which `first` is better
     ties: int
     losses: int
-    p: float  # Wilcoxon's, adjusted by Holm over all pairs
-    p_best_case: float
-    superiority: float  # the share of seed pairs in which the first is better, ties half
-    low: float  # its 95 % interval
+    p: float  # p-value of Wilcoxon's signed-rank test, adjusted by Holm over all pairs
+    p_best_case: float  # the same with every unknown value as the best of its block
+    superiority: float  # Vargha and Delaney's A: share of seed pairs in which `first` is better, ties count half
+    low: float  # bounds of its 95 % interval
     high: float
-    more_seeds: int | None  # on each data set, until the two are told apart; 0 where they are, None where too many
-    more_datasets: int | None
+    more_seeds: int | None  # additional seeds per data set for a significant difference; 0 if significant, None if too many
+    more_datasets: int | None  # the same for additional data sets
 
 
 class ClockStatistics(Model):
-    """One clock."""
+    """The statistics on one clock."""
 
     clock: Axis
-    limited_by: dict[str, str]  # the method whose search decides the common budget, by data set
+    limited_by: dict[str, str]  # the method whose search determines the common budget, by data set
     comparisons: list[Comparison]
     pairs: list[Pair]
-    critical_difference: float | None  # Nemenyi's, of mean ranks at the full budget
+    critical_difference: float | None  # Nemenyi's critical difference of mean ranks at the full budget
 
 
 class Scope(Model):
-    """The comparison on one data set, or on all of them together."""
+    """The comparison on one data set, or on all data sets together."""
 
     name: str
     datasets: list[str]
     blocks: int
-    seeds: int  # of each data set
-    fixed: list[str]  # methods that ask for the same with every seed
+    seeds: int  # number of seeds of each data set
+    fixed: list[str]  # methods that propose the same configurations with every seed
     clocks: list[ClockStatistics]
-    choices: list[Choice]  # what the recommendation's rule says at each share of the epochs, and last of the seconds
+    choices: list[Choice]  # the recommendation at each share of the epochs, then the one at the full budget of seconds
 
 
 class DatasetStatistics(Model):
-    """What is said of one data set alone."""
+    """The statistics that exist only for single data sets."""
 
     dataset: str
-    best_known: float  # regret 0, in the metric's own direction
-    ordinary: float  # regret 1
+    best_known: float  # the score of regret 0, in the metric's own direction
+    ordinary: float  # the score of regret 1
     break_even: list[BreakEven]
     targets: list[Target]
     winners_curse: WinnersCurse
 
 
 class Statistics(Model):
-    """The statistics, or why there are none."""
+    """The statistics of a study, or the reason why they are not computed."""
 
-    refused: str | None
+    refused: str | None  # why no statistics are computed
     alpha: float = significance.ALPHA
     power: float = significance.POWER
-    random: list[str] = []
+    random: list[str] = []  # labels of the random searches
     scopes: list[Scope] = []
     datasets: list[DatasetStatistics] = []
 
 
 @dataclass(frozen=True)
 class Figures:
-    """What the figures of the statistics show, beside the numbers."""
+    """The curves that the figures of the statistics show."""
 
     anytime: tuple[Anytime, ...] = ()
-    courses: tuple[Course, ...] = ()
+    common_budgets: tuple[CommonBudget, ...] = ()
 
 
 def statistics(
@@ -134,89 +134,101 @@ def statistics(
     scores: Sequence[CellScore],
     facts: TableFacts,
 ) -> tuple[Statistics, Figures]:
-    """All statistics of the study; `curves` and `rows` (by data set) are without systems that train models of their own."""
+    """Compute all statistics of a study.
+
+    Args:
+        result: The study with its records.
+        curves: The best-so-far curves of all searches, without systems that train their own models.
+        rows: The trials by data set, without systems that train their own models.
+        scores: The scores of the study's cells.
+        facts: The facts that the study's table provides; empty without a table.
+    """
     study = result.study
     if not importable("scipy"):
         return _refusal("scipy is not installed where the report was made: pip install 'tuneoff[report]'.")
     if len(study.methods) < 2:
-        return _refusal("The study has one method only.")
-    ended = ended_by_themselves([s for c in result.cells for s in c.searches], study)
-    found = courses(study, curves, ended, facts.best)
+        return _refusal("The study has only one method.")
+    ended_early = ended_by_themselves([s for c in result.cells for s in c.searches], study)
+    all_budgets = common_budgets(study, curves, ended_early, facts.best)
     fixed = the_same_with_every_seed(s for c in result.cells for s in c.searches)
-    found = [replace(c, fixed=fixed & set(c.methods)) for c in found if len(c.methods) > 1]
-    if not found:
-        return _refusal("No search that can be compared has ended with a score yet.")
-    scopes = _scopes(found)
-    made = Statistics(
+    compared = [replace(c, fixed=fixed & set(c.methods)) for c in all_budgets if len(c.methods) > 1]
+    if not compared:
+        return _refusal("No comparable search has ended with a score yet.")
+    scopes = _scopes(compared)
+    names = dict.fromkeys(c.dataset for c in compared)
+    numbers = Statistics(
         refused=None,
         random=sorted(random_methods(study)),
-        scopes=[_scope(name, together) for name, together in scopes.items()],
-        datasets=[_dataset(study, name, found, rows, scores, curves, facts) for name in dict.fromkeys(c.dataset for c in found)],
+        scopes=[_scope(name, members) for name, members in scopes.items()],
+        datasets=[_dataset(study, name, compared, rows, scores, curves, facts) for name in names],
     )
-    clocks = [(name, [c for c in together if c.clock == axis]) for name, together in scopes.items() for axis in AXES]
-    return made, Figures(tuple(anytime(name, mine) for name, mine in clocks if mine), tuple(found))
+    by_clock = [(name, [c for c in members if c.clock == axis]) for name, members in scopes.items() for axis in AXES]
+    return numbers, Figures(tuple(anytime(name, members) for name, members in by_clock if members), tuple(compared))
 
 
 def _refusal(reason: str) -> tuple[Statistics, Figures]:
     return Statistics(refused=reason), Figures()
 
 
-def _scopes(found: Sequence[Course]) -> dict[str, list[Course]]:
-    """All data sets together first, where there are several with the same methods; then each alone."""
-    names = list(dict.fromkeys(c.dataset for c in found))
-    alone = {name: [c for c in found if c.dataset == name] for name in names}
-    together = len(names) > 1 and len({c.methods for c in found}) == 1
-    return {ALL: list(found), **alone} if together else alone
+def _scopes(group: Sequence[CommonBudget]) -> dict[str, list[CommonBudget]]:
+    """Return the common budgets of each comparison: all data sets with the same methods together, then each data set."""
+    names = list(dict.fromkeys(c.dataset for c in group))
+    single = {name: [c for c in group if c.dataset == name] for name in names}
+    can_pool = len(names) > 1 and len({c.methods for c in group}) == 1
+    return {ALL: list(group), **single} if can_pool else single
 
 
-def _scope(name: str, found: Sequence[Course]) -> Scope:
-    datasets = list(dict.fromkeys(c.dataset for c in found))
-    by_clock: dict[Axis, list[Course]] = {axis: [c for c in found if c.clock == axis] for axis in AXES}
-    whole: dict[Axis, list[Course]] = {axis: mine for axis, mine in by_clock.items() if len(mine) == len(datasets)}
-    choices = [choose(fields(whole["epochs"], share)) for share in SHARES] if "epochs" in whole else []
-    if "seconds" in whole and choices:
-        choices.append(choose(fields(whole["seconds"], 1.0)))
-    first = found[0]
+def _scope(name: str, group: Sequence[CommonBudget]) -> Scope:
+    datasets = list(dict.fromkeys(c.dataset for c in group))
+    by_clock: dict[Axis, list[CommonBudget]] = {axis: [c for c in group if c.clock == axis] for axis in AXES}
+    complete: dict[Axis, list[CommonBudget]] = {
+        axis: members for axis, members in by_clock.items() if len(members) == len(datasets)
+    }
+    choices = [choose(fields(complete["epochs"], share)) for share in SHARES] if "epochs" in complete else []
+    if "seconds" in complete and choices:
+        choices.append(choose(fields(complete["seconds"], 1.0)))
+    first = group[0]
     return Scope(
         name=name,
         datasets=datasets,
         blocks=len(first.seeds) * len(datasets),
         seeds=len(first.seeds),
         fixed=[m for m in first.methods if m in first.fixed],
-        clocks=[_clock(axis, mine) for axis, mine in whole.items()],
+        clocks=[_clock(axis, members) for axis, members in complete.items()],
         choices=choices,
     )
 
 
-def fields(found: Sequence[Course], share: float) -> list[Field]:
-    """What each course knows at a share of its common budget."""
+def fields(found: Sequence[CommonBudget], share: float) -> list[Field]:
+    """Return the regrets of each course at a share of its common budget."""
     return [Field(c.dataset, c.methods, c.regret[:, :, c.place(share)].T, c.fixed) for c in found]
 
 
-def _clock(axis: Axis, found: Sequence[Course]) -> ClockStatistics:
-    seeds = [len(c.seeds) for c in found]
-    matrix = _matrix(found, 1.0)
+def _clock(axis: Axis, group: Sequence[CommonBudget]) -> ClockStatistics:
+    seeds = [len(c.seeds) for c in group]
+    matrix = _matrix(group, 1.0)
     blocks, methods = matrix.shape
     return ClockStatistics(
         clock=axis,
-        limited_by={c.dataset: c.limited_by for c in found},
-        comparisons=[_comparison(found, share, seeds) for share in SHARES],
-        pairs=_pairs(found, matrix),
+        limited_by={c.dataset: c.limited_by for c in group},
+        comparisons=[_comparison(group, share, seeds) for share in SHARES],
+        pairs=_pairs(group, matrix),
         critical_difference=significance.critical_difference(methods, blocks) if blocks > 1 and methods > 2 else None,
     )
 
 
-def _matrix(found: Sequence[Course], share: float) -> Floats:
-    """Regrets, one row a block, one column a method; NaN where not known."""
-    return np.concatenate([f.regret for f in fields(found, share)])
+def _matrix(group: Sequence[CommonBudget], share: float) -> Floats:
+    """Return the regrets of shape (blocks, methods); NaN if unknown."""
+    return np.concatenate([f.regret for f in fields(group, share)])
 
 
 def _cases(matrix: Floats) -> dict[Case, Floats]:
+    """Return the matrix with every unknown value replaced by the worst, and by the best."""
     return {case: np.where(np.isnan(matrix), value, matrix) for case, value in _CASES.items()}
 
 
-def _comparison(found: Sequence[Course], share: float, seeds: Sequence[int]) -> Comparison:
-    matrix = _matrix(found, share)
+def _comparison(group: Sequence[CommonBudget], share: float, seeds: Sequence[int]) -> Comparison:
+    matrix = _matrix(group, share)
     cases = _cases(matrix)
     rank, best_case = (means(significance.ranks(cases[case]), seeds) for case in ("worst", "best"))
     finite = np.isfinite(matrix).all(axis=0)
@@ -226,10 +238,10 @@ def _comparison(found: Sequence[Course], share: float, seeds: Sequence[int]) -> 
         low[finite], high[finite] = interval(matrix[:, finite], seeds)
     return Comparison(
         share=share,
-        budgets={c.dataset: float(c.budgets[c.place(share)]) for c in found},
+        budgets={c.dataset: float(c.budgets[c.place(share)]) for c in group},
         standings=[
             Standing(
-                method=found[0].methods[i],
+                method=group[0].methods[i],
                 rank=float(rank[i]),
                 rank_best_case=float(best_case[i]),
                 regret=_known(regret[i]),
@@ -244,23 +256,23 @@ def _comparison(found: Sequence[Course], share: float, seeds: Sequence[int]) -> 
     )
 
 
-def _pairs(found: Sequence[Course], matrix: Floats) -> list[Pair]:
-    """Every pair at the full budget, the better mean rank first."""
+def _pairs(group: Sequence[CommonBudget], matrix: Floats) -> list[Pair]:
+    """Return every pair of methods at the full budget, the method with the better mean rank first."""
     cases = _cases(matrix)
     worst = significance.pairs(cases["worst"])
     best = significance.pairs(cases["best"]) if np.isnan(matrix).any() else worst
-    by_dataset = [np.where(np.isnan(f.regret), np.inf, f.regret).T for f in fields(found, 1.0)]
-    seeds, datasets = len(found[0].seeds), len(found)
-    above = effect_size.superiority(by_dataset)
-    low, high = effect_size.interval(above, seeds, datasets)
-    methods = found[0].methods
+    by_dataset = [np.where(np.isnan(f.regret), np.inf, f.regret).T for f in fields(group, 1.0)]
+    seeds, datasets = len(group[0].seeds), len(group)
+    superiority = effect_size.superiority(by_dataset)
+    low, high = effect_size.interval(superiority, seeds, datasets)
+    methods = group[0].methods
     order = np.argsort(means(significance.ranks(cases["worst"]), [seeds] * datasets), kind="stable")
-    made = []
-    for place, i in enumerate(order):
-        for j in order[place + 1 :]:
-            told_apart = worst.adjusted[i, j] <= significance.ALPHA
-            more = _more(float(worst.needed[i, j]), len(matrix), told_apart)
-            made.append(
+    rows = []
+    for index, i in enumerate(order):
+        for j in order[index + 1 :]:
+            significant = worst.adjusted[i, j] <= significance.ALPHA
+            more = _more(float(worst.needed[i, j]), len(matrix), significant)
+            rows.append(
                 Pair(
                     first=methods[i],
                     second=methods[j],
@@ -269,18 +281,19 @@ def _pairs(found: Sequence[Course], matrix: Floats) -> list[Pair]:
                     losses=int(worst.wins[j, i]),
                     p=float(worst.adjusted[i, j]),
                     p_best_case=float(best.adjusted[i, j]),
-                    superiority=float(above[i, j]),
+                    superiority=float(superiority[i, j]),
                     low=float(low[i, j]),
                     high=float(high[i, j]),
                     more_seeds=None if more is None else -(-more // datasets),
                     more_datasets=None if more is None else -(-more // seeds),
                 )
             )
-    return made
+    return rows
 
 
-def _more(needed: float, blocks: int, told_apart: bool) -> int | None:
-    if told_apart:
+def _more(needed: float, blocks: int, significant: bool) -> int | None:
+    """Return the number of additional blocks for a significant difference; 0 if it is significant, None if too many."""
+    if significant:
         return 0
     if needed > significance.MOST_BLOCKS:
         return None
@@ -290,24 +303,24 @@ def _more(needed: float, blocks: int, told_apart: bool) -> int | None:
 def _dataset(
     study: Study,
     name: str,
-    found: Sequence[Course],
+    group: Sequence[CommonBudget],
     rows: Mapping[str, Sequence[TrialRow]],
     scores: Sequence[CellScore],
     curves: Sequence[Progress],
     facts: TableFacts,
 ) -> DatasetStatistics:
-    mine = {c.clock: c for c in found if c.dataset == name}
+    by_clock = {c.clock: c for c in group if c.dataset == name}
     random, sign = random_methods(study), study.objective.sign
-    first = next(iter(mine.values()))
-    goals = target_losses(mine.get("epochs", first), random)
-    epochs = mine.get("epochs")
+    first = next(iter(by_clock.values()))
+    goals = target_losses(by_clock.get("epochs", first), random)
+    epochs = by_clock.get("epochs")
     budgets = {share: float(epochs.budgets[epochs.place(share)]) for share in SHARES} if epochs else {}
     return DatasetStatistics(
         dataset=name,
         best_known=sign * first.best,
         ordinary=sign * (first.best + first.scale),
-        break_even=[row for course in mine.values() for row in break_even(course, random)],
-        targets=[target(course, words, loss, sign, SHARES) for words, loss in goals.items() for course in mine.values()],
+        break_even=[row for budget in by_clock.values() for row in break_even(budget, random)],
+        targets=[target(budget, label, loss, sign, SHARES) for label, loss in goals.items() for budget in by_clock.values()],
         winners_curse=winners_curse(
             rows[name],
             [s for s in scores if s.dataset == name],
@@ -315,10 +328,11 @@ def _dataset(
             budgets,
             study.objective,
             facts.noise,
-            {(method, seed): found for (dataset, method, seed), found in facts.tests.items() if dataset == name},
+            {(method, seed): tests for (dataset, method, seed), tests in facts.tests.items() if dataset == name},
         ),
     )
 
 
 def _known(value: float) -> float | None:
+    """Return the value, or None if it is not finite."""
     return float(value) if np.isfinite(value) else None

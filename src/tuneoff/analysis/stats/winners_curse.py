@@ -1,12 +1,16 @@
-"""The winner's curse: how much better the best of many noisy scores looks than it is, and what the test images say of it.
+"""The winner's curse: by how much the best of many noisy scores overestimates the true score, compared with the test accuracy.
 
-Rule. The noise of one evaluation is the standard deviation within configurations that were trained anew to the same epoch by
-several searches, of the better quarter of them; where too few were, that of the retrainings' test accuracies. On a table it is
-that within the configurations that were recorded with several seeds: there two searches read the same trainings. The optimism of
-a search is what the noise alone does to its choice: its trials' scores are given fresh noise many times, and the best of the
-noisy scores is compared with what that trial had without it (a parametric bootstrap; J. E. Smith and R. L. Winkler, The
-optimizer's curse, Management Science 52, 2006). The corrected score is the best less its optimism. The scores already hold noise
-once, so that the correction is, if anything, too small.
+The noise of one evaluation is the standard deviation of scores within configurations that several searches trained to the same
+epoch, pooled over the better quarter of these configurations. If there are too few of them, the standard deviation of the
+retrainings' test accuracies is used. In a table study, searches look up the same trainings, so the noise is measured within the
+configurations that the table holds with several seeds.
+
+The optimism of a search is the bias of its best score that is due to noise. It is estimated by a parametric bootstrap: Gaussian
+noise is added to the scores of the search's trials many times, and the best noisy score is compared with the score of the same
+trial without the added noise. The corrected score is the best score minus the optimism. The recorded scores already contain noise
+once, so the correction tends to be too small.
+
+Reference: J. E. Smith and R. L. Winkler, The optimizer's curse, Management Science 52 (2006).
 """
 
 from __future__ import annotations
@@ -24,43 +28,45 @@ from ..summaries import CellScore
 from ..trial_rows import TrialRow
 
 DRAWS = 200
+"""Number of bootstrap draws."""
 BETTER = 0.25
-"""The noise is that of this share of the repeated configurations, the best of them: the choice is made among their like, and poor
-ones may fail with one seed and not with another, by far more."""
+"""Share of the repeated configurations, the best ones, on which the noise is measured. A search chooses among good
+configurations, and a poor one can vary far more because it may fail with one seed and not with another."""
 FEWEST_REPEATS = 10
-"""Degrees of freedom that the noise must have to be measured from repeated configurations."""
+"""Smallest number of degrees of freedom for measuring the noise on repeated configurations."""
 REACH = 6.0
-"""Trials that lie further behind the best than so many standard deviations cannot be chosen for their noise."""
+"""A trial that is worse than the best by more than REACH standard deviations of the noise is ignored: noise cannot make it the
+best."""
 
 
 class Noise(Model):
-    """The standard deviation of one evaluation of a configuration, and where it comes from."""
+    """The standard deviation of one evaluation of a configuration, and its source."""
 
-    sd: float | None
+    sd: float | None  # in units of the metric
     source: str
-    freedom: int
+    freedom: int  # degrees of freedom
 
 
 class Corrected(Model):
-    """The mean over seeds of the best validation score at a budget, as it looks and as it should be read."""
+    """The mean over seeds of the best validation score at a budget, as recorded and corrected for optimism."""
 
     share: float  # of the common budget of epochs
-    seen: float | None
+    seen: float | None  # as recorded
     corrected: float | None
-    test: float | None = None  # the same trials' mean test accuracy, where a table has it
+    test: float | None = None  # mean test accuracy of the same trials, if the study's table has it
 
 
 class Curse(Model):
-    """One method on one data set: validation against test. Scores are in the metric's own direction."""
+    """The validation and test scores of one method on one data set, in the metric's own direction."""
 
     method: str
     by_budget: list[Corrected]
-    promised: float | None  # validation score of the trial that was evaluated
+    promised: float | None  # validation score of the evaluated trial
     promised_corrected: float | None
-    test: float | None  # the same configuration's mean test accuracy
-    rank_seen: float | None  # among the methods, by the mean over seeds
+    test: float | None  # mean test accuracy of the same configuration
+    rank_seen: float | None  # rank among the methods, by the mean over seeds
     rank_corrected: float | None
-    rank_test: float | None  # on a table by the mean over seeds too, otherwise by the one trial that was evaluated
+    rank_test: float | None  # in a table study by the mean over seeds, otherwise by the one evaluated trial
 
 
 class WinnersCurse(Model):
@@ -71,21 +77,28 @@ class WinnersCurse(Model):
 
     @property
     def tested(self) -> bool:
-        """Whether a table has the test scores of every seed."""
+        """Whether the study's table has test scores for every seed."""
         return any(x.test is not None for row in self.rows for x in row.by_budget)
 
 
 def spread_within(groups: Sequence[Sequence[float]], sign: int) -> tuple[float, int, int] | None:
-    """The standard deviation within configurations, from the scores of each, pooled over the better quarter of them.
+    """Return the standard deviation of scores within configurations, pooled over the better quarter of the configurations.
 
-    Of more than those where they have fewer than ten degrees of freedom. Returns it with the number of configurations and the
-    degrees of freedom; None without a configuration that has several scores.
+    More configurations are used, in the order of their mean score, until there are ten degrees of freedom.
+
+    Args:
+        groups: The scores of each configuration.
+        sign: 1 if smaller scores are better, -1 if larger scores are better.
+
+    Returns:
+        The standard deviation, the number of configurations used and the degrees of freedom; None if no configuration has several
+        scores.
     """
-    several = sorted((g for g in groups if len(g) > 1), key=lambda g: sign * float(np.mean(g)))
+    repeated = sorted((g for g in groups if len(g) > 1), key=lambda g: sign * float(np.mean(g)))
     used: list[Sequence[float]] = []
     freedom = 0
-    while len(used) < len(several) and (len(used) < BETTER * len(several) or freedom < FEWEST_REPEATS):
-        used.append(several[len(used)])
+    while len(used) < len(repeated) and (len(used) < BETTER * len(repeated) or freedom < FEWEST_REPEATS):
+        used.append(repeated[len(used)])
         freedom += len(used[-1]) - 1
     if not used:
         return None
@@ -93,31 +106,37 @@ def spread_within(groups: Sequence[Sequence[float]], sign: int) -> tuple[float, 
 
 
 def noise(rows: Sequence[TrialRow], scores: Sequence[CellScore], goal: ObjectiveSettings) -> Noise:
-    """The noise of one evaluation on a data set; without a source its sd is None."""
+    """Return the noise of one evaluation on a data set; its `sd` is None if it cannot be measured."""
     groups: dict[tuple[int, str], list[tuple[float, tuple[str, int]]]] = defaultdict(list)
     for r in rows:
         if r.objective is not None and r.parent is None and not r.own_models:
             groups[r.epochs, key_of(r.config)].append((r.objective, (r.method, r.seed)))
     repeated = [[v for v, _ in g] for g in groups.values() if len({search for _, search in g}) > 1]
-    found = spread_within(repeated, goal.sign)
-    if found and found[0] > 0 and found[2] >= FEWEST_REPEATS:
-        sd, configurations, freedom = found
-        return Noise(sd=sd, source=f"the {configurations} best configurations trained more than once", freedom=freedom)
+    within = spread_within(repeated, goal.sign)
+    if within and within[0] > 0 and within[2] >= FEWEST_REPEATS:
+        sd, configurations, freedom = within
+        return Noise(sd=sd, source=f"the {configurations} best configurations that were trained more than once", freedom=freedom)
     tests = [s.test.accuracy for s in scores if s.test and s.test.accuracy.sd is not None and not s.own_models]
-    if goal.metric == "val_accuracy" and (degrees := sum(t.n - 1 for t in tests)):
-        pooled = sum((t.sd or 0.0) ** 2 * (t.n - 1) for t in tests) / degrees
-        return Noise(sd=math.sqrt(pooled), source="the retrainings' test accuracies", freedom=degrees)
-    return Noise(sd=None, source="no configuration was trained more than once, and none was retrained", freedom=0)
+    if goal.metric == "val_accuracy" and (freedom := sum(t.n - 1 for t in tests)):
+        variance = sum((t.sd or 0.0) ** 2 * (t.n - 1) for t in tests) / freedom
+        return Noise(sd=math.sqrt(variance), source="the test accuracies of the retrainings", freedom=freedom)
+    missing = "too few configurations were trained more than once, and no retrainings measure this metric"
+    return Noise(sd=None, source=missing, freedom=0)
 
 
 def optimism(losses: Floats, sd: float) -> float:
-    """By how much the smallest of these losses is expected to be too small, where each has noise of this deviation."""
+    """Return the expected bias of the smallest loss that is due to Gaussian noise with standard deviation `sd`; at least 0.
+
+    Args:
+        losses: The losses of a search's trials, shape (trials,).
+        sd: The standard deviation of the noise of one evaluation.
+    """
     near = losses[losses <= losses.min() + REACH * sd]
     if sd <= 0 or len(near) < 2:
         return 0.0
-    drawn = near + sd * np.random.default_rng(len(near)).standard_normal((DRAWS, len(near)))
-    chosen = drawn.argmin(axis=1)
-    return max(0.0, float((near[chosen] - drawn[np.arange(DRAWS), chosen]).mean()))
+    noisy = near + sd * np.random.default_rng(len(near)).standard_normal((DRAWS, len(near)))
+    chosen = noisy.argmin(axis=1)
+    return max(0.0, float((near[chosen] - noisy[np.arange(DRAWS), chosen]).mean()))
 
 
 def winners_curse(
@@ -129,15 +148,23 @@ def winners_curse(
     known_noise: Noise | None = None,
     known_tests: Mapping[tuple[str, int], Mapping[int, float]] | None = None,
 ) -> WinnersCurse:
-    """Validation, corrected and test of every method on one data set; `budgets` are epochs by share of the common budget.
+    """Return the validation, corrected and test scores of every method on one data set, with their ranks.
 
-    A study's table knows the noise, and every trial's test accuracy, here by the method and seed of the search.
+    Args:
+        rows: The trials on the data set.
+        scores: The scores of the data set's cells.
+        curves: The best-so-far curves of the data set's searches.
+        budgets: The epochs of each share of the common budget.
+        goal: The study's objective.
+        known_noise: The noise according to the study's table, if there is one.
+        known_tests: The test accuracy of each trial according to the study's table, by method and seed of the search.
     """
-    found = known_noise or noise(rows, scores, goal)
+    evaluation_noise = known_noise or noise(rows, scores, goal)
     compared = [s for s in scores if not s.own_models]
     tested = known_tests or {}
     table = [
-        _curse(s, [c for c in curves if c.method == s.method and c.ended], budgets, goal, found.sd, tested) for s in compared
+        _curse(s, [c for c in curves if c.method == s.method and c.ended], budgets, goal, evaluation_noise.sd, tested)
+        for s in compared
     ]
     seen = [row.by_budget[-1].seen if row.by_budget else None for row in table]
     corrected = [row.by_budget[-1].corrected if row.by_budget else None for row in table]
@@ -145,7 +172,7 @@ def winners_curse(
     tests = every_seed if any(t is not None for t in every_seed) else [row.test for row in table]
     ranked = zip(_ranks(seen, goal.sign), _ranks(corrected, goal.sign), _ranks(tests, -1), strict=True)
     return WinnersCurse(
-        noise=found,
+        noise=evaluation_noise,
         rows=[
             row.model_copy(update={"rank_seen": a, "rank_corrected": b, "rank_test": c})
             for row, (a, b, c) in zip(table, ranked, strict=True)
@@ -185,30 +212,31 @@ def _curse(
 
 
 def _losses(curve: Progress, epochs: float, goal: ObjectiveSettings) -> Floats:
+    """Return the losses of the search's scored trials within a budget of epochs."""
     within = (curve.epochs <= epochs) & np.isfinite(curve.objective)
     return np.asarray(goal.sign * curve.objective[within])
 
 
 def _test(curves: Sequence[Progress], epochs: float, tested: Mapping[tuple[str, int], Mapping[int, float]]) -> float | None:
-    """The mean test accuracy of the searches' best trials so far; None where one of them has none."""
-    found = []
+    """Return the mean test accuracy of the searches' incumbents after `epochs`; None if any of them has no test accuracy."""
+    accuracies = []
     for curve in curves:
-        place = int(np.searchsorted(curve.epochs, epochs, side="right")) - 1
-        best = int(curve.incumbent[place]) if place >= 0 else -1
-        found.append(tested.get((curve.method, curve.seed), {}).get(best))
-    known = [f for f in found if f is not None]
-    return float(np.mean(known)) if known and len(known) == len(found) else None
+        index = int(np.searchsorted(curve.epochs, epochs, side="right")) - 1
+        best = int(curve.incumbent[index]) if index >= 0 else -1
+        accuracies.append(tested.get((curve.method, curve.seed), {}).get(best))
+    known = [a for a in accuracies if a is not None]
+    return float(np.mean(known)) if known and len(known) == len(accuracies) else None
 
 
 def _corrected(share: float, losses: Sequence[Floats], goal: ObjectiveSettings, sd: float | None) -> Corrected:
     if not losses or not all(len(x) for x in losses):
         return Corrected(share=share, seen=None, corrected=None)
     seen = float(np.mean([x.min() for x in losses]))
-    too_small = None if sd is None else float(np.mean([optimism(x, sd) for x in losses]))
-    return Corrected(share=share, seen=goal.sign * seen, corrected=None if too_small is None else goal.sign * (seen + too_small))
+    bias = None if sd is None else float(np.mean([optimism(x, sd) for x in losses]))
+    return Corrected(share=share, seen=goal.sign * seen, corrected=None if bias is None else goal.sign * (seen + bias))
 
 
 def _ranks(values: Sequence[float | None], sign: int) -> list[float | None]:
-    """Ranks among the values that there are, 1 the best, ties at their mean."""
+    """Return the ranks of the values that are not None: 1 is the best, ties share their mean rank."""
     known = [sign * v for v in values if v is not None]
     return [None if v is None else sum(k < sign * v for k in known) + (known.count(sign * v) + 1) / 2 for v in values]

@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
+from ..credentials import without_credentials
 from ..errors import StudyError
-from .credentials import _without_credentials
 from .folder import FolderStore
 from .protocol import Store
 from .s3 import S3Store
@@ -20,12 +20,12 @@ def open_store(uri: str, patient: bool = False) -> Store:
     if uri.startswith("s3://"):
         return S3Store(uri, patient)
     if "://" in uri:
-        raise StudyError(f"{_without_credentials(uri)!r} is no place for artifacts: give a folder or s3://bucket/prefix.")
+        raise StudyError(f"{without_credentials(uri)!r} is no place for artifacts: give a folder or s3://bucket/prefix.")
     return FolderStore(Path(uri))
 
 
 def fetch_file(uri: str, target: Path) -> Path:
-    """Copy a local or s3:// file to `target`; StudyError where it cannot be had."""
+    """Copy a local or s3:// file to `target`. Raise StudyError if it cannot be read."""
     if not uri.startswith("s3://"):
         try:
             return Path(shutil.copyfile(uri, target))

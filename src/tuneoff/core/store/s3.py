@@ -10,8 +10,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..credentials import has_credentials, without_credentials
 from ..errors import Overtaken, StoreAway, StudyError
-from .credentials import _without_credentials
+from ..runtime.retry import repeat
 from .protocol import Journal
 
 
@@ -20,8 +21,8 @@ class S3Store:
 
     def __init__(self, uri: str, patient: bool = False) -> None:
         bucket, _, prefix = uri.removeprefix("s3://").partition("/")
-        if not uri.startswith("s3://") or not bucket or "@" in bucket:
-            raise StudyError(f"{_without_credentials(uri)!r} is no S3 place: give s3://bucket/prefix, without credentials.")
+        if not uri.startswith("s3://") or not bucket or has_credentials(uri):
+            raise StudyError(f"{without_credentials(uri)!r} is no S3 place: give s3://bucket/prefix, without credentials.")
         self.uri = uri.rstrip("/")
         self._bucket = bucket
         self._prefix = prefix.strip("/") + "/" if prefix.strip("/") else ""
@@ -46,9 +47,9 @@ class S3Store:
                 return True
             except FileExistsError:
                 with suppress(FileNotFoundError):
-                    # An answer may have been lost after the object was written: ours if it holds our bytes.
+                    # The answer may have been lost after the object was written. It is ours if it holds our bytes.
                     return self.read(name) == data
-            time.sleep(pause)  # another writer was about to create the object, and has not, or not yet
+            time.sleep(pause)  # another writer was about to create the object and has not done so yet
         raise StudyError(f"The store {self.uri} refuses to create {name}, which is not there: try again.")
 
     def names(self, prefix: str) -> list[str]:
@@ -81,34 +82,41 @@ class S3Store:
         return sorted({n.rpartition("/")[0] for n in self.names(prefix) if n.rpartition("/")[0].endswith(".jsonl")})
 
     def _ask(self, call: Callable[[], Any]) -> Any:
-        """What the call returns, made again while the store fails: for long where it has answered before, else shortly."""
+        """Return the result of a call. Repeat the call while the store fails, for longer if it has answered before."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
 
         patience = OUTAGE_PATIENCE_SECONDS if self._has_answered else self._first_patience
-        deadline = time.monotonic() + patience
-        pause, away_since = 0.1, 0.0
-        while True:
-            try:
-                answer = call()
-            except (ClientError, BotoCoreError, Boto3Error, ResponseParserError) as error:
-                cause = error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
-                if not _passes(cause) or time.monotonic() + pause > deadline:
-                    raise self._fault(cause) from error
-                if pause > NOTE_PAUSE_SECONDS and not away_since:
-                    away_since = time.monotonic()
-                    _note(f"The store {self.uri} does not answer ({_one_line(cause)}): trying again for {patience:g} s.")
-            else:
-                self._has_answered = True
-                if away_since:
-                    _note(f"The store {self.uri} answers again after {time.monotonic() - away_since:.0f} s.")
-                return answer
-            time.sleep(pause)
-            pause = min(2 * pause, 5.0)
+        faults, away_since = (ClientError, BotoCoreError, Boto3Error, ResponseParserError), 0.0
+
+        def cause(error: BaseException) -> BaseException:
+            return error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
+
+        def note_outage(error: BaseException, pause: float) -> None:
+            nonlocal away_since
+            if pause > NOTE_PAUSE_SECONDS and not away_since:
+                away_since = time.monotonic()
+                _note(f"The store {self.uri} does not answer ({_one_line(cause(error))}): trying again for {patience:g} s.")
+
+        try:
+            answer = repeat(
+                call,
+                lambda error: isinstance(error, faults) and _passes(cause(error)),
+                patience,
+                FIRST_PAUSE_SECONDS,
+                LONGEST_PAUSE_SECONDS,
+                before_pause=note_outage,
+            )
+        except faults as error:
+            raise self._fault(cause(error)) from error
+        self._has_answered = True
+        if away_since:
+            _note(f"The store {self.uri} answers again after {time.monotonic() - away_since:.0f} s.")
+        return answer
 
     def _fault(self, error: BaseException) -> Exception:
-        """The error in our words: what the store said, and what to do about it."""
+        """Return the error as a sentence: what the store answered and what to do."""
         code = _code(error)
         if code in ("404", "NoSuchKey"):
             return FileNotFoundError(f"{self.uri}: no such object")
@@ -129,16 +137,17 @@ class S3Store:
         return fault(f"The store {self.uri} cannot be used ({kind}: {said}): {remedy}.")
 
 
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 READERS = 16
-"""Objects of a journal that are read at the same time: each is small, and what takes time is the way there."""
+"""The number of journal objects that are read at the same time. Each is small, and latency takes most of the time."""
 NOTE_PAUSE_SECONDS = 3.0
-"""A pause between two tries that is longer than this is worth a line: the store has been away for some seconds."""
+"""A log line is printed before a pause between two attempts that is longer than this."""
 OUTAGE_PATIENCE_SECONDS = 600.0
-"""How long a call is made again where the store has answered before: a search survives a store that is away for a moment."""
+"""How long calls are repeated if the store has answered before, so that a search survives a short outage."""
 RESTART_PATIENCE_SECONDS = 120.0
-"""How long the first call of a step in a pod is made again: other steps have used this address."""
+"""How long the first call of a step in a pod is repeated. Other steps have used this address already."""
 FIRST_PATIENCE_SECONDS = 5.0
-"""How long the first call is made again: a wrong address shall be known soon."""
+"""How long the first call is repeated. A wrong address should be reported soon."""
 
 _ENDPOINT = "AWS_ENDPOINT_URL"
 _CREDENTIALS_REMEDY = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to a key that may read and write there"
@@ -157,7 +166,7 @@ def _note(line: str) -> None:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether the same call may go well a little later."""
+    """Return whether the same call may succeed a little later."""
     from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError
     from botocore.parsers import ResponseParserError
 
@@ -168,22 +177,23 @@ def _passes(error: BaseException) -> bool:
 
 
 def _code(error: BaseException) -> str:
-    """The S3 error code of a store's answer; empty where it was no answer."""
+    """Return the S3 error code of an answer, or an empty text if the store gave no answer."""
     response = getattr(error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
 
 def _one_line(error: BaseException) -> str:
-    return " ".join(_without_credentials(str(error)).split())[:200].rstrip(".:")
+    return " ".join(without_credentials(str(error)).split())[:200].rstrip(".:")
 
 
 _CONFLICT_PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0)
 
 
 class S3Journal:
-    """One immutable object an event, written only where there is none: a second writer's first event fences the first off.
+    """A journal with one immutable object per event. An object is written only if it does not exist, so the first event of a
+    second writer fences off the first writer.
 
-    A writer that has written nothing yet has taken nothing over: where it comes too late it may try again after what it now sees.
+    A writer that has written nothing yet has taken nothing over. If it comes too late, it may read the new events and try again.
     """
 
     instant = False
@@ -193,7 +203,7 @@ class S3Journal:
         self._name = name
         self._refuse_without_fence()
         self._lines = store.journal_lines(name)
-        self._holds = False  # since its first write
+        self._holds = False  # true after its first write
 
     def _refuse_without_fence(self) -> None:
         probe = self._name + ".probe"
@@ -209,7 +219,7 @@ class S3Journal:
 
     def append(self, line: bytes) -> None:
         if not self._store.create(f"{self._name}/{len(self._lines):08d}", line):
-            if not self._holds:  # the one before still wrote: what it left is seen by whoever tries again
+            if not self._holds:  # the previous writer still wrote: another attempt sees its last events
                 self._lines = self._store.journal_lines(self._name)
             raise Overtaken(f"{self._store.uri}/{self._name} has been taken over by another process")
         self._holds = True
@@ -226,7 +236,7 @@ def _s3_client() -> Any:
         from botocore.exceptions import BotoCoreError
     except ImportError:
         raise StudyError("s3:// needs boto3: pip install 'tuneoff[s3]'.") from None
-    # The library's own retries are few: it has a quota of them, which a store that fails half of the calls uses up.
+    # Few retries inside the library: it has a quota of them, which a store that fails half of the calls uses up.
     retries = {"total_max_attempts": 2, "mode": "standard"}
     config = Config(retries=retries, connect_timeout=5, read_timeout=20, max_pool_connections=READERS)
     try:

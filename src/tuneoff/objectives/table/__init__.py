@@ -48,7 +48,7 @@ class TableEvaluation:
 
 
 class TableObjective(ObjectiveKind):
-    """Recorded trainings of every configuration of a grid."""
+    """RecordedTraining trainings of every configuration of a grid."""
 
     name = "table"
     metrics = CLASSIFICATION
@@ -62,7 +62,7 @@ class TableObjective(ObjectiveKind):
     def refusals(self, spec: MethodSpec) -> list[str]:
         if spec.kind == "search" and not spec.mutates:
             return []
-        trains = "trains models of its own" if spec.kind == "system" else "continues trials with another configuration"
+        trains = "trains its own models" if spec.kind == "system" else "continues trials with another configuration"
         return [f"{spec.name} {trains}, for which a table of recorded trainings has no answer."]
 
     def local_files(self, study: Study) -> list[str]:
