@@ -2,7 +2,7 @@
 
     python3 docker/build.py                      build every image for CPUs
     python3 docker/build.py tuner tuner-gpu      build these two images
-    python3 docker/build.py --base IMAGE ...     use another base image: Debian with Python 3.11, venv and ensurepip
+    python3 docker/build.py --base IMAGE ...     use another base image: Debian with Python 3.11 to 3.13, venv and ensurepip
     python3 docker/build.py --dry-run            only print the commands
 
 The build uses the same package index as this machine. Variables such as UV_DEFAULT_INDEX and HTTPS_PROXY, and the certificates
