@@ -1,1 +1,1 @@
-"""Child processes that host a method or train a model."""
+"""Child processes that run a method or train models."""
