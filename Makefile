@@ -16,7 +16,7 @@ TORCH ?=
 CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test test-environments lint check-methods methods-doc frameworks-doc replays findings readme-picture docs prose fuzz bench soak plan-check lock golden \
+.PHONY: help setup run check test test-all test-environments lint check-methods methods-doc frameworks-doc replays findings readme-picture docs prose fuzz bench soak plan-check lock golden \
 	schema clean images image-test container-test container-tools base-image local-images cluster-up cluster-test cluster-down \
 	podman-manifests
 
@@ -48,8 +48,16 @@ setup-%: .venv-%/.ready ## Install a separate environment, for example setup-tor
 run: setup ## Run the quickstart study, then print where its report is
 	$(BIN)/tuneoff run studies/quickstart.yaml
 
-test: setup lint ## Check style and types, then run the tests, a few files side by side
-	$(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+# The tiers are in tests/conftest.py. Plain pytest runs those of `make test`.
+PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile
+check: setup lint ## Check style, layers and types, and run the unit tests: before each push (2 minutes)
+	$(PYTEST) -m "not training and not slow and not contract and not containers"
+
+test: setup lint ## Add real training, servers and one method per family (15 minutes)
+	$(PYTEST)
+
+test-all: setup lint ## Add every method's contract and the slow tests (40 minutes)
+	$(PYTEST) -m "not containers"
 
 test-environments: $(ENVIRONMENTS:%=test-in-%) ## Build the other environments and run the contract of their methods in each
 
@@ -71,7 +79,7 @@ prose: ## List phrases in the repository that are hard to read, with what to wri
 	$(PYTHON) tools/prose.py
 
 fuzz: setup ## Ten times as many damaged study files as the tests look at
-	TUNEOFF_FUZZ=20000 $(BIN)/python -m pytest --timeout 3600 tests/study_file/test_fuzzed_studies.py
+	$(BIN)/python -m pytest --timeout 3600 --hypothesis-profile fuzz tests/study_file/test_fuzzed_studies.py
 
 bench: setup ## Measure every speed goal and compare with KerasTuner and scikit-optimize: docs/benchmarks.md
 	$(BIN)/python -m benchmarks
@@ -134,11 +142,11 @@ local-images: base-image
 		$(TORCH:%=--build-arg TORCH=%) $(IMAGES)
 
 image-test: setup local-images ## Build the images here, on a base of this Debian, and run each step in its container (root)
-	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_steps.py tests/images/test_docker_runner.py
+	$(BIN)/python -m pytest -m containers tests/images/test_steps.py tests/images/test_docker_runner.py
 
 container-test: IMAGES = data_prep tuner evaluator reporter stand-in-mlflow stand-in-postgres stand-in-s3
 container-test: setup local-images ## Run the quickstart with each step in its container, with MLflow, PostgreSQL and S3 (root)
-	TUNEOFF_TEST_IMAGES=1 $(BIN)/python -m pytest tests/images/test_pipeline.py
+	$(BIN)/python -m pytest -m containers tests/images/test_pipeline.py
 
 # DRY_RUN=1 prints the commands instead. The study's images must be there: make images.
 CLUSTER_SH = PATH="$(CURDIR)/$(BIN):$$PATH" PYTHON=$(BIN)/python manifests/cluster.sh

@@ -52,7 +52,7 @@ def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
         _write(file)
         rate, theirs = (_rate(file, Path(place), size, method) for method in ("sklearn-random", "keras-tuner-random"))
         note(f"replay: {rate:,.0f} trials per second")
-        own = f"{theirs:,.0f} with KerasTuner's oracle, because of its own work"
+        own = f"{theirs:,.0f} with KerasTuner's oracle, because of its own computation"
         return [
             Line("table look-ups, trials per second", rate, "trials/s", GOAL_RATE, ">=", own),
             *_comparison(Path(place), size, note),
@@ -125,7 +125,7 @@ def _comparison(place: Path, size: Size, note: Callable[[str], None]) -> list[Li
         if isinstance(cost, str):
             note(f"replay: {label} failed and is left out: {cost}")
             continue
-        note(f"replay: {label}: {cost.said} with one seed, {cost.own:.2f} s of its own time")
+        note(f"replay: {label}: {cost.said} with one seed, {cost.own:.2f} s of the method's time")
         if cost.seconds > DEAR_SECONDS:
             dear.append(f"{label} {cost.said}")
         else:

@@ -45,7 +45,7 @@ NOT_RUN = {
     "optuna-dashboard sqlite:///quickstart-optuna.db": "serves until Ctrl-C: tests/export/test_export.py",
     "tuneoff run studies/own-method.yaml": "takes minutes; tests/methods/test_user_method.py trains its method",
     "tuneoff table build studies/tables/fashion-mnist-14.yaml": "takes hours: tests/tables/test_build.py",
-    "make replays": "searches for an hour: tests/study_file/test_table_binding.py, test_advising.py",
+    "make replays": "searches for an hour: tests/study_file/test_table_binding.py, tests/advice/test_advise.py",
     "make findings": "tests/test_written_pages.py",
     "tuneoff run studies/hyperband.yaml": "takes most of an hour; its methods are those of tests/methods/test_hyperband.py",
     "python tools/docs/write_hyperband.py runs/hyperband/report/results.json": "tests/test_written_pages.py",

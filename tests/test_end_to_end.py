@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import random
-import re
 import signal
 import time
 from pathlib import Path
@@ -65,11 +64,11 @@ def test_every_output_of_every_step_can_be_stored_by_a_cluster(finished: tuple[P
     assert 0 <= found["evaluate/metrics"]["test_accuracy"] <= 1
 
 
-def test_a_run_leaves_what_the_readme_says_and_nothing_else(finished: tuple[Path, Path, str]) -> None:
+def test_a_run_leaves_what_the_page_on_output_names_and_nothing_else(finished: tuple[Path, Path, str]) -> None:
     _, out, _ = finished
-    readme = (HERE.parent / "README.md").read_text()
-    tree = readme.partition("runs/quickstart/\n")[2].partition("```")[0]
-    named = {word.strip(" /") for line in tree.splitlines() for word in re.findall(r"[\w.-]+/|^  [\w.-]+", line)}
+    page = (HERE.parent / "docs" / "output.md").read_text()
+    tree = page.partition("```tree\n")[2].partition("```")[0]
+    named = {line.split()[0].partition("/")[0] for line in tree.splitlines() if not line.startswith(".")}
     left = {p.name for p in out.iterdir() if not p.name.startswith(".")}
     assert left == named
 

@@ -1,4 +1,4 @@
-"""Faults of the machine below a search: memory, time, hanging processes, full and broken disks, lost checkpoints, clocks."""
+"""Faults of the machine under a search: memory, time, hanging processes, full and broken disks, lost checkpoints, clocks."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 4 MB of its own."""
+    """A separate file system of 4 MB."""
     place = tmp_path / "disk"
     place.mkdir()
     done = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", place], capture_output=True, text=True, check=False)
@@ -58,7 +58,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def fill(disk: Path, leave: int = 0) -> Path:
-    """Use up the disk but for so many bytes."""
+    """Fill the disk except for `leave` bytes."""
     filler = disk / "filler"
     with suppress(OSError), open(filler, "wb", buffering=0) as file:
         while True:
@@ -137,8 +137,8 @@ def test_a_search_records_each_fault_gives_up_after_three_deaths_and_goes_on(
     [
         ("import no_such_framework", "bars/random, seed 0: The model's module 'lost_model' cannot be imported: No module named"
          " 'no_such_framework'. Install it, or put it next to the study file."),
-        ("import os\nos.kill(os.getpid(), 9)", "bars/random, seed 0: a worker process ended by signal 9 (SIGKILL, possibly out of memory"
-         " runs out), before it had trained a trial."),
+        ("import os\nos.kill(os.getpid(), 9)", "bars/random, seed 0: a worker process ended by signal 9 (SIGKILL, possibly out of"
+         " memory), before it had trained a trial."),
     ],
 )  # fmt: skip
 def test_a_model_whose_module_cannot_be_loaded_fails_the_cell_before_a_trial(
@@ -182,7 +182,7 @@ def test_after_a_failed_fsync_nothing_more_is_written_by_this_process(tmp_path: 
     with pytest.raises(RecordError, match=r"log cannot be written \(Input/output error\): check the disk$"):
         journal.append(b"2")
     broken = False
-    with pytest.raises(RecordError, match="could not be written: open it anew"):
+    with pytest.raises(RecordError, match="could not be written: open it again"):
         journal.append(b"3")
     journal.close()
     again = FileJournal(tmp_path / "log")
@@ -247,7 +247,7 @@ def test_a_run_on_a_full_disk_ends_in_a_sentence_and_goes_on_when_there_is_space
 
 
 def rungs(folder: Path, worker: Worker, store: FolderStore, between: Any = lambda told: None) -> list[dict[str, Any]]:
-    """Four trials, each of which continues the one before, and what their search recorded."""
+    """Search with four trials, each of which resumes the previous one, and return the recorded events."""
     folder.mkdir(parents=True)
     config = {"filters1": 4, "filters2": 4, "neurons": 8, "dropout": 0.2, "learning_rate": 0.01, "optimizer": "Adam"}
 

@@ -1,4 +1,4 @@
-"""Whatever an exception says, and whatever a file is called: no view breaks, and no terminal obeys it."""
+"""No text of an exception and no file name breaks a view or controls the terminal."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HOSTILE = "=1+1 <script>alert(1)</script> [x](javascript:y) | [/bold] \x1b[2J\x0
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
-    """A study whose tuner step failed with hostile words, and with a category that is one."""
+    """A study whose tuner step failed with a hostile message, and whose space has hostile categories."""
     space = {"a": {"type": "categorical", "values": ["=1+1", "<script>alert(1)</script>", "[/bold]"]}}
     study = made_study(datasets=["mnist"], methods=["random", "bayes"], seeds=[0], space=space)
     store = made_store(tmp_path_factory.mktemp("hostile"), study)

@@ -1,4 +1,4 @@
-"""The studies that come with Tuneoff: their files are valid, and their own models build all over their spaces."""
+"""The studies that come with Tuneoff: their files are valid, and their models can be built everywhere in their spaces."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ SEEDS = list(range(5))
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Three methods on two data sets with five seeds; grid's searches on fashion_mnist, the last cell, were cut off."""
+    """Three methods on two data sets with five seeds. The last cell, grid on fashion_mnist, is unfinished."""
     folder = tmp_path_factory.mktemp("here") / "runs" / "made"
     made_store(folder, made_study(methods=["random", "bayes", "grid"], seeds=SEEDS))
     return str(folder)

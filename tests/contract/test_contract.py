@@ -43,7 +43,15 @@ def item_of_this(item: pytest.Item) -> TypeGuard[Any]:
     return getattr(item, "originalname", "") == test_it_keeps_its_promise.__name__
 
 
-@pytest.mark.parametrize(("name", "check"), [(spec.name, check) for spec in CHECKED for check in names_of(spec)])
+REPRESENTATIVES = {"sklearn-grid", "keras-tuner-random", "optuna-tpe", "optuna-asha", "hyperband-fixed", "catcma", "dehb"}
+"""One method per family: grid, random search, model, early stopping, multi-fidelity, evolution, and both of the last two."""
+
+
+def marked(spec: MethodSpec, check: str) -> Any:
+    return pytest.param(spec.name, check, marks=[] if spec.name in REPRESENTATIVES else [pytest.mark.contract])
+
+
+@pytest.mark.parametrize(("name", "check"), [marked(spec, check) for spec in CHECKED for check in names_of(spec)])
 def test_it_keeps_its_promise(name: str, check: str, checking: dict[str, Future[dict[str, Result]]]) -> None:
     result = checking[name].result()[check]
     if result.verdict is Verdict.SKIPPED:

@@ -23,7 +23,7 @@ from tuneoff.core.errors import StoreAway, StudyError
 from tuneoff.core.problem import Limits
 from tuneoff.core.record.events import Event, parse
 from tuneoff.core.record.writer import Writer
-from tuneoff.core.store import folder
+from tuneoff.core.store import s3 as s3_store
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.open import open_store
 from tuneoff.core.store.protocol import Store
@@ -111,7 +111,7 @@ def test_a_store_that_was_away_for_a_while_is_waited_for(proxy: Proxy, monkeypat
     journal.append(b"1")
     left = iter(["503"] * 9)
     proxy.spoil = lambda method, path: next(left, None)  # type: ignore[arg-type,return-value]
-    monkeypatch.setattr(folder, "FIRST_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(s3_store, "FIRST_PATIENCE_SECONDS", 0.0)
     journal.append(b"2")
     assert store.journal_lines("log.jsonl") == [b"1", b"2"]
 
@@ -119,7 +119,7 @@ def test_a_store_that_was_away_for_a_while_is_waited_for(proxy: Proxy, monkeypat
 def test_a_store_that_is_away_is_said_to_be_and_to_answer_again(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(folder, "NOTE_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(s3_store, "NOTE_PAUSE_SECONDS", 0.1)
     store = S3Store(f"s3://{BUCKET}/noted")
     store.write("a", b"1")
     left = iter(["503"] * 9)
@@ -134,7 +134,7 @@ def test_a_store_that_is_away_is_said_to_be_and_to_answer_again(
 def test_a_step_waits_for_its_first_answer_and_a_fault_that_may_pass_is_marked(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "FIRST_PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(s3_store, "FIRST_PATIENCE_SECONDS", 0.0)
     left = iter(["503"] * 7)
     proxy.spoil = lambda method, path: next(left, None)  # type: ignore[arg-type,return-value]
     store = open_store(f"s3://{BUCKET}/restarted", patient=True)
@@ -151,7 +151,7 @@ def test_a_step_waits_for_its_first_answer_and_a_fault_that_may_pass_is_marked(
 def test_a_store_that_stays_away_ends_in_a_sentence_and_leaves_the_record_whole(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(folder, "OUTAGE_PATIENCE_SECONDS", 0.3)
+    monkeypatch.setattr(s3_store, "OUTAGE_PATIENCE_SECONDS", 0.3)
     store = S3Store(f"s3://{BUCKET}/gone")
     journal = store.journal("log.jsonl")
     journal.append(b"1")
@@ -170,7 +170,7 @@ def test_a_store_that_stays_away_ends_in_a_sentence_and_leaves_the_record_whole(
 
 WRITER = """
 import sys
-from tuneoff.core.store.folder import S3Store
+from tuneoff.core.store.s3 import S3Store
 journal = S3Store(sys.argv[1]).journal("log.jsonl")
 for number in range(10**6):
     journal.append(b"first %d" % number)
@@ -308,7 +308,7 @@ def test_a_server_that_is_no_s3_is_a_sentence(proxy: Proxy, monkeypatch: pytest.
         def log_message(self, *args: Any) -> None:
             pass
 
-    monkeypatch.setattr(folder, "FIRST_PATIENCE_SECONDS", 0.1)
+    monkeypatch.setattr(s3_store, "FIRST_PATIENCE_SECONDS", 0.1)
     page = ThreadingHTTPServer(("127.0.0.1", 0), Page)
     threading.Thread(target=page.serve_forever, args=(0.05,), daemon=True).start()
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{page.server_port}")

@@ -24,7 +24,8 @@ from tuneoff.core.errors import RecordError, StudyError
 from tuneoff.core.problem import Limits
 from tuneoff.core.record.events import Event
 from tuneoff.core.record.writer import Writer
-from tuneoff.core.store import folder
+from tuneoff.core.store import journal as journal_module
+from tuneoff.core.store import s3 as s3_store
 from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.journal import FileJournal, QuickJournal, whole_lines
 from tuneoff.core.store.open import fetch_file, open_store
@@ -78,7 +79,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     if request.param == "folder":
         return open_store(str(tmp_path / "store"))
     client = request.getfixturevalue("s3")
-    monkeypatch.setattr(folder, "_s3_client", lambda: client)  # building one takes long
+    monkeypatch.setattr(s3_store, "_s3_client", lambda: client)  # building one takes long
     return open_store(f"s3://{BUCKET}/some/prefix/" if request.param == "s3" else f"s3://{BUCKET}")
 
 
@@ -210,7 +211,7 @@ def test_two_journals_do_not_disturb_each_other(store: Store) -> None:
 
 
 def test_the_second_writer_of_a_folders_journal_is_kept_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "LOCK_PATIENCE_SECONDS", 0.2)
+    monkeypatch.setattr(journal_module, "LOCK_PATIENCE_SECONDS", 0.2)
     first = FileJournal(tmp_path / "log", patience_seconds=0.2)
     with pytest.raises(RecordError, match="log is being written by another process"):
         FileJournal(tmp_path / "log", patience_seconds=0.2)
@@ -371,7 +372,7 @@ def test_a_write_that_lost_the_race_and_its_answer_is_not(s3: Any) -> None:
 
 def test_a_write_that_met_another_on_its_way_is_tried_again(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     store = S3Store(f"s3://{BUCKET}/x")
-    monkeypatch.setattr(folder, "_CONFLICT_PAUSES_SECONDS", (0.0, 0.0, 0.0))
+    monkeypatch.setattr(s3_store, "_CONFLICT_PAUSES_SECONDS", (0.0, 0.0, 0.0))
     conflicts = iter([1, 1])
     body = b"<Error><Code>ConditionalRequestConflict</Code></Error>"
 
@@ -504,7 +505,7 @@ def run_toy_on(store: Store) -> list[Event]:
 
 
 def test_a_search_on_s3_goes_on_from_any_number_of_its_objects(s3: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder, "_s3_client", lambda: s3)
+    monkeypatch.setattr(s3_store, "_s3_client", lambda: s3)
     store = S3Store(f"s3://{BUCKET}/whole")
     whole = essence(run_toy_on(store))
     assert whole[-1]["event"] == "ended"
@@ -537,7 +538,7 @@ def test_a_quick_journal_that_was_killed_is_the_beginning_of_what_was_written(tm
     journal = QuickJournal(tmp_path / "log")
     for line in whole:
         journal.append(line)
-    found, _ = folder.whole_lines((tmp_path / "log").read_bytes())
+    found, _ = whole_lines((tmp_path / "log").read_bytes())
     assert 0 < len(found) < 1500
     assert found == whole[: len(found)]
     journal.close()

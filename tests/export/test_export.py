@@ -1,4 +1,4 @@
-"""A study handed to other programs: each file is read back by the program itself, or by the rules that it documents."""
+"""Exports for other programs: each file is read back by the program itself, or by the rules that it documents."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def result(place: Path) -> StudyResult:
-    """The same with each search's first trial stopped by its method."""
+    """The same study, with the first trial of each search stopped by its method."""
     found = read_study(FolderStore(place))
     cells = (replace(c, searches=tuple(first_stopped(s) for s in c.searches)) for c in found.cells)
     return replace(found, cells=tuple(cells))
@@ -63,7 +63,7 @@ def first_stopped(search: SearchRecord) -> SearchRecord:
 
 @pytest.fixture(scope="module")
 def rows(result: StudyResult) -> list[TrialRow]:
-    """The trials of the search that is looked at."""
+    """The trials of the search that the tests examine."""
     return [r for r in trial_rows(result) if (r.dataset, r.method, r.seed) == CELL]
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 import yaml
-from containers import ASKED, RIGHTS, ROOT, daemon, image, podman, real_images, workplace
+from containers import RIGHTS, ROOT, daemon, image, podman, real_images, workplace
 
 from arrived import missing
 from tuneoff.core.record.state import SearchRecord, read_search
@@ -33,7 +33,7 @@ MLFLOW = "http://127.0.0.1:5000"
 KUBECTL = Path(sys.executable).with_name("kubectl")
 PATIENCE_SECONDS = 900.0
 
-pytestmark = [pytest.mark.timeout(7200), pytest.mark.skipif(not ASKED, reason="takes minutes: make container-test")]
+pytestmark = [pytest.mark.timeout(7200), pytest.mark.containers]
 
 
 def standing_in(manifests: str) -> str:

@@ -8,10 +8,12 @@ from pathlib import Path
 
 import pytest
 import yaml
-from containers import ASKED, UID, image, inspected, real_images, run, workplace
+from containers import UID, image, inspected, real_images, run, workplace
 
 from tuneoff.core.runtime.images import image_name
-from tuneoff.katib.experiments import algorithms_of, experiments, place_of
+from tuneoff.katib.algorithms import algorithms_of
+from tuneoff.katib.experiments import experiments
+from tuneoff.katib.job import place_of
 from tuneoff.katib.trial import read_epochs
 from tuneoff.methods.registry import REGISTRY, find
 from tuneoff.study_file.check import read_study
@@ -22,7 +24,7 @@ IMAGES = ["data_prep", "reporter", "evaluator", *TUNERS]
 SEARCHED = {"main": "random", "torch": "optuna-gp", "vizier": "vizier-eagle", "neps": "priorband", "autokeras": "autokeras"}
 """For each environment, the method that the tests use."""
 
-pytestmark = [pytest.mark.timeout(3600), pytest.mark.skipif(not ASKED, reason="takes minutes: make image-test")]
+pytestmark = [pytest.mark.timeout(3600), pytest.mark.containers]
 
 
 @pytest.mark.parametrize("name", IMAGES)

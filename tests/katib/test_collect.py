@@ -25,8 +25,15 @@ from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import claim, extensions, read_study
 from tuneoff.core.study import Study
 from tuneoff.inspect.terminal_tables import cells
-from tuneoff.katib.collect import PARENT, collect, exported, kept, on_cluster, readings, sample_log, submit
-from tuneoff.katib.experiments import METRICS, RESOURCE, Place, Planned, algorithms_of, experiments
+from tuneoff.katib.algorithms import algorithms_of
+from tuneoff.katib.api_server import on_cluster, submit
+from tuneoff.katib.budget import RESOURCE
+from tuneoff.katib.collect import collect
+from tuneoff.katib.experiments import METRICS, Planned, experiments
+from tuneoff.katib.exported_files import exported
+from tuneoff.katib.job import Place
+from tuneoff.katib.labels import PARENT
+from tuneoff.katib.log_parser import kept, readings, sample_log
 from tuneoff.pipelines.local import failures
 from tuneoff.report.report import report
 from tuneoff.search.provenance import changed_versions

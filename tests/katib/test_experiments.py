@@ -26,22 +26,12 @@ from tuneoff.core.errors import StudyError
 from tuneoff.core.space import Categorical
 from tuneoff.core.study import Study
 from tuneoff.katib import trial as entry
-from tuneoff.katib.collect import ENGINES
-from tuneoff.katib.experiments import (
-    ALGORITHMS,
-    KINDS,
-    METRICS,
-    RESOURCE,
-    Kind,
-    Place,
-    Planned,
-    algorithms_of,
-    experiments,
-    kind_of,
-    place_of,
-    plan_of,
-    refusals,
-)
+from tuneoff.katib.algorithms import ALGORITHMS, KINDS, Kind, algorithms_of, kind_of
+from tuneoff.katib.budget import RESOURCE, plan_of
+from tuneoff.katib.experiments import METRICS, Planned, experiments
+from tuneoff.katib.job import Place, place_of
+from tuneoff.katib.record_events import ENGINES
+from tuneoff.katib.refusals import refusals
 from tuneoff.methods.registry import REGISTRY, SHORT
 from yaml_readers import READERS, go
 

@@ -17,7 +17,8 @@ from tuneoff.core.study import MethodChoice
 from tuneoff.methods import user_method
 from tuneoff.methods.registry import find, names
 from tuneoff.methods.spec import FailedRule
-from tuneoff.study_file.check import check_file, schema
+from tuneoff.study_file.check import check_file
+from tuneoff.study_file.schema import schema
 
 STUDIES = Path(__file__).parents[2] / "studies"
 STUDY = "name: own\ndatasets: [mnist]\nbudget: {{trials: 4}}\nmethods:\n  - {}\n"
@@ -119,8 +120,8 @@ def test_a_study_with_a_user_defined_method_is_valid_and_checking_it_leaves_the_
             "'mine:Mute'",
             "methods[0]: method 'mine:Mute' has no tell, should_continue: a method must have ask, tell and should_continue",
         ),
-        ("'mine:Old'", "methods[0]: method 'mine:Old' has goes_on, which is called should_continue since release 0.2"),
-        ("'mine:Older'", "methods[0]: method 'mine:Older' has continuable, which is called resumable since release 0.2"),
+        ("'mine:Old'", "methods[0]: method 'mine:Old' has goes_on, the former name of should_continue"),
+        ("'mine:Older'", "methods[0]: method 'mine:Older' has continuable, the former name of resumable"),
         ("'mine:Loose'", "methods[0]: method 'mine:Loose': its Settings are not a pydantic model"),
         ("'mine:Vague'", "methods[0]: method 'mine:Vague': its spec is not a MethodSpec"),
         ("'nowhere:Mine'", "methods[0]: method 'nowhere:Mine': module 'nowhere' was found neither next to the study file"),

@@ -1,4 +1,4 @@
-"""The plan: what the budget gives without a probe, how times are put together, and a whole probe of a small study."""
+"""The plan: its numbers without a probe, how its times add up, and a complete probe of a small study."""
 
 from __future__ import annotations
 

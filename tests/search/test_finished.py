@@ -94,7 +94,7 @@ def test_a_tuner_step_at_its_end_starts_no_worker_and_writes_no_event(
 def test_an_evaluator_step_at_its_end_trains_nothing(
     study: Study, store: FolderStore, data: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(evaluating, "_Evaluator", refuse)
+    monkeypatch.setattr("tuneoff.objectives.keras.evaluate.Retrainer", refuse)
     monkeypatch.setattr(evaluating, "Tracker", Untracked)
     before = store.read(layout.evaluation(*CELL) + "evaluation.json")
     found = evaluator.run(study.model_dump_json(), *CELL, store.uri, "", data, None, None)

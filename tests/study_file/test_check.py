@@ -1,4 +1,4 @@
-"""The study file: what it takes, and that whatever is wrong with it is said at once, a sentence each, in our own words."""
+"""The study file: the accepted fields, and that all faults are reported at once, with one sentence each in our own words."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from tuneoff.core.errors import StudyError
 from tuneoff.core.space import PAPER_SPACE
 from tuneoff.core.study import Budget, ObjectiveSettings, Study
 from tuneoff.study_file import faults
-from tuneoff.study_file.check import MAX_FAULTS, check_file, read_study, schema, warnings
+from tuneoff.study_file.check import MAX_FAULTS, check_file, read_study
+from tuneoff.study_file.schema import schema
+from tuneoff.study_file.warnings import warnings
 from tuneoff.study_file.yaml_reader import parse
 
 STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
@@ -25,7 +27,7 @@ STUDIES = sorted((Path(__file__).parents[2] / "studies").glob("*.yaml"))
 
 @pytest.fixture(scope="module")
 def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with what the full study names: a data set and a module."""
+    """A folder with the files that the full study names: a data set and a module."""
     folder = tmp_path_factory.mktemp("study")
     rng = np.random.default_rng(0)
     np.savez(folder / "mine.npz", x_train=rng.integers(0, 255, (40, 8, 8), np.uint8), y_train=np.arange(40) % 2)
@@ -38,7 +40,7 @@ def beside(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def said(folder: Path, text: str) -> list[str]:
-    """What is wrong with a study file of this text, as the user reads it, without the name of the folder."""
+    """Return the faults of a study file with this text, as the user reads them, without the name of the folder."""
     file = folder / "study.yaml"
     file.write_text(text, encoding="utf-8", newline="")
     sentences = [
@@ -69,7 +71,7 @@ def test_a_study_with_every_field_is_taken(beside: Path) -> None:
     for model in _models(study):
         given_fields[type(model)] = given_fields.get(type(model), set()) | model.model_fields_set
     given_fields[Budget].add("in_flight")  # is not for every method: the studies below
-    given_fields[ObjectiveSettings].add("table")  # is of studies on a table: test_studytable.py
+    given_fields[ObjectiveSettings].add("table")  # is of studies on a table: test_table_binding.py
     for kind, given_ in given_fields.items():
         assert given_ == set(kind.model_fields), f"the full study leaves out fields of {kind.__name__}"
 
@@ -204,7 +206,11 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ),
         ("{name: fashion_mnist,", "{name: fashion,", "4: datasets[1].name: 'fashion' is not a built-in data set (did you mean"),
         ("  - mnist", "  - 3", "3: datasets[0]: 3 is not allowed: give a name, a path or a mapping (name: …, path: …)"),
-        ("  - mnist", "  - {image_size: 8}", "3: datasets[0].name: the field is missing (a built-in data set by name, or the"),
+        (
+            "  - mnist",
+            "  - {image_size: 8}",
+            "3: datasets[0].name: the field is missing (a built-in data set by name, or a user's",
+        ),
         ("  - mnist", "  - mine.npz", "5: datasets[2]: 'mine' is listed twice: give this one another name, or remove it"),
         ("train: 100", "train: 9", "4: datasets[1].subset.train: 9 is not allowed: it must be at least 10"),
         ("train: 100", "training: 9", "4: datasets[1].subset.training: the field is unknown: the allowed fields are train"),
@@ -242,7 +248,7 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
             "  - [random]",
             '9: methods[0]: ["random"] is not allowed: give a name or a mapping (name: …, settings: …)',
         ),
-        ("  - random", "  - {label: x}", "9: methods[0].name: the field is missing (a method of the registry, its settings, and"),
+        ("  - random", "  - {label: x}", "9: methods[0].name: the field is missing (a method, its settings, and the label"),
         ("  - random", "  - bayes", "13: methods[2]: 'bayes' is listed twice: give this one another label, or remove it"),
         ("label: shuffled-grid", "label: Shuffled", "11: methods[1].label: 'Shuffled' is not allowed: a name has 1 to 40"),
         ("label: shuffled-grid", "lable: x", "11: methods[1].lable: the field is unknown: the allowed fields are name, label"),
@@ -291,7 +297,7 @@ def test_numbers_and_words_are_those_of_yaml_1_2(beside: Path) -> None:
         ("type: int, low: 16", "type: integer, low: 16", "27: space.filters: type 'integer' is not allowed: choose categorical"),
         ("type: int, low: 16", "type: flot, low: 16", "27: space.filters: type 'flot' is not allowed: choose categorical, int"),
         ("type: int, low: 16", "low: 16", "27: space.filters: the type is missing: give type: categorical, int or float"),
-        ("high: 64, step: 16", "step: 16", "27: space.filters.high: the field is missing (a whole number between low and high"),
+        ("high: 64, step: 16", "step: 16", "27: space.filters.high: the field is missing (an integer between low and high"),
         ("high: 64, step: 16", "high: 1", "27: space.filters: low must be smaller than high, and 16 is not smaller than 1"),
         ("high: 64, step: 16", "high: 6.4e1, step: 16", "27: space.filters.high: 64.0 is not allowed: give a whole number"),
         ("high: 64, step: 16", "high: 64, step: 99", "27: space.filters: step 99 is larger than high - low = 48"),
@@ -443,11 +449,11 @@ def test_a_fault_is_one_sentence_with_line_field_value_and_remedy(beside: Path, 
             [
                 "study.yaml:1: name: the field is missing",
                 "study.yaml:1: datasets: the field is missing"
-                " (a built-in data set by name, or the user's own .npz by path or s3:// URI)",
+                " (a built-in data set by name, or a user's .npz file by path or s3:// URI)",
                 "study.yaml:1: methods: the field is missing"
-                " (a method of the registry, its settings, and the label under which it stands in the tables)",
+                " (a method, its settings, and the label that tables and folders use for it)",
                 "study.yaml:1: budget: the field is missing"
-                " (what each method may spend on each data set with each seed. At least one limit is needed)",
+                " (the budget of each search: one method on one data set with one seed. At least one limit is needed)",
             ],
         ),
         ("", ["study.yaml:1: the file is empty: a study needs at least name, datasets, methods and budget"]),

@@ -1,10 +1,9 @@
-"""Whatever is in a study file: a study that can be planned, or faults of one line each, soon, and never a traceback."""
+"""Any study file gives either a study that can be planned, or faults of one line each: quickly, and without a traceback."""
 
 from __future__ import annotations
 
 import io
 import math
-import os
 import sys
 import tempfile
 import time
@@ -25,16 +24,15 @@ from tuneoff.core.study import Study
 from tuneoff.study_file.check import check_file
 from tuneoff.study_file.yaml_reader import parse
 
-EXAMPLES = int(os.environ.get("TUNEOFF_FUZZ", "2000"))
-"""So many studies in all; `make fuzz` asks for more."""
 MOST_SECONDS = 5.0
-"""Of one study, checked, validated and planned; the slowest that passes takes one."""
+"""The limit for checking, validating and planning one study; the slowest takes one second."""
 
-fuzz = settings(deadline=None, max_examples=EXAMPLES // 4, suppress_health_check=list(HealthCheck))
+fuzz = settings(deadline=None, max_examples=5 * settings.default.max_examples, suppress_health_check=list(HealthCheck))
+"""2,000 studies in total; `make fuzz` looks at ten times as many."""
 
 
 def answer(*arguments: str) -> tuple[int, str, str]:
-    """What the command does, in this process: exit code, output, errors."""
+    """Run the command in this process, and return its exit code, output and errors."""
     out, err = io.StringIO(), io.StringIO()
     with (
         mock.patch.object(sys, "argv", ["tuneoff", *arguments]),
@@ -49,7 +47,7 @@ def answer(*arguments: str) -> tuple[int, str, str]:
 
 
 def judge(data: bytes) -> None:
-    """Check, validate and, where it is valid, plan a study file with this content."""
+    """Check and validate a study file with this content, and plan it if it is valid."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder, "study.yaml")
         file.write_bytes(data)
@@ -112,7 +110,7 @@ WORDS += ["a", "x y", "\n", "k" * 500, "..", "<b>"]
 
 
 def changed(value: Any, where: tuple[Any, ...], change: Any) -> Any:
-    """The document with `change` done at a place; as it is where an earlier change took the place away."""
+    """Return the document with `change` applied at a place; unchanged if an earlier change removed the place."""
     first, *rest = where
     try:
         copy = value.copy()

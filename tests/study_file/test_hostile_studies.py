@@ -1,4 +1,4 @@
-"""Study files made to cost time or memory, or to slip a name past the checks: each is answered soon, in a sentence."""
+"""Study files that are meant to cost time or memory, or to bypass a check, are refused quickly and in one sentence."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from tuneoff.planning.plan import lines, without_probe
 from tuneoff.study_file.check import check_file, read_study
 
 MOST_SECONDS = 8.0
-"""Of the processor, on a slow machine; the slowest takes about one."""
+"""The limit of processor time on a slow machine; the slowest study takes about one second."""
 
 
 def said(folder: Path, text: str) -> list[str]:
-    """The faults of a study file of this text, within the time allowed."""
+    """Return the faults of a study file with this text, and check that they were found in time."""
     file = folder / "study.yaml"
     file.write_text(text, encoding="utf-8")
     began = time.process_time()

@@ -1,4 +1,4 @@
-"""A study file on a table: what the table fills in, and what is refused with a sentence."""
+"""Study files of table studies: the sections that the table fills in, and the sections that are refused."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import yaml
 
 from tabled import EPOCHS, SPACE, study_file, table_file, trainings
 from tuneoff.core.errors import StudyError
-from tuneoff.core.study import TableSettings
+from tuneoff.core.study import Study, TableSettings
 from tuneoff.core.table import TableInfo
 from tuneoff.study_file.check import check_file, read_study, study_of
 from tuneoff.study_file.table_binding import dataset_of
+from tuneoff.study_file.warnings import warnings
 
 
 def faults(file: Path) -> list[str]:
@@ -68,7 +69,7 @@ def test_the_grid_that_the_table_was_made_from_may_stand_there(tmp_path: Path) -
         ({"split": {"folds": 3}}, "are not cross-validated"),
         ({"artifacts": "s3://bucket/x"}, "give a local folder"),
         ({"methods": ["ray-pbt"]}, "ray-pbt continues trials with another configuration, for which a table"),
-        ({"methods": ["flaml"], "budget": {"seconds": 5}}, "flaml trains models of its own, for which a table"),
+        ({"methods": ["flaml"], "budget": {"seconds": 5}}, "flaml trains its own models, for which a table"),
         ({"objective": "replay:none.parquet"}, "does not exist: give a table"),
     ],
 )
@@ -137,3 +138,31 @@ def test_a_study_that_trains_is_put_on_no_table(tmp_path: Path) -> None:
 def test_another_table_is_checked_like_the_studys_own(tmp_path: Path) -> None:
     with pytest.raises(StudyError, match=r"the table '.*gone\.parquet' does not exist"):
         read_study(study_file(tmp_path), "gone.parquet")
+
+
+@pytest.mark.parametrize(
+    ("objective", "note"),
+    [
+        (
+            "replay:table.parquet",
+            "objective: replay: is the former spelling and is still read. Write objective: 'table:",
+        ),
+        ({"replay": "table.parquet"}, "objective.replay is the former spelling and is still read. Write objective.table"),
+        ("table:table.parquet", None),
+        ({"table": {"path": "table.parquet", "count_method_seconds": False}}, None),
+    ],
+)
+def test_the_former_spelling_of_a_table_is_the_same_study_with_a_note(objective: Any, note: str | None, tmp_path: Path) -> None:
+    file = study_file(tmp_path, objective=objective)
+    study = read_study(file)
+    assert study.objective.table is not None
+    assert study.objective.table.path == str(tmp_path / "table.parquet")
+    assert '"replay":{"table":' in study.model_dump_json(), "the keys on disk stay as they were"
+    assert Study.model_validate_json(study.model_dump_json()) == study
+    notes = [line for line in warnings(study, file) if "former spelling" in line]
+    assert [line.startswith(note or "-") for line in notes] == [True] * (note is not None)
+
+
+def test_a_table_given_twice_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="objective"):
+        read_study(study_file(tmp_path, objective={"table": "table.parquet", "replay": "table.parquet"}))

@@ -46,7 +46,7 @@ def test_choices_come_into_the_file_and_data_is_looked_at(tmp_path: Path, monkey
     ("chosen", "sentence"),
     [
         (Choices(data=("mnst",)), "--data 'mnst' is not a built-in data set (did you mean mnist?)"),
-        (Choices(data=("none.npz",)), "none.npz is no file"),
+        (Choices(data=("none.npz",)), "none.npz is not a file. Give an .npz"),
         (Choices(methods=("randm",)), "'randm' is not a method (did you mean random"),
         (Choices(name="No Name"), "'No Name' is not allowed"),
         (Choices(epochs=3, epochs_per_trial=5), "Epochs = 3 does not pay"),

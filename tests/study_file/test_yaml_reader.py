@@ -1,4 +1,4 @@
-"""Reading YAML: values by YAML 1.2's core schema, a line for every field, and nothing that a text could do beyond being text."""
+"""The YAML reader: values by YAML 1.2's core schema, a line for every field, and no tag or alias that has an effect."""
 
 from __future__ import annotations
 

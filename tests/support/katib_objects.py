@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from tuneoff.katib.experiments import CONTAINER, Planned
+from tuneoff.katib.experiments import Planned
+from tuneoff.katib.job import CONTAINER
 
 CREATED = "2026-11-25T01:00:00Z"
 

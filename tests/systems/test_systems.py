@@ -146,7 +146,7 @@ def test_a_model_that_is_gone_is_said_to_be_gone(done: tuple[Study, FolderStore]
     note = store.read(place)
     store.delete(place)
     store.delete(layout.evaluation("bars", "own") + "evaluation.json")
-    with pytest.raises(CellFailed, match="the model of trial 2 of seed 3 is not in"):
+    with pytest.raises(CellFailed, match="the model of trial 2 of seed 3 is missing from"):
         evaluate(study, study.cells[0], data, store, f"sqlite:///{tmp_path}/m.db", report=lambda line: None)
     store.write(place, note)
 

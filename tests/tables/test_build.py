@@ -1,4 +1,4 @@
-"""Building a table: every training is on disk before the next starts, and a killed or shared build gives the same table."""
+"""Building a table: each training is saved before the next starts, and a killed or shared build gives the same table."""
 
 from __future__ import annotations
 
@@ -45,12 +45,12 @@ def built(folder: Path, study: Path, shard: Shard = ALL, partial: bool = False) 
 
 
 def numbers(table: Table) -> dict[tuple[str, int], list[dict[str, float]]]:
-    """All that a table says but for its seconds."""
+    """Return the metrics of a table's trainings, without their seconds."""
     return {(str(t.config), t.seed): [dict(e.metrics) for e in t.curve] for t in table}
 
 
 class Formula:
-    """In the worker's place: a formula of configuration, seed and epoch, for tests of what is around the training."""
+    """A fake worker that computes metrics from configuration, seed and epoch, for tests that need no real training."""
 
     device = "formula"
 
@@ -76,7 +76,7 @@ def formula(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a study and its table, built undisturbed."""
+    """A folder with a study and its table, built without interruption."""
     folder = tmp_path_factory.mktemp("whole")
     found, seen = built(folder, small_study(folder, **GRID))
     assert [p.done for p in seen] == list(range(TRAININGS + 1))

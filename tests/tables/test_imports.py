@@ -1,4 +1,4 @@
-"""Somebody else's finished study as a table: from CSV, Optuna and MLflow, with what of the grid is there."""
+"""Tables from finished studies of other programs: from CSV, Optuna and MLflow, and how much of the grid they cover."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 A clock is the unit in which a budget is counted: trials, epochs or seconds (see best_so_far.py). The full common budget of a
 clock is the smallest amount that any search had spent when its budget ended it, so every method could have reached every budget
-that is compared. Three rules cover the searches that have no value of their own at a budget:
+that is compared. Three rules cover the searches that have no value at a budget:
 
 - A search that ended before its budget was spent (a finished grid, for example) keeps its last value.
 - A search that has not ended is NaN beyond the budget that it has reached. It is never dropped.

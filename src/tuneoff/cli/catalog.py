@@ -183,8 +183,9 @@ def validate(study: str, table: str | None, as_json: bool) -> None:
 
     All faults are found in one pass. Each is one sentence with the file, the line and the field.
     """
-    from ..study_file.check import check_file, warnings
+    from ..study_file.check import check_file
     from ..study_file.faults import field_name
+    from ..study_file.warnings import warnings
 
     plan, faults = check_file(study, table)
     said = warnings(plan, study) if plan is not None and not faults else []
@@ -207,7 +208,7 @@ def schema() -> None:
 
     Editors use it to check and complete study files.
     """
-    from ..study_file.check import schema as made
+    from ..study_file.schema import schema as made
 
     click.echo(json.dumps(made(), indent=1))
 
@@ -225,7 +226,8 @@ def plan(study: str, unprobed: bool, table: str | None, as_json: bool) -> None:
     search without training.
     """
     from ..objectives import objective_of
-    from ..study_file.check import read_study, warnings
+    from ..study_file.check import read_study
+    from ..study_file.warnings import warnings
 
     found = read_study(study, table)
     sys.path[:0] = [str(Path(study).parent.absolute()), str(Path.cwd())]

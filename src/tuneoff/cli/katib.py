@@ -56,7 +56,9 @@ def katib(
     writes nothing and prints one sentence for each such part. docs/katib.md lists Katib's counterpart of each method.
     """
     from ..core.errors import StudyError
-    from ..katib.experiments import ALGORITHMS, algorithms_of, experiments, place_of
+    from ..katib.algorithms import ALGORITHMS, algorithms_of
+    from ..katib.experiments import experiments
+    from ..katib.job import place_of
     from ..study_file.check import read_study
 
     unknown = [name for name in named if name not in ALGORITHMS]
@@ -75,7 +77,9 @@ def katib(
         _show(planned)
     elif action == "collect":
         from ..core.store.open import open_store
-        from ..katib.collect import collect, exported, on_cluster
+        from ..katib.api_server import on_cluster
+        from ..katib.collect import collect
+        from ..katib.exported_files import exported
 
         store, volume = plan.artifacts or str(folder), plan.cluster.volume
         if volume is not None and volume.holds(store) and not Path(volume.mount).is_dir():
@@ -92,7 +96,7 @@ def katib(
     else:
         _write(planned, folder / "katib")
         if action == "submit":
-            from ..katib.collect import submit
+            from ..katib.api_server import submit
 
             submit(planned, place.namespace)
             click.echo(f"Submitted to namespace {place.namespace}: kubectl -n {place.namespace} get experiments -w")
@@ -113,7 +117,7 @@ def _note(planned: list[Planned]) -> None:
 
 
 def _show(planned: list[Planned]) -> None:
-    from ..katib.collect import kept, readings, sample_log
+    from ..katib.log_parser import kept, readings, sample_log
 
     for one in planned:
         plan = one.plan

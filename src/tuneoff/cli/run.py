@@ -29,8 +29,9 @@ def run(study: str, out: Path | None, table: str | None, as_json: bool) -> None:
     from ..inspect.progress import Display
     from ..pipelines.local import failures, full_disk, unfinished
     from ..pipelines.local import run as run_here
-    from ..study_file.check import read_study, warnings
+    from ..study_file.check import read_study
     from ..study_file.required_packages import require_for
+    from ..study_file.warnings import warnings
 
     plan = read_study(study, table)
     require_for(plan)

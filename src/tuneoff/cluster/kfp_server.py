@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import RunGone, StudyError, plain
+from ..core.runtime.retry import repeat
 
 PATIENCE_SECONDS = 30.0
 """How long a failed call is repeated. A call that could create something twice is not repeated."""
@@ -292,24 +293,33 @@ class KfpServer:
         from urllib3.exceptions import HTTPError
 
         began, away = time.monotonic(), False
-        deadline = began + (FIRST_PATIENCE_SECONDS if first else patience_seconds)
-        pause = FIRST_PAUSE_SECONDS
-        while True:
-            try:
-                with _quietly():
-                    answer = call()
-            except (ApiException, HTTPError, OSError) as error:
-                if not _passes(error) or time.monotonic() + pause > deadline:
-                    raise self._fault(error) from error
-                if not away and time.monotonic() - began > NOTE_AFTER_SECONDS:
-                    away = True
-                    self.note(f"KFP at {self.host} does not answer ({_said(error)}). Trying again for {patience_seconds:g} s.")
-            else:
-                if away:
-                    self.note(f"KFP at {self.host} answers again after {time.monotonic() - began:.0f} s.")
-                return answer
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
+        faults = (ApiException, HTTPError, OSError)
+
+        def quiet_call() -> Any:
+            with _quietly():
+                return call()
+
+        def note_outage(error: BaseException, pause: float) -> None:
+            nonlocal away
+            if not away and time.monotonic() - began > NOTE_AFTER_SECONDS:
+                away = True
+                self.note(f"KFP at {self.host} does not answer ({_said(error)}). Trying again for {patience_seconds:g} s.")
+
+        patience = FIRST_PATIENCE_SECONDS if first else patience_seconds
+        try:
+            answer = repeat(
+                quiet_call,
+                lambda error: isinstance(error, faults) and _passes(error),
+                patience,
+                FIRST_PAUSE_SECONDS,
+                LONGEST_PAUSE_SECONDS,
+                before_pause=note_outage,
+            )
+        except faults as error:
+            raise self._fault(error) from error
+        if away:
+            self.note(f"KFP at {self.host} answers again after {time.monotonic() - began:.0f} s.")
+        return answer
 
     def _fault(self, error: Exception) -> StudyError:
         status, said = getattr(error, "status", None), _said(error)
@@ -358,7 +368,7 @@ def _passes(error: BaseException) -> bool:
     return "CERTIFICATE" not in str(error).upper()
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     """Return the server's error message, or the reason why it could not be reached, on one short line."""
     text = str(error)
     body = getattr(error, "body", None)

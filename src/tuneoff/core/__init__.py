@@ -1,1 +1,1 @@
-"""What at least two steps import: problem, space, trial, record, tracking, storage. Imports no framework."""
+"""The foundation that every other package may import: problem, space, study, record and store. It imports no framework."""

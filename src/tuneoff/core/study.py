@@ -145,13 +145,13 @@ class Budget(Model):
 
 TABLE = "table:"
 FORMERLY_REPLAY = "replay:"
-"""How study files of release 0.1 name a table. They are still read."""
+"""The former prefix of a table in study files. It is still read."""
 
 
 class TableSettings(Model):
     """The table of recorded trainings that a table study searches.
 
-    The key on disk is `table`, as in the records of release 0.1.
+    The key on disk is `table`, as in existing records.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -175,7 +175,7 @@ class TableSettings(Model):
 class ObjectiveSettings(Model):
     """What is optimised, and whether trials are trained or looked up. `table:TABLE` stands for the whole section.
 
-    The key of `table` on disk is `replay`, as in the records and compiled pipelines of release 0.1.
+    The key of `table` on disk is `replay`, as in existing records and compiled pipelines.
     """
 
     model_config = ConfigDict(serialize_by_alias=True)
@@ -198,6 +198,11 @@ class ObjectiveSettings(Model):
         if isinstance(data, dict) and "replay" in data and "table" not in data:
             return {"table" if key == "replay" else key: value for key, value in data.items()}
         return data
+
+    @property
+    def kind(self) -> str:
+        """Return the name of the kind of objective: the package in `objectives/` that serves it."""
+        return "keras" if self.table is None else "table"
 
     @property
     def sign(self) -> int:

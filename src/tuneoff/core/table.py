@@ -154,7 +154,7 @@ def source_of(table: Table, seed: int, trial: Trial, known: Mapping[TrialId, Sou
 
     A new training is one of the configuration's recorded ones, drawn by the search's seed and the trial's number. A trial that
     takes over its parent's state reads that training on. One that takes over the best weights, which no table has, is answered in
-    the same way. One that takes over nothing is a new training, read from its first epoch while the trial's own count goes on.
+    the same way. One that takes over nothing is a new training, read from its first epoch while the count of the trial continues.
     LookupError where the table has no answer.
     """
     proposal = trial.proposal

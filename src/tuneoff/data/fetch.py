@@ -208,7 +208,7 @@ def _from_keras(entry: Builtin) -> dict[str, Array]:
 
 
 def _directly(direct: Direct) -> dict[str, Array]:
-    """Download the data set without Keras. An image that only prepares data need not contain TensorFlow."""
+    """Download the data set without Keras. So an image that only prepares data can do without TensorFlow."""
     _probe(direct.urls[0])
     try:
         return direct.read({url: _download(url) for url in direct.urls})

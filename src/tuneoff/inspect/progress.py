@@ -40,7 +40,7 @@ class CellProgress:
         budget_left: The remaining trials, epochs and seconds over all seeds. None for a limit that the study does not set.
         backlog: The number of finished trials that may be missing on the tracking server.
         tracking_trouble: Why the tracking server could not be used, if that is the case.
-        is_system: Whether the method is a system that trains its own models. Its trials and epochs are not comparable.
+        own_models: Whether the method is a system that trains its own models. Its trials and epochs are not comparable.
     """
 
     name: str
@@ -54,7 +54,7 @@ class CellProgress:
     budget_left: dict[str, float | None]
     backlog: int
     tracking_trouble: str | None
-    is_system: bool = False
+    own_models: bool = False
 
 
 def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
@@ -82,7 +82,7 @@ def cell_progress(result: StudyResult, cell: CellResult) -> CellProgress:
         budget_left=_left(study.budget, cell),
         backlog=cell.backlog,
         tracking_trouble=cell.delivered.trouble if cell.delivered else None,
-        is_system=cell.is_system,
+        own_models=cell.is_system,
     )
 
 
@@ -197,8 +197,8 @@ class CellTable:
         gap, space = "\n" if layout.split else " ", "\n" if layout.stacked else " "
         columns = {
             "trials": [f"{c.trials}" + (f"{gap}({c.failed} failed)" if c.failed else "") for c in self._cells],
-            "epochs": ["" if c.is_system else str(c.epochs) for c in self._cells],
-            "best": ["" if c.is_system else _number(c.best) for c in self._cells],
+            "epochs": ["" if c.own_models else str(c.epochs) for c in self._cells],
+            "best": ["" if c.own_models else _number(c.best) for c in self._cells],
             f"budget{space}left": [budget_left(c, "\n" if layout.stacked else ", ") for c in self._cells],
             f"time{space}left": [_clock(c.seconds_left) for c in self._cells],
             "untracked": [str(c.backlog) if c.backlog else "" for c in self._cells],
@@ -230,7 +230,7 @@ class CellTable:
         grid.add_column("state", no_wrap=True)
         below = []
         for index, (cell, name) in enumerate(zip(self._cells, self._names(layout), strict=True)):
-            state = f"{cell.state} (trains its own models)" if cell.is_system else cell.state
+            state = f"{cell.state} (trains its own models)" if cell.own_models else cell.state
             if cell_len(state) > room:
                 below.append(Text(f"{cell.name}: {state}"))
                 state = cell.state.partition(":")[0]
@@ -272,7 +272,7 @@ def line(cell: CellProgress) -> str:
     failed = f", {cell.failed} failed" if cell.failed else ""
     left = f" · {_clock(cell.seconds_left)} left" if cell.seconds_left is not None else ""
     best = f" · best {_number(cell.best)}" if cell.best is not None else ""
-    if cell.is_system:
+    if cell.own_models:
         return f"{cell.name} {cell.share:4.0%} · trains its own models · {cell.trials} trials{failed}{left} · {cell.state}"
     return f"{cell.name} {cell.share:4.0%} · {cell.trials} trials{failed} · {cell.epochs} epochs{best}{left} · {cell.state}"
 

@@ -105,5 +105,5 @@ def _html(cell: CellResult, progress: CellProgress) -> list[str]:
     budget = f'<progress max="1" value="{progress.share:.3f}"></progress> {progress.share:.0%}'
     counts = [str(n) for n in (progress.trials, progress.failed, progress.epochs)]
     scores = ["–" if score is None else f"{score:.4f}" for score in (progress.best, _test_accuracy(cell))]
-    own = " (trains its own models)" if progress.is_system else ""
+    own = " (trains its own models)" if progress.own_models else ""
     return [escape(cell.cell.dataset), escape(cell.cell.method.label) + own, budget, *counts, *scores, escape(progress.state)]

@@ -42,7 +42,7 @@ def own_method(name: str, target: str) -> MethodSpec:
     method = _class(name, module, class_name)
     for old, new in RENAMED.items():
         if callable(getattr(method, old, None)) and not callable(getattr(method, new, None)):
-            raise StudyError(f"method {name!r} has {old}, which is called {new} since release 0.2. Rename it in its class.")
+            raise StudyError(f"method {name!r} has {old}, the former name of {new}. Rename it in its class.")
     missing = [verb for verb in ("ask", "tell", "should_continue") if not callable(getattr(method, verb, None))]
     if missing:
         raise StudyError(

@@ -85,7 +85,7 @@ class ObjectiveKind(Protocol):
         ...
 
     def local_files(self, study: Study) -> list[str]:
-        """Return the paths or URIs, besides data sets, that every step must be able to read."""
+        """Return the paths or URIs, in addition to data sets, that every step must be able to read."""
         ...
 
     def user_modules(self, study: Study) -> list[str]:

@@ -207,7 +207,7 @@ def _train_to(objective: Objective, trial: Trial, checkpoint: Checkpoint | None,
                 return
 
 
-# On a clock of its own
+# On a simulated clock
 
 
 def _ticks(seconds: float) -> float:

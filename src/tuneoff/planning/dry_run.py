@@ -243,7 +243,7 @@ class _Actor:
 def rehearse(
     study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs: Path, patience_seconds: float
 ) -> PlannedSearch | Unestimated:
-    """Run one search of the method with invented metrics, for about `patience_seconds` of its own time.
+    """Run one search of the method with invented metrics, for about `patience_seconds` of the method's time.
 
     A method that has hardly begun by then (for example, one that starts servers on a busy machine) gets more time, until enough
     trials have ended to extrapolate the rest. If even that is not enough, the result is `Unestimated`.

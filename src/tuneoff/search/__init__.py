@@ -1,1 +1,1 @@
-"""Run searches: the loop, the budget, the executor of trials and their checkpoints."""
+"""Run searches: the loop, the budget and the checkpoints."""

@@ -269,7 +269,7 @@ class _Searches:
         (folder / "system").mkdir(parents=True)
         seconds = self._study.budget.seconds
         if seconds is None:
-            raise Settled(f"{self._spec.name} trains models of its own and needs budget.seconds")
+            raise Settled(f"{self._spec.name} trains its own models and needs budget.seconds")
         threads = max(1, cores() // self._side_by_side)  # a system trains in one process
         work = Work(self._data, goal, seconds, seed, threads, folder / "system")
         system = HostedSystem(self._spec, self._cell.method.settings, work, self._log("system", seed))

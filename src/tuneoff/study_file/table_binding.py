@@ -21,7 +21,7 @@ from .yaml_reader import Document
 def table_of(objective: Any) -> tuple[str, Place] | None:
     """Return the table that an objective names, and its place in the study file; None if the objective names no table.
 
-    The spelling of release 0.1, `replay` for `table`, is read as well.
+    The former spelling, `replay` for `table`, is read as well.
     """
     match objective:
         case str() if objective.startswith((TABLE, FORMERLY_REPLAY)):

@@ -1,1 +1,1 @@
-"""AutoML systems that train models of their own."""
+"""AutoML systems that train their own models."""

@@ -59,7 +59,7 @@ class AutoKeras:
     Settings = AutoKerasSettings
     spec = MethodSpec(
         name="autokeras",
-        summary="Trains models of its own: image classifiers whose architecture AutoKeras searches.",
+        summary="Trains its own models: image classifiers whose architecture AutoKeras searches.",
         source="Jin, Chollet, Song and Hu, AutoKeras: an AutoML library for deep learning, JMLR 24, 2023",
         when="The architecture itself is open, and hours are there for each search.",
         framework="autokeras",

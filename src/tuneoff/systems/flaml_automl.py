@@ -37,7 +37,8 @@ class FlamlSettings(Model):
         description="By default lgbm, xgboost, xgb_limitdepth and catboost, as installed, rf, extra_tree.",
     )
     retrain_full: Literal["budget", False] = Field(
-        default="budget", description="Whether the best is trained anew on training and validation images, where time is left."
+        default="budget",
+        description="Whether the best model is retrained on train and validation images in the remaining time.",
     )
 
 
@@ -57,7 +58,7 @@ class Flaml:
     Settings = FlamlSettings
     spec = MethodSpec(
         name="flaml",
-        summary="Trains models of its own: boosted trees and forests on flattened images, by FLAML's AutoML.",
+        summary="Trains its own models: boosted trees and forests on flattened images, by FLAML's AutoML.",
         source="Wang, Wu, Weimer and Zhu, FLAML: a fast and lightweight AutoML library, MLSys 2021",
         when="To see what a general AutoML library reaches in the same seconds without any network.",
         framework="flaml",

@@ -46,7 +46,7 @@ class H2o:
     Settings = H2oSettings
     spec = MethodSpec(
         name="h2o-automl",
-        summary="Trains models of its own: boosted trees, forests, linear models and networks on flat images, by H2O AutoML.",
+        summary="Trains its own models: boosted trees, forests, linear models and networks on flat images, by H2O AutoML.",
         source="LeDell and Poirier, H2O AutoML: scalable automatic machine learning, AutoML workshop at ICML 2020",
         when="As flaml, with Java at hand; its ensembles need cross-validation and are left out.",
         framework="h2o",

@@ -1,1 +1,1 @@
-"""Child processes that run a method or train models."""
+"""Child processes, and the process that hosts a method."""

@@ -18,7 +18,7 @@ RUN_PID = "TUNEOFF_RUN_PID"
 CORES = "TUNEOFF_CORES"
 """Environment variable with the number of cores that one step may use."""
 SIDE_BY_SIDE = 2
-"""Iterations of a loop that kfp.local runs at the same time, whatever it is told."""
+"""The number of loop iterations that kfp.local runs at the same time. It ignores the pipeline's setting."""
 
 
 def cores() -> int:

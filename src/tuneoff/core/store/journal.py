@@ -18,7 +18,11 @@ LOCK_PATIENCE_SECONDS = 20.0
 
 def cannot_write(error: OSError, file: Path | None = None) -> str:
     """Return a sentence that says why a file cannot be written and what to do."""
-    remedy = "free some space, and the same command goes on" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the disk"
+    remedy = (
+        "free some space, and run the same command to continue"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT)
+        else "check the disk"
+    )
     named = file or error.filename
     return f"{f'{named} ' if named else 'a file '}cannot be written ({error.strerror or error}): {remedy}"
 
@@ -82,7 +86,7 @@ class FileJournal:
 
     def append(self, line: bytes) -> None:
         if self._broken:  # after a failed fsync the disk's content is unknown, and a second fsync may report success
-            raise RecordError(f"{self._path} could not be written: open it anew")
+            raise RecordError(f"{self._path} could not be written: open it again")
         try:
             self._refuse_where_overtaken()
             left = line + b"\n"

@@ -12,6 +12,7 @@ from typing import Any
 
 from ..credentials import has_credentials, without_credentials
 from ..errors import Overtaken, StoreAway, StudyError
+from ..runtime.retry import repeat
 from .protocol import Journal
 
 
@@ -87,25 +88,32 @@ class S3Store:
         from botocore.parsers import ResponseParserError
 
         patience = OUTAGE_PATIENCE_SECONDS if self._has_answered else self._first_patience
-        deadline = time.monotonic() + patience
-        pause, away_since = 0.1, 0.0
-        while True:
-            try:
-                answer = call()
-            except (ClientError, BotoCoreError, Boto3Error, ResponseParserError) as error:
-                cause = error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
-                if not _passes(cause) or time.monotonic() + pause > deadline:
-                    raise self._fault(cause) from error
-                if pause > NOTE_PAUSE_SECONDS and not away_since:
-                    away_since = time.monotonic()
-                    _note(f"The store {self.uri} does not answer ({_one_line(cause)}): trying again for {patience:g} s.")
-            else:
-                self._has_answered = True
-                if away_since:
-                    _note(f"The store {self.uri} answers again after {time.monotonic() - away_since:.0f} s.")
-                return answer
-            time.sleep(pause)
-            pause = min(2 * pause, 5.0)
+        faults, away_since = (ClientError, BotoCoreError, Boto3Error, ResponseParserError), 0.0
+
+        def cause(error: BaseException) -> BaseException:
+            return error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
+
+        def note_outage(error: BaseException, pause: float) -> None:
+            nonlocal away_since
+            if pause > NOTE_PAUSE_SECONDS and not away_since:
+                away_since = time.monotonic()
+                _note(f"The store {self.uri} does not answer ({_one_line(cause(error))}): trying again for {patience:g} s.")
+
+        try:
+            answer = repeat(
+                call,
+                lambda error: isinstance(error, faults) and _passes(cause(error)),
+                patience,
+                FIRST_PAUSE_SECONDS,
+                LONGEST_PAUSE_SECONDS,
+                before_pause=note_outage,
+            )
+        except faults as error:
+            raise self._fault(cause(error)) from error
+        self._has_answered = True
+        if away_since:
+            _note(f"The store {self.uri} answers again after {time.monotonic() - away_since:.0f} s.")
+        return answer
 
     def _fault(self, error: BaseException) -> Exception:
         """Return the error as a sentence: what the store answered and what to do."""
@@ -129,6 +137,7 @@ class S3Store:
         return fault(f"The store {self.uri} cannot be used ({kind}: {said}): {remedy}.")
 
 
+FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 READERS = 16
 """The number of journal objects that are read at the same time. Each is small, and latency takes most of the time."""
 NOTE_PAUSE_SECONDS = 3.0

@@ -252,7 +252,7 @@ def read_delivered(store: Store, cell: Cell) -> Delivered | None:
 
 
 def write_delivered(store: Store, cell: Cell, delivered: Delivered) -> None:
-    """Write what the tracking server has of a cell, so that commands need not ask the server."""
+    """Write what the tracking server has of a cell, so that commands do not have to ask the server."""
     store.write(layout.delivered(cell.dataset, cell.method.label), delivered.model_dump_json().encode())
 
 
@@ -262,21 +262,21 @@ def read_system_model(store: Store, dataset: str, label: str, seed: int) -> Syst
         note = SystemModel.model_validate_json(store.read(layout.system(dataset, label, seed) + "model.json"))
     except FileNotFoundError:
         return None
-    target = reduce(lambda text, moved: text.replace(*moved), _MOVED_SINCE_0_1.items(), note.target)
-    return note.model_copy(update={"predictor": _MOVED_SINCE_0_1.get(note.predictor, note.predictor), "target": target})
+    target = reduce(lambda text, moved: text.replace(*moved), _MOVED_MODULES.items(), note.target)
+    return note.model_copy(update={"predictor": _MOVED_MODULES.get(note.predictor, note.predictor), "target": target})
 
 
-_MOVED_SINCE_0_1 = {
+_MOVED_MODULES = {
     "tuneoff.components.tuner.predicting": "tuneoff.systems.predict",
     "tuneoff.components.tuner.methods.autokeras_system:": "tuneoff.systems.autokeras:",
     "tuneoff.components.tuner.methods.flaml_automl:": "tuneoff.systems.flaml_automl:",
     "tuneoff.components.tuner.methods.h2o_automl:": "tuneoff.systems.h2o_automl:",
 }
-"""Modules that notes of release 0.1 name by their former places."""
+"""Modules that existing notes name by their former places."""
 
 
 def read_failures(store: Store, cell: Cell) -> list[Failure]:
-    """Read the failures of a cell: those of its data set's preparation and those of its own steps."""
+    """Read the failures of a cell: those of its data set's preparation and those of its steps."""
     folders = [f"failures/{cell.dataset}/{label}/" for label in ("all", cell.method.label)]
     return [failure for folder in folders for name in store.names(folder) if (failure := _read_failure(store, name))]
 

@@ -62,7 +62,7 @@ class TableObjective(ObjectiveKind):
     def refusals(self, spec: MethodSpec) -> list[str]:
         if spec.kind == "search" and not spec.mutates:
             return []
-        trains = "trains models of its own" if spec.kind == "system" else "continues trials with another configuration"
+        trains = "trains its own models" if spec.kind == "system" else "continues trials with another configuration"
         return [f"{spec.name} {trains}, for which a table of recorded trainings has no answer."]
 
     def local_files(self, study: Study) -> list[str]:

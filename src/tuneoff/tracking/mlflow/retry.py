@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import time
 from typing import Any
+
+from ...core.runtime.retry import repeat
 
 TRIES = 5
 PAUSE_SECONDS = 0.05
@@ -30,20 +31,10 @@ class Retrying:
 
 
 def _tried(call: Any) -> Any:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    pause = PAUSE_SECONDS
-    for _ in range(TRIES - 1):
-        try:
-            return call()
-        except Exception as error:
-            if not _passes(error) or time.monotonic() + pause > deadline:
-                raise
-        time.sleep(pause)
-        pause *= 2
-    return call()
+    return repeat(call, _passes, PATIENCE_SECONDS, PAUSE_SECONDS, PATIENCE_SECONDS, tries=TRIES)
 
 
-def _passes(error: Exception) -> bool:
+def _passes(error: BaseException) -> bool:
     """Return whether a retry may succeed, because the server did not reject the call."""
     from mlflow.exceptions import MlflowException
 

@@ -23,7 +23,7 @@ from tuneoff.core.store.folder import FolderStore
 from tuneoff.core.store.study_store import claim, read_study
 from tuneoff.core.study import Study
 from tuneoff.report.report import ReportSummary
-from tuneoff.tracking import Tracker, bring_level, delivery, sync_study
+from tuneoff.tracking import Tracker, delivery, final_sync, sync_study
 from tuneoff.tracking.mlflow.runs import KEY, connect
 
 LOST = "Tracking: the server is lost ("
@@ -124,7 +124,7 @@ def test_a_server_that_is_away_and_comes_back_gets_everything(
 def test_a_server_that_stays_away_fails_no_report_and_what_is_missing_is_said(
     proxy: Proxy, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, fault: Fault
 ) -> None:
-    monkeypatch.setattr(bring_level, "LEVEL_PATIENCE_SECONDS", 1.0)
+    monkeypatch.setattr(final_sync, "LEVEL_PATIENCE_SECONDS", 1.0)
     store, study = searched(tmp_path / "store", proxy.uri)
     left_running(store, proxy.uri, trials=5)
     proxy.spoil = lambda method, path: fault
@@ -150,7 +150,7 @@ def test_a_server_that_stays_away_fails_no_report_and_what_is_missing_is_said(
 def test_a_slow_server_gets_more_time_as_long_as_it_takes_something(
     proxy: Proxy, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(bring_level, "LEVEL_PATIENCE_SECONDS", 4.0)
+    monkeypatch.setattr(final_sync, "LEVEL_PATIENCE_SECONDS", 4.0)
     store, study = searched(tmp_path / "store", proxy.uri)
     Tracker(store, study, claim(store, study), proxy.uri).prepare()
     proxy.spoil = lambda method, path: "slow"
@@ -188,7 +188,7 @@ def test_what_the_step_itself_cannot_do_fails_no_report(
         raise OSError("no such device")
 
     store, study = searched(tmp_path / "store", proxy.uri)
-    monkeypatch.setattr(bring_level, "read_study", unreadable)
+    monkeypatch.setattr(final_sync, "read_study", unreadable)
     metrics, summary = report(store, study, proxy.uri, tmp_path)
     assert metrics
     said = f"MLflow may not be up to date (OSError: no such device). Run `tuneoff sync {store.uri}` to send the missing results."

@@ -16,16 +16,16 @@ import pytest
 from click.testing import CliRunner
 from rich.cells import cell_len
 from rich.console import Console, RenderableType
-from tuneoff.commands.tables import _Bar
-from tuneoff.components.core.storage import FolderStore
-from tuneoff.components.core.stored import StudyResult, claim, read_study
-from tuneoff.pipelines.looking import best, cells, chosen, overview, trials_table
-from tuneoff.pipelines.progress import CellProgress, table
-from tuneoff.pipelines.tablebuild import Progress
 
 from made import made_store, made_study
 from tabled import study_file
-from tuneoff.cli import cli
+from tuneoff.cli.main import cli
+from tuneoff.cli.table import _Bar
+from tuneoff.core.store.folder import FolderStore
+from tuneoff.core.store.study_store import StudyResult, claim, read_study
+from tuneoff.inspect.progress import CellProgress, table
+from tuneoff.inspect.terminal_tables import best, cells, chosen, overview, trials_table
+from tuneoff.tables.build import Progress
 
 COLUMNS = 80
 CUT_NUMBER = re.compile(r"\d[\d.,:]*…")

@@ -1,0 +1,74 @@
+"""Repeating a call: how often, with which pauses, and when it gives up. No test really sleeps."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from tuneoff.core.runtime.retry import repeat
+
+
+class Server:
+    """Fails the first calls with the given errors, then answers."""
+
+    def __init__(self, *errors: Exception) -> None:
+        self._errors = list(errors)
+        self.calls = 0
+
+    def __call__(self) -> str:
+        self.calls += 1
+        if self._errors:
+            raise self._errors.pop(0)
+        return "answer"
+
+
+@pytest.fixture
+def pauses(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """Replace the clock by one that only advances in pauses, and return the pauses."""
+    taken: list[float] = []
+    monkeypatch.setattr(time, "sleep", taken.append)
+    monkeypatch.setattr(time, "monotonic", lambda: sum(taken))
+    return taken
+
+
+def ask(server: Server, **options: object) -> str:
+    fixed = {"may_pass": lambda error: isinstance(error, OSError), "patience_seconds": 100.0}
+    return repeat(server, **{**fixed, "first_pause_seconds": 1.0, "longest_pause_seconds": 5.0, **options})  # type: ignore[arg-type]
+
+
+def test_a_call_that_succeeds_is_made_once(pauses: list[float]) -> None:
+    server = Server()
+    assert ask(server) == "answer"
+    assert (server.calls, pauses) == (1, [])
+
+
+def test_pauses_double_up_to_the_longest(pauses: list[float]) -> None:
+    assert ask(Server(*[OSError()] * 5)) == "answer"
+    assert pauses == [1.0, 2.0, 4.0, 5.0, 5.0]
+
+
+def test_an_error_that_cannot_pass_is_raised_at_once(pauses: list[float]) -> None:
+    with pytest.raises(ValueError, match="wrong"):
+        ask(Server(OSError(), ValueError("wrong"), OSError()))
+    assert pauses == [1.0]
+
+
+def test_no_call_starts_after_the_patience(pauses: list[float]) -> None:
+    server = Server(*[OSError(str(n)) for n in range(9)])
+    with pytest.raises(OSError, match="3"):
+        ask(server, patience_seconds=10.0)
+    assert (server.calls, sum(pauses)) == (4, 7.0)
+
+
+def test_the_number_of_calls_may_be_limited(pauses: list[float]) -> None:
+    server = Server(*[OSError(str(n)) for n in range(9)])
+    with pytest.raises(OSError, match="1"):
+        ask(server, tries=2)
+    assert server.calls == 2
+
+
+def test_each_pause_is_announced_with_its_error(pauses: list[float]) -> None:
+    noted: list[tuple[str, float]] = []
+    ask(Server(OSError("a"), OSError("b")), before_pause=lambda error, pause: noted.append((str(error), pause)))
+    assert noted == [("a", 1.0), ("b", 2.0)]
