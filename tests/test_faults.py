@@ -137,8 +137,8 @@ def test_a_search_records_each_fault_gives_up_after_three_deaths_and_goes_on(
     [
         ("import no_such_framework", "bars/random, seed 0: The model's module 'lost_model' cannot be imported: No module named"
          " 'no_such_framework'. Install it, or put it next to the study file."),
-        ("import os\nos.kill(os.getpid(), 9)", "bars/random, seed 0: a worker process ended by signal 9 (SIGKILL, as where memory"
-         " runs out), before it had trained a trial."),
+        ("import os\nos.kill(os.getpid(), 9)", "bars/random, seed 0: a worker process ended by signal 9 (SIGKILL, possibly out of"
+         " memory), before it had trained a trial."),
     ],
 )  # fmt: skip
 def test_a_model_whose_module_cannot_be_loaded_fails_the_cell_before_a_trial(

@@ -1,4 +1,4 @@
-"""The contract of a search method: every check over every method of the registry, as far as its spec declares it."""
+"""The method contract: every check that applies, for every method of the registry."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from tuneoff.methods.registry import REGISTRY, find
 from tuneoff.methods.spec import MethodSpec
 
 METHODS = [spec for spec in REGISTRY.values() if spec.environment == "main" or spec.installed]
-"""Those of other environments are checked where these are installed: `make check-methods`."""
+"""Methods of other environments are checked if they are installed: `make check-methods`."""
 CHECKED = [spec for spec in METHODS if not spec.process_per_search and not spec.slow]
-"""`make check-methods` checks all. Each check of Ray's starts Ray some times; tests/tuner/methods has tests of these by name."""
+"""`make check-methods` checks all methods. Checks of Ray's methods start Ray many times; tests/methods tests them by name."""
 
-pytestmark = pytest.mark.timeout(1800)  # a method's first test waits for all of its checks, and for methods that have begun
+pytestmark = pytest.mark.timeout(1800)  # the first test of a method waits for all of its checks and for other methods
 
 
 def results(spec: MethodSpec) -> dict[str, Result]:
-    """All results of a method, from one process."""
-    found = check_method(spec, {}, QUICK, whole=False)
-    return {result.check: result for result in found if isinstance(result, Result)}
+    """Run all checks of a method in one process, and return the results by check."""
+    entries = check_method(spec, {}, QUICK, whole=False)
+    return {result.check: result for result in entries if isinstance(result, Result)}
 
 
 @pytest.fixture(scope="module")
 def checking(request: pytest.FixtureRequest) -> Iterator[dict[str, Future[dict[str, Result]]]]:
-    """The results to come of all methods that are asked for, as many at a time as there are cores."""
+    """Return the future results of all methods that the session tests. As many methods run in parallel as cores exist."""
     asked = dict.fromkeys(item.callspec.params["name"] for item in request.session.items if item_of_this(item))
     with ThreadPoolExecutor(cores()) as pool:
         yield {name: pool.submit(results, find(name)) for name in asked}
@@ -54,46 +54,46 @@ def marked(spec: MethodSpec, check: str) -> Any:
 @pytest.mark.parametrize(("name", "check"), [marked(spec, check) for spec in CHECKED for check in names_of(spec)])
 def test_it_keeps_its_promise(name: str, check: str, checking: dict[str, Future[dict[str, Result]]]) -> None:
     result = checking[name].result()[check]
-    if result.verdict is Verdict.LEFT:
-        pytest.skip(f"left to make check-methods: {result.said}")
+    if result.verdict is Verdict.SKIPPED:
+        pytest.skip(f"only in make check-methods: {result.said}")
     assert result.verdict is not Verdict.FAILED, result.said
 
 
 @pytest.mark.parametrize("spec", METHODS, ids=lambda spec: spec.name)
-def test_its_registry_line_is_whole(spec: MethodSpec) -> None:
+def test_its_spec_is_complete(spec: MethodSpec) -> None:
     assert spec.summary.endswith(".")
     assert spec.source
     assert spec.when.endswith(".")
     assert importable(spec.package)
-    assert spec.version, "named by its distribution"
-    assert spec.settings_model()(), "every setting has a default"
+    assert spec.version, "framework must name a distribution"
+    assert spec.settings_model()(), "every setting must have a default"
 
 
-def test_every_known_failure_has_a_reason_and_is_of_a_check_that_the_method_is_put_to() -> None:
+def test_every_known_failure_has_a_reason_and_names_a_check_that_applies() -> None:
     for (method, check), reason in KNOWN.items():
         assert check in CHECKS
         assert reason
         assert method not in REGISTRY or check in names_of(REGISTRY[method])
 
 
-def test_every_method_claims_to_be_as_good_as_random_search_or_there_is_a_reason_why_not() -> None:
+def test_every_method_claims_to_be_as_good_as_random_search_or_has_a_reason_not_to() -> None:
     assert {spec.name for spec in REGISTRY.values() if not spec.beats_random} == set(NO_CLAIM)
     assert all(NO_CLAIM.values())
 
 
 def kinds() -> dict[str, str]:
-    """A method for each way in which trials are trained: whole, stopped early, continued."""
-    found = {}
+    """Return a method for each way of training: full, stopped early, and resumed."""
+    methods: dict[str, str] = {}
     for spec in METHODS:
-        if (spec.name, "continues_only_trials_whose_weights_are_kept") in KNOWN:
+        if (spec.name, "resumes_only_trials_whose_weights_are_kept") in KNOWN:
             continue
-        kind = "continues" if spec.warm_start else "stops" if spec.stop_rule else "whole"
-        found.setdefault(kind, spec.name)
-    return found
+        kind = "resumed" if spec.warm_start else "stopped" if spec.stop_rule else "full"
+        methods.setdefault(kind, spec.name)
+    return methods
 
 
 @pytest.mark.parametrize("name", kinds().values(), ids=kinds())
-def test_its_trials_train_for_real(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_it_trains_real_trials(name: str, tmp_path_factory: pytest.TempPathFactory) -> None:
     from tuneoff.contract.harness import Subject
     from tuneoff.contract.real_training import TRAINING
 

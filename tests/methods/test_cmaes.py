@@ -1,4 +1,4 @@
-"""CatCMAwM: generations are told as a whole, and parameters of mixed spaces keep their kinds."""
+"""CatCMAwM: it receives whole generations, and parameters of mixed spaces keep their kinds."""
 
 from __future__ import annotations
 

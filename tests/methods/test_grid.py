@@ -27,5 +27,5 @@ def test_shuffled_it_visits_every_point_once(tmp_path: Path) -> None:
     assert len({json.dumps(dict(p.config)) for p in proposals}) == len(proposals)
 
 
-def test_shuffled_another_seed_proposes_others(tmp_path: Path) -> None:
-    CHECKS["another_seed_proposes_others"].run(Subject(find("grid"), {"order": "shuffled"}), tmp_path)
+def test_shuffled_different_seeds_give_different_orders(tmp_path: Path) -> None:
+    CHECKS["different_seeds_give_different_proposals"].run(Subject(find("grid"), {"order": "shuffled"}), tmp_path)

@@ -117,7 +117,7 @@ class TestOnlyTrialsOfTheSameRungAreCompared:
         assert [p.config for p in second] == [first[i].config for i in (1, 4, 6)]
         for place, (loss, proposal) in enumerate(zip((0.4, 0.6, 0.5), second, strict=True)):
             end(method, 9 + place, proposal, 1, loss)
-        assert asked(method).parent == 9, "worse than its parent, but the best of its own rung"
+        assert asked(method).parent == 9, "worse than its parent, but the best of its rung"
 
     def test_a_rung_that_is_not_full_promotes_no_trial(self, method: Method) -> None:
         first = [asked(method) for _ in range(9)]

@@ -1,4 +1,4 @@
-"""Optuna: proposals equal those of Optuna itself, conditions are native, and stopped trials are told as pruned."""
+"""Optuna: proposals equal those of Optuna itself, conditions are native, and stopped trials count as pruned."""
 
 from __future__ import annotations
 

@@ -72,7 +72,7 @@ def test_a_constant_liar_keeps_trials_in_flight_from_being_proposed_again(tmp_pa
     searched(method, 6, bowl)
     proposals = [asked(method) for _ in range(3)]
     assert len({str(p.config) for p in proposals}) == 3
-    assert len(method._optimizer.yi) == 6, "only a copy is told the assumed losses"
+    assert len(method._optimizer.yi) == 6, "only a copy receives the assumed losses"
     told(method, 7, proposals[1], bowl(proposals[1].config))
     assert set(method._open) == {6, 8}
 

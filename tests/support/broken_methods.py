@@ -1,4 +1,4 @@
-"""Methods that break one promise each, to see that the contract notices."""
+"""Methods that break one promise of the contract each, to test its checks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tuneoff.methods.spec import Determinism, MethodSpec
 
 
 class Sound:
-    """Random draws, which keep every promise."""
+    """Draws at random, and keeps every promise."""
 
     spec = MethodSpec(parallel=True)
 
@@ -41,7 +41,7 @@ class Sound:
 
 
 class Hesitant(Sound):
-    """Breaks nothing, and has no processor for two seconds."""
+    """Keeps every promise, but waits for two seconds without using the CPU."""
 
     def ask(self) -> Proposal | Wait | Done:
         if self.asked == 12:
@@ -50,7 +50,7 @@ class Hesitant(Sound):
 
 
 class Logarithmic(Sound):
-    """Takes every linear float for a logarithmic one."""
+    """Draws a linear float on a logarithmic scale."""
 
     def draw(self) -> dict[str, Any]:
         config = super().draw()
@@ -58,7 +58,7 @@ class Logarithmic(Sound):
 
 
 class Linear(Sound):
-    """Takes every logarithmic float for a linear one."""
+    """Draws a logarithmic float on a linear scale."""
 
     def draw(self) -> dict[str, Any]:
         config = super().draw()
@@ -66,7 +66,7 @@ class Linear(Sound):
 
 
 class Bounded(Sound):
-    """Never asks for the upper end of a stepped range."""
+    """Never draws the upper end of a range with steps."""
 
     def draw(self) -> dict[str, Any]:
         config = super().draw()
@@ -74,7 +74,7 @@ class Bounded(Sound):
 
 
 class Narrow(Sound):
-    """Leaves out the uppermost quarter of a range."""
+    """Never draws from the upper quarter of a range."""
 
     def draw(self) -> dict[str, Any]:
         config = super().draw()
@@ -82,14 +82,14 @@ class Narrow(Sound):
 
 
 class Counting(Sound):
-    """Draws each trial with a seed of its own, one more than the last: the next seed draws the same from the second on."""
+    """Increments its seed for each trial. The next seed of a study then gives the same trials, one trial earlier."""
 
     def draw(self) -> dict[str, Any]:
         return drawn(self.problem.space, random.Random(self.problem.seed + self.asked))
 
 
 class Walking(Sound):
-    """Walks through a space of lists in its order, as scikit-learn's ParameterSampler does when it is asked for all points."""
+    """Visits a space of lists in its order, like scikit-learn's ParameterSampler when it draws all points."""
 
     def draw(self) -> dict[str, Any]:
         lists = [p.values for p in self.problem.space.root.values() if isinstance(p, Categorical)]
@@ -127,7 +127,7 @@ class Inactive(Sound):
 
 
 class Seedless(Sound):
-    """Draws from the system's own randomness."""
+    """Draws from the random source of the operating system."""
 
     def __init__(self, problem: Problem, settings: Model) -> None:
         super().__init__(problem, settings)
@@ -135,7 +135,7 @@ class Seedless(Sound):
 
 
 class Mislabelled(Sound):
-    """Says that it is not to be repeated, and is."""
+    """Declares that it is not repeatable, but is."""
 
     spec = MethodSpec(determinism=Determinism.NO)
 
@@ -149,7 +149,7 @@ class Deaf(Sound):
 
 
 class Falsy(Sound):
-    """Takes seed 0 for no seed."""
+    """Treats seed 0 as no seed."""
 
     def __init__(self, problem: Problem, settings: Model) -> None:
         super().__init__(problem, settings)
@@ -164,14 +164,14 @@ class Extravagant(Sound):
 
 
 class Lazy(Sound):
-    """Ends long before its budget does."""
+    """Ends long before its budget is used up."""
 
     def ask(self) -> Proposal | Done:
         return Done("enough") if self.asked == 3 else super().ask()  # type: ignore[return-value]
 
 
 class Wavering(Sound):
-    """Is done, and then not."""
+    """Answers Done, and then a proposal."""
 
     def ask(self) -> Proposal | Done:
         self.asked += 1
@@ -179,14 +179,14 @@ class Wavering(Sound):
 
 
 class Waiting(Sound):
-    """Waits for nothing."""
+    """Answers Wait without a trial in flight."""
 
     def ask(self) -> Proposal | Wait:
         return Wait() if self.asked == 2 else super().ask()  # type: ignore[return-value]
 
 
 class Fragile(Sound):
-    """Counts on the loss of every trial."""
+    """Needs a loss of every trial."""
 
     def tell(self, trial: Trial) -> None:
         assert trial.outcome is not None
@@ -195,7 +195,7 @@ class Fragile(Sound):
 
 
 class Forgetful(Sound):
-    """Draws by the clock of its own process, so that a resumed search is another one."""
+    """Draws differently each time it is built, so a resumed search differs."""
 
     births = itertools.count()
 
@@ -205,7 +205,7 @@ class Forgetful(Sound):
 
 
 class Hurried(Forgetful):
-    """The same, where trials are in flight alone."""
+    """Does the same, but only while trials are in flight."""
 
     def __init__(self, problem: Problem, settings: Model) -> None:
         super().__init__(problem, settings)
@@ -217,7 +217,7 @@ class Hurried(Forgetful):
 
 
 class Possessive(Sound):
-    """Continues trials whose weights it has given up."""
+    """Resumes trials that `resumable` does not name."""
 
     spec = MethodSpec(fidelity=True, warm_start=True)
 
@@ -232,14 +232,14 @@ class Possessive(Sound):
 
 
 class Serial(Sound):
-    """Declares parallel asks, and has one trial at a time."""
+    """Declares parallel, but proposes one trial at a time."""
 
     def ask(self) -> Proposal | Wait:
         return Wait() if self.asked > len(self.told) else super().ask()  # type: ignore[return-value]
 
 
 class Confused(Sound):
-    """Believes that trials are told in the order of their asks."""
+    """Expects trials to be told in the order of their asks."""
 
     def tell(self, trial: Trial) -> None:
         if trial.id != len(self.told):
@@ -248,7 +248,7 @@ class Confused(Sound):
 
 
 class Perverse(Sound):
-    """Looks for the worst."""
+    """Searches for the worst configuration."""
 
     def draw(self) -> dict[str, Any]:
         bowl = Bowl(self.problem.space)
@@ -256,13 +256,13 @@ class Perverse(Sound):
 
 
 class Unconditional(Sound):
-    """Says that it knows no conditional spaces."""
+    """Declares that it does not support conditional spaces."""
 
     spec = MethodSpec(conditional=False)
 
 
 class Absent(Sound):
-    """Needs what this machine does not have."""
+    """Needs a file that this machine does not have."""
 
     def __init__(self, problem: Problem, settings: Model) -> None:
-        raise StudyError("its model is not in ~/models, and cannot be downloaded")
+        raise StudyError("its model is not in ~/models and could not be downloaded")

@@ -1,4 +1,4 @@
-"""A method's first proposals over the toy objective, for tests of what one method is known for."""
+"""Run a method on the toy objective, for tests of its proposals."""
 
 from __future__ import annotations
 
@@ -14,5 +14,5 @@ from tuneoff.methods.registry import find
 def played(
     name: str, space: Space, folder: Path, max_epochs: int = MAX_EPOCHS, settings: dict[str, Any] | None = None, **limits: Any
 ) -> list[Proposal]:
-    """What the method proposes until it is done or the limits are reached, each proposal told before the next."""
+    """Return the proposals of a method until it is done or a limit is reached. Each trial ends before the next one starts."""
     return Subject(find(name), settings or {}).search(folder, space, Limits(**limits), max_epochs=max_epochs).proposals

@@ -1,4 +1,4 @@
-"""A toy search: a method and an objective that cost nothing, and all that the loop wants around them."""
+"""A toy search: a fast method, a fast objective, and everything else that the search loop needs."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ SPACE = Space.model_validate({"x": {"type": "float", "low": 0.0, "high": 1.0}, "
 
 
 def toy_spec(**changes: Any) -> MethodSpec:
-    """A registry line for a toy method."""
+    """Return the spec of a toy method, with changes."""
     fields: dict[str, Any] = {"name": "toy", "framework": "numpy", "package": "numpy", "stop_rule": True}
     return MethodSpec(**{**fields, **changes})
 
 
 class Halving:
-    """Random draws at 2 epochs; every third ask continues the best trial so far to 6; stops hopeless trials at once.
+    """Draw at random and train 2 epochs. Every third ask resumes the best trial so far to 6 epochs. Bad trials are stopped.
 
-    Its draws depend on what it was told, so that a replay that leaves anything out shows.
+    The draws depend on the told trials, so an incomplete replay gives other draws.
     """
 
     def __init__(self, seed: int = 0) -> None:
@@ -63,7 +63,7 @@ class Halving:
 
 
 class Plain:
-    """Random draws, all to `epochs`, until `points` of them are asked."""
+    """Draw `points` configurations at random and train each for `epochs` epochs."""
 
     def __init__(self, epochs: int = 3, points: int = 10**6, seed: int = 0) -> None:
         self._random = random.Random(seed)
@@ -85,7 +85,13 @@ class Plain:
 
 
 class Curve:
-    """An objective that is a formula of configuration and epoch. Some trials diverge, fail or kill their worker, as told to."""
+    """An objective that is a formula of configuration and epoch.
+
+    Args:
+        diverging: Trials that diverge.
+        failing: Trials that fail.
+        deadly: Trials that kill their worker, each with the number of times.
+    """
 
     device = "toy"
     peak_memory_bytes = None
@@ -110,7 +116,7 @@ class Curve:
 
 
 def metrics(trial: Trial, number: int, broken: bool = False) -> dict[str, float]:
-    """Loss and accuracy of an epoch, a formula of the configuration."""
+    """Return the metrics of an epoch, which are a formula of the configuration."""
     digest = hashlib.sha256(f"{sorted(trial.proposal.config.items())}{number}".encode()).digest()
     accuracy = digest[0] / 255 * (1 - 1 / (number + 1))
     loss = float("nan") if broken else 1 - accuracy
@@ -125,7 +131,7 @@ def toy_search(
     spec: MethodSpec | None = None,
     stopping: Callable[[], bool] = lambda: False,
 ) -> tuple[Search, Writer]:
-    """A search over the toy space whose record is the file `log`; ready to run, from where the record stands."""
+    """Return a search over the toy space, ready to run or to resume. Its record is the file `log`."""
     record = Writer(FileJournal(log, patience_seconds=0.2))
     record.open(study_id="toy")
     search = Search(
@@ -142,7 +148,7 @@ def toy_search(
 
 
 def run_toy(log: Path, **parts: Any) -> list[Event]:
-    """Run a toy search to its end, where it has not ended, and return its events."""
+    """Run a toy search to its end, unless it has ended, and return its events."""
     search, record = toy_search(log, **parts)
     try:
         if record.ended is None:
@@ -153,12 +159,12 @@ def run_toy(log: Path, **parts: Any) -> list[Event]:
 
 
 def essence(events: list[Event]) -> list[dict[str, Any]]:
-    """Events without what a restart may change: sequence numbers, times, attempts, who opened and started, deaths and cuts."""
+    """Return the events without the fields and events that a restart changes."""
     changing = {"seq", "time", "attempt", "seconds"}
     restarts = ("opened", "started", "died", "cut")
     return [{k: v for k, v in e.items() if k not in changing} for e in events if e["event"] not in restarts]
 
 
 def problem(folder: Path, space: Space = SPACE, seed: int = 0, max_epochs: int = 9, **limits: Any) -> Problem:
-    """A problem over a space."""
+    """Return a problem for a space."""
     return Problem(space, max_epochs, seed, folder, **limits)

@@ -201,7 +201,7 @@ def test_a_system_that_runs_far_over_its_time_is_ended(data: Path, tmp_path: Pat
         list(system.trials(2.0, lambda: False))
 
 
-def test_the_contract_of_a_system_is_that_it_trains_and_that_its_best_model_answers_elsewhere(tmp_path: Path) -> None:
+def test_the_contract_of_a_system_is_that_it_trains_and_that_its_best_model_predicts_in_another_process(tmp_path: Path) -> None:
     def said(spec: MethodSpec, then: str) -> str:
         folder = tmp_path / f"{spec.target[8:]}-{then}"
         folder.mkdir()
@@ -209,7 +209,7 @@ def test_the_contract_of_a_system_is_that_it_trains_and_that_its_best_model_answ
 
     assert said(nearest.SPEC, "end") == ""
     assert "ended by signal 9" in said(nearest.SPEC, "die")
-    assert re.search(r"its best model has \S+ on record, and as it is kept 0\.\d+", said(careless(), "end"))
+    assert re.search(r"the best model has a recorded accuracy of \S+, but the saved model has 0\.\d+", said(careless(), "end"))
 
 
 def careless() -> MethodSpec:

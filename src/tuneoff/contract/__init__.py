@@ -1,1 +1,1 @@
-"""The contract of a search method: one small check per promise, run over every method of the registry and over users' own."""
+"""The method contract: one check per promise of a search method. `tuneoff check-method` runs the checks."""

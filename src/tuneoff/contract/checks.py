@@ -1,8 +1,8 @@
 """The checks of the method contract, one function per promise. A broken promise raises AssertionError with a description.
 
 The objective is a toy function (toy_objective.py), so a check takes only the time of the method itself. Seeds are fixed, so a
-check that passes once passes again. False-alarm rates hold for methods that keep the promise, over all seeds that might have
-been chosen.
+check that passes once passes again. False-alarm rates hold for methods that keep the promise, over all seeds that might have been
+chosen.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ FALSE_ALARM = 0.01
 FARTHEST = 0.4
 """Maximum Kolmogorov-Smirnov distance of first draws from the uniform distribution. First draws do not have to be random.
 
-A linear range that is drawn as logarithmic, or the reverse, has a distance above 0.6 over the decades of MIXED's ranges, and
-half a range has 0.5. Normally distributed first generations around the middle have 0.2 to 0.33. A model that proposes after the
-first trial has 0.23. The false-alarm rate of 200 uniform draws is below 1e-27 per range.
+A linear range that is drawn as logarithmic, or the reverse, has a distance above 0.6 over the three decades of MIXED's ranges,
+and half a range has 0.5. Normally distributed first generations around the middle have 0.2 to 0.33. A model that proposes after
+the first trial has 0.23. The false-alarm rate of 200 uniform draws is below 1e-27 per range.
 """
 END = 0.2
 """Maximum distance of the nearest first draw from both ends of a range, as a share of the range.

@@ -1,4 +1,4 @@
-"""What a method proposes in another process."""
+"""Run searches of a method in another process, to compare its proposals."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..workers.method_host import ENVIRONMENT
 from .harness import Subject
 
 Order = tuple[Space, int, int]
-"""Space, seed, trials."""
+"""A search to run: its space, its seed and its number of trials."""
 
 
 def proposals_elsewhere(subject: Subject, orders: list[Order], folder: Path) -> list[list[Proposal]]:
-    """The proposals of a search for each order, all in one new process."""
+    """Run the searches in one new process, and return the proposals of each."""
     child = Child(f"{__name__}:serve", ENVIRONMENT, folder / "elsewhere.log")
     try:
         child.send((subject.spec.name, dict(subject.settings), orders, folder))
@@ -28,7 +28,7 @@ def proposals_elsewhere(subject: Subject, orders: list[Order], folder: Path) -> 
 
 
 def serve(pipe: Connection) -> None:
-    """The other process's side."""
+    """Run the searches. This is the main function of the other process."""
     name, settings, orders, folder = pipe.recv()
     subject = Subject(find(name), settings)
     pipe.send([subject.search(folder, space, Limits(trials=trials), seed).proposals for space, seed, trials in orders])

@@ -1,4 +1,4 @@
-"""The one check that trains: three trials of a small network on small pictures, or some models of a system's own."""
+"""The checks that train: three trials of a small network for a method, or a few models for a system."""
 
 from __future__ import annotations
 
@@ -45,20 +45,20 @@ NETWORKS = Space.model_validate(
 
 
 def trains_three_real_trials(subject: Subject, folder: Path) -> None:
-    """The paper's network, small, on pictures of bright bars; a method that continues trials must continue one for real."""
+    """Train a small version of the paper's network on images of bright bars. A method with warm start must resume a trial."""
     events = real_search(subject, folder)
     told = [e for e in events if e["event"] == "told"]
-    assert len(told) >= 3, f"it ended after {len(told)} trials: {events[-1]}"
+    assert len(told) >= 3, f"the search ended after {len(told)} of 3 trials: {events[-1]}"
     assert all(e["status"] in ("completed", "stopped") for e in told), f"trials failed: {told}"
-    assert all(math.isfinite(e["loss"]) and e["seconds"] > 0 for e in told), f"trials without figures: {told}"
-    assert not [e for e in events if e["event"] == "restored"], "weights that it continues from were lost"
-    continued = [e for e in events if e["event"] == "asked" and e["parent"] is not None]
+    assert all(math.isfinite(e["loss"]) and e["seconds"] > 0 for e in told), f"trials have no loss or no time: {told}"
+    assert not [e for e in events if e["event"] == "restored"], "a trial resumed from weights that had been deleted"
+    resumed = [e for e in events if e["event"] == "asked" and e["parent"] is not None]
     expected = subject.spec.warm_start and not subject.spec.warm_start_optional
-    assert continued or not expected, "in 30 epochs it continued no trial"
+    assert resumed or not expected, "it resumed no trial in 30 epochs"
 
 
 def real_search(subject: Subject, folder: Path, in_flight: int = 1) -> list[Event]:
-    """The events of a search that trains, with so many workers."""
+    """Run a search that trains, with `in_flight` workers, and return its events."""
     workplace = Workplace(pictures(folder / "data"), "paper-cnn", Training(), ObjectiveSettings(), 1)
     limits = Limits(epochs=30) if subject.spec.warm_start else Limits(trials=3)
     workers = [Worker(workplace, folder / f"worker-{number}.log") for number in range(in_flight)]
@@ -82,64 +82,68 @@ def real_search(subject: Subject, folder: Path, in_flight: int = 1) -> list[Even
 
 
 SYSTEM_SECONDS, LATE_SECONDS = 20.0, 120.0
-"""What a system is given, and how long after that it must have ended: an architecture that trains takes its time to be built."""
+"""The budget of a system, and the time after it within which the system must end. Building a large architecture takes long."""
 ENDED = (Status.COMPLETED, Status.STOPPED)
 WORSE = 0.05
-"""So much may the kept model be worse than its score on record; FLAML's is trained anew, on more images."""
+"""Maximum difference by which the saved model may be worse than its recorded score. FLAML trains it again on more images."""
 
 
-def trains_models_of_its_own(subject: Subject, folder: Path) -> None:
-    """A system's whole contract: models with scores, within its seconds, and the best of them asked in another process."""
+def trains_its_own_models(subject: Subject, folder: Path) -> None:
+    """The contract of a system: it trains models with scores in time, and its best model predicts in another process."""
     data, kept = pictures(folder / "data"), folder / "kept"
-    for place in (folder / "system", kept):
-        place.mkdir()
+    for directory in (folder / "system", kept):
+        directory.mkdir()
     work = Work(data, ObjectiveSettings(), SYSTEM_SECONDS, 0, cores(), folder / "system")
     system = HostedSystem(subject.spec, subject.settings, work, folder / "system.log")
     try:
         trials = list(system.trials(LATE_SECONDS, lambda: False))
         scores = {number: _score(trial) for number, trial in enumerate(trials) if trial.status in ENDED}
-        assert scores, f"it trained no model that has a score, in {SYSTEM_SECONDS:g} s: {trials}"
+        assert scores, f"it trained no model with a score in {SYSTEM_SECONDS:g} s: {trials}"
         best = max(scores, key=lambda number: scores[number])
         system.save(best, kept)
     finally:
         system.close()
-    found = _asked(subject, data, kept, folder)
+    probabilities = _predictions(subject, data, kept, folder)
     labels = np.load(data / "y_validation.npy")
-    assert found.shape == (len(labels), CLASSES), f"of {len(labels)} images and {CLASSES} classes it gives {found.shape} figures"
-    assert np.allclose(found.sum(axis=1), 1, atol=1e-3), "what it says of an image does not add up to 1"
-    accuracy = float(np.mean(np.argmax(found, axis=1) == labels))
-    assert accuracy > scores[best] - WORSE, f"its best model has {scores[best]:.3f} on record, and as it is kept {accuracy:.3f}"
+    shape = (len(labels), CLASSES)
+    assert probabilities.shape == shape, f"the predictions have the shape {probabilities.shape}, not (images, classes) = {shape}"
+    assert np.allclose(probabilities.sum(axis=1), 1, atol=1e-3), "the predicted probabilities of an image do not add up to 1"
+    accuracy = float(np.mean(np.argmax(probabilities, axis=1) == labels))
+    assert accuracy > scores[best] - WORSE, (
+        f"the best model has a recorded accuracy of {scores[best]:.3f}, but the saved model has {accuracy:.3f}"
+    )
 
 
 def _score(trial: SystemTrial) -> float:
     config = plain_config(trial.config)
-    assert json.loads(json.dumps(config)) == config, f"not plain values: {config}"
-    assert [epoch.number for epoch in trial.curve] == list(range(1, len(trial.curve) + 1)), f"its epochs are {trial.curve}"
-    assert trial.seconds > 0, f"a model that took no time: {trial}"
+    assert json.loads(json.dumps(config)) == config, f"the values are not plain Python objects: {config}"
+    numbered = [epoch.number for epoch in trial.curve] == list(range(1, len(trial.curve) + 1))
+    assert numbered, f"the epochs are not numbered from 1: {trial.curve}"
+    assert trial.seconds > 0, f"the training time of a model is not positive: {trial}"
     score = -loss_of(ObjectiveSettings(), trial.curve)
-    assert 0 <= score <= 1, f"val_accuracy is {score}"
+    assert 0 <= score <= 1, f"val_accuracy is {score}, not from 0 to 1"
     return score
 
 
-def _asked(subject: Subject, data: Path, kept: Path, folder: Path) -> Probabilities:
-    """What the kept model says of the validation images in a process of its own, as the evaluator asks it."""
+def _predictions(subject: Subject, data: Path, kept: Path, folder: Path) -> Probabilities:
+    """Return the saved model's predictions for the validation images. As in the evaluator, another process makes them."""
     command = [sys.executable, "-m", predict.__name__, subject.spec.target, str(kept)]
-    subprocess.run([*command, str(data / "x_validation.npy"), str(folder / "found.npy")], check=True)
-    found: Probabilities = np.load(folder / "found.npy")
-    return found
+    subprocess.run([*command, str(data / "x_validation.npy"), str(folder / "predictions.npy")], check=True)
+    probabilities: Probabilities = np.load(folder / "predictions.npy")
+    return probabilities
 
 
 TRAINING = Check(trains_three_real_trials.__name__, trains_three_real_trials, lambda spec: spec.kind == "search")
-SYSTEM = Check(trains_models_of_its_own.__name__, trains_models_of_its_own, lambda spec: spec.kind == "system")
+SYSTEM = Check(trains_its_own_models.__name__, trains_its_own_models, lambda spec: spec.kind == "system")
 
 
 def training_of(spec: MethodSpec) -> Check:
-    """The check of a full round that this method is put to."""
+    """Return the check of a full run that trains with this method."""
     return SYSTEM if SYSTEM.applies(spec) else TRAINING
 
 
 def pictures(folder: Path) -> Path:
-    """A prepared data set: noise and one bright bar, whose place is the class."""
+    """Write a prepared data set of noise images with one bright bar, whose position is the class. Return its folder."""
     folder.mkdir(parents=True)
     rng = np.random.default_rng(0)
     counts: dict[Part, int] = {"train": 180, "validation": 60}

@@ -1,4 +1,4 @@
-"""All checks of a method in one process of its own, each with its result; what `tuneoff check-method` runs."""
+"""Run all checks of a method in a separate process and return their results, for `tuneoff check-method`."""
 
 from __future__ import annotations
 
@@ -26,21 +26,21 @@ from .known_failures import KNOWN
 from .real_training import training_of
 
 LAST = 10
-"""A method's pace is the mean of so many of its last suggestions: a model may be fitted before each, or before every eighth."""
+"""Number of last proposals whose mean time is the pace of a method. Some models are fitted only before every eighth proposal."""
 
 
 class Verdict(StrEnum):
-    """How a check ended."""
+    """The outcome of a check."""
 
     PASSED = "passed"
     FAILED = "failed"
     KNOWN = "known failure"
-    LEFT = "left to the full check"
+    SKIPPED = "skipped"
 
 
 @dataclass(frozen=True)
 class Result:
-    """One check of one method. `said` is what was wrong, or the reason of a known failure."""
+    """The result of a check. `said` describes the failure, or gives the reason of a known failure or of skipping."""
 
     check: str
     verdict: Verdict
@@ -50,24 +50,38 @@ class Result:
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a suggestion takes on the paper's space: the method's own ask and the tells before it."""
+    """The time of a method per suggestion on the paper's space.
+
+    Attributes:
+        seconds: Mean time of an ask and the tells before it, over the last suggestions.
+        suggestions: Number of all suggestions.
+    """
 
     seconds: float
-    suggestions: int  # the last of so many
+    suggestions: int
 
 
 def names_of(spec: MethodSpec) -> list[str]:
-    """The checks that its process runs, in their order."""
+    """Return the names of the checks of a method that do not train, in their order."""
     return [check.name for check in checks_of(spec)]
 
 
 def check_method(
     spec: MethodSpec, settings: Mapping[str, Any], size: Size, whole: bool, path: str = ""
 ) -> Iterator[Result | Pace]:
-    """The method's pace, then each check's result as it comes. `whole` also trains for real.
+    """Yield the pace of a method, and then the result of each check after the check has ended.
 
-    A system has no pace, and the check that trains alone. StudyError where the method is not installed, or says that it cannot be
-    had on this machine.
+    A system has no pace. It has only the check that trains.
+
+    Args:
+        spec: The spec of the method.
+        settings: Its settings.
+        size: FULL or QUICK.
+        whole: Whether to run the check that trains.
+        path: The PYTHONPATH of the process that runs the checks; "" for the current one.
+
+    Raises:
+        StudyError: The method is not installed, or it cannot be built on this machine.
     """
     if not spec.installed:
         raise StudyError(f"Method {spec.name} is not installed here: {spec.remedy}.")
@@ -82,25 +96,25 @@ def check_method(
 
 
 def _received(child: Child, spec: MethodSpec, checks: list[str]) -> Iterator[Result | Pace]:
-    left = list(checks)
+    remaining = list(checks)
     try:
         if spec.kind == "search":
             yield _pace(spec, child.receive())
-        while left:
+        while remaining:
             yield child.receive()
-            left.pop(0)
+            remaining.pop(0)
     except ChildDied as death:
-        yield from (Result(name, Verdict.FAILED, 0.0, f"its process ended {death}") for name in left)
+        yield from (Result(name, Verdict.FAILED, 0.0, f"its process ended {death}") for name in remaining)
 
 
-def _pace(spec: MethodSpec, said: Pace | str) -> Pace:
-    if isinstance(said, str):
-        raise StudyError(f"Method {spec.name} cannot be checked here: {said.rstrip('.')}.")
-    return said
+def _pace(spec: MethodSpec, answer: Pace | str) -> Pace:
+    if isinstance(answer, str):
+        raise StudyError(f"Method {spec.name} cannot be checked here: {answer.rstrip('.')}.")
+    return answer
 
 
 def serve(pipe: Connection) -> None:
-    """The process's side."""
+    """Run the checks. This is the main function of the separate process."""
     name, settings, size, whole, folder = pipe.recv()
     subject = Subject(find(name), settings, size)
     checks = [*checks_of(subject.spec), *([training_of(subject.spec)] if whole else [])]
@@ -114,27 +128,27 @@ def serve(pipe: Connection) -> None:
 
 
 def _pace_or_refusal(subject: Subject, folder: Path) -> Pace | str:
-    """The refusal is the method's own sentence, a StudyError's, that it cannot be had here."""
+    """Return the pace, or the message of the StudyError with which the method refuses to be built."""
     try:
         return pace_of(subject, folder)
     except StudyError as refusal:
         return str(refusal)
-    except Exception:  # noqa: BLE001 - whatever a framework raises: the checks will say what it is
+    except Exception:  # noqa: BLE001 - the checks report any exception of a framework
         traceback.print_exc()
         return Pace(0.0, 0)
 
 
 def judged(subject: Subject, check: Check, folder: Path) -> Result:
-    """Run one check, and hold its end against what is known of the method."""
+    """Run one check, and compare its outcome with the known failures."""
     if check.name == is_no_worse_than_random_search.__name__ and not subject.size.seeds:
-        return Result(check.name, Verdict.LEFT, 0.0, "its suggestions take too long for a quick check")
+        return Result(check.name, Verdict.SKIPPED, 0.0, "suggestions take too long for a quick check. Run the full check")
     began = time.perf_counter()
     fault = ""
     try:
         check.run(subject, folder)
     except AssertionError as error:
         fault = str(error)
-    except Exception as error:  # noqa: BLE001 - whatever a framework raises breaks the promise
+    except Exception as error:  # noqa: BLE001 - any exception of a framework breaks the promise
         traceback.print_exc()
         fault = f"it raised {type(error).__name__}: {error}"
     seconds = round(time.perf_counter() - began, 2)
@@ -143,13 +157,14 @@ def judged(subject: Subject, check: Check, folder: Path) -> Result:
         return Result(check.name, Verdict.FAILED if fault else Verdict.PASSED, seconds, fault)
     if fault:
         return Result(check.name, Verdict.KNOWN, seconds, reason)
-    return Result(check.name, Verdict.FAILED, seconds, f"known to fail ({reason}), and it passes: strike it off the list")
+    message = f"the check passes, but it is a known failure ({reason}). Remove it from contract/known_failures.py"
+    return Result(check.name, Verdict.FAILED, seconds, message)
 
 
 def pace_of(subject: Subject, folder: Path) -> Pace:
-    """Lead the method through a search and look at its own seconds, without those that a busy machine gave to others."""
+    """Measure the pace of a method in a search. Time during which a busy machine ran other processes is not counted."""
     wall, processor = time.perf_counter(), time.process_time()
     asked = subject.search(Path(tempfile.mkdtemp(dir=folder)), PAPER_SPACE, Limits(trials=subject.size.asks)).of("asked")
-    at_work = min(1.0, (time.process_time() - processor) / (time.perf_counter() - wall))
-    elsewhere = subject.spec.process_per_search
-    return Pace(fmean(e["seconds"] for e in asked[-LAST:]) * (1.0 if elsewhere else at_work), len(asked))
+    running = min(1.0, (time.process_time() - processor) / (time.perf_counter() - wall))
+    in_other_process = subject.spec.process_per_search
+    return Pace(fmean(e["seconds"] for e in asked[-LAST:]) * (1.0 if in_other_process else running), len(asked))

@@ -1,4 +1,4 @@
-"""A toy objective that costs nothing: a bowl over any space with a known optimum, and a learning curve over the epochs."""
+"""A toy objective without training: a bowl with a known optimum over any space, and a learning curve over the epochs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MIXED = Space.model_validate(
         "kind": {"type": "categorical", "values": ["1", 1, 1.5]},
     }
 )
-"""Every kind of parameter; each range without steps spans three decades, so that a lost or an invented log scale shows."""
+"""A space with every kind of parameter. Ranges without steps span three decades, so that a wrong log scale is noticed."""
 CONDITIONAL = Space.model_validate(
     {
         "optimizer": {"type": "categorical", "values": ["SGD", "Adam"]},
@@ -40,7 +40,7 @@ SMOOTH = Space.model_validate(
         "kind": {"type": "categorical", "values": ["a", "b", "c"]},
     }
 )
-"""Where methods are compared with random search."""
+"""The space of the comparison with random search."""
 LISTS = Space.model_validate(
     {
         "blocks": {"type": "categorical", "values": [1, 2, 3]},
@@ -49,19 +49,21 @@ LISTS = Space.model_validate(
         "flag": {"type": "categorical", "values": [True, False]},
     }
 )
-"""Lists alone, 54 points: a sampler that can count them may draw in a way of its own, or walk through them in their order."""
+"""A space of lists with 54 points. A sampler that can count the points may visit them in their order."""
 TINY = Space.model_validate(
     {"a": {"type": "categorical", "values": ["x", "y", "z"]}, "b": {"type": "int", "low": 1, "high": 2, "step": 1}}
 )
-"""Six points."""
+"""A space with six points."""
 OPTIMUM = 0.7
-"""Where the bowl is lowest, on every parameter's own scale from 0 to 1."""
+"""The position of the minimum of the bowl, on each parameter's scale from 0 to 1."""
 
 
 class Bowl:
-    """An objective; trials end as `ends` says by their numbers, all others are completed.
+    """A toy objective. Its loss is the mean squared distance from the optimum plus a term that shrinks with the epochs.
 
-    Its loss is the mean squared distance from the optimum, and what is left to learn after so many epochs.
+    Args:
+        space: The search space.
+        ends: The status of trials by number. Trials without an entry are completed.
     """
 
     device = "bowl"
@@ -76,25 +78,25 @@ class Bowl:
         if end is Status.FAILED:
             raise TrainingFailed("ValueError: no such layer")
         for number in range(trial.first_epoch + 1, trial.proposal.target_epoch + 1):
-            seconds = 0.01 * (1 + trial.id % 3)  # so that of trials in flight a later one may be told first
+            seconds = 0.01 * (1 + trial.id % 3)  # a later trial in flight may then end first
             yield Epoch(number, self.metrics(trial.proposal.config, number, end is Status.DIVERGED), seconds)
 
     def metrics(self, config: Config, epoch: int, diverging: bool) -> dict[str, float]:
-        loss = math.nan if diverging else self.loss(config) + self._unlearnt(config) * math.exp(-epoch / 3)
+        loss = math.nan if diverging else self.loss(config) + self._remaining(config) * math.exp(-epoch / 3)
         return {"loss": loss, "accuracy": 1 - loss, "val_loss": loss, "val_accuracy": 1 - loss}
 
     def loss(self, config: Config) -> float:
-        """The loss after endless training; 0 at the optimum, at most about a half."""
+        """Return the loss after infinite training. It is 0 at the optimum and at most about 0.5."""
         return sum((share(self._space[name], value) - OPTIMUM) ** 2 for name, value in config.items()) / len(config)
 
-    def _unlearnt(self, config: Config) -> float:
-        """Configurations learn at different speeds, so that the first epochs tell something, and not all."""
+    def _remaining(self, config: Config) -> float:
+        """Return the additional loss before training. It varies by configuration, so first epochs are only partly informative."""
         name, value = next(iter(config.items()))
         return 0.1 + 0.1 * share(self._space[name], value)
 
 
 def share(parameter: Categorical | Int | Float, value: Value) -> float:
-    """Where the value lies between the parameter's lowest (0) and highest (1), on its own scale."""
+    """Return the position of a value between the lowest (0) and highest (1) value of the parameter, on its scale."""
     if isinstance(parameter, Categorical):
         return parameter.index(value) / max(1, len(parameter.values) - 1)
     number = float(value)
@@ -104,7 +106,7 @@ def share(parameter: Categorical | Int | Float, value: Value) -> float:
 
 
 def drawn(space: Space, rng: random.Random) -> dict[str, Value]:
-    """A random configuration: what every method is compared with."""
+    """Return a random configuration."""
     axes = Axes(space)
     return axes.decode({axis.name: _place(axis, rng) for axis in axes.axes})
 

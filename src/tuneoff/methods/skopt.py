@@ -33,7 +33,7 @@ class ForestSettings(BayesSettings):
 class _Optimizer:
     """Ask and tell with skopt.Optimizer.
 
-    skopt does not support conditions: inactive parameters are told with their lowest value.
+    skopt does not support conditions: it receives the lowest value of inactive parameters.
     """
 
     def __init__(self, problem: Problem, settings: BayesSettings, base_estimator: Any) -> None:
@@ -63,7 +63,7 @@ class _Optimizer:
     def _ask(self) -> list[Any]:
         """Return skopt's next point.
 
-        With trials in flight, the point comes from a copy that is told the best loss for each of them (a constant liar). skopt
+        With trials in flight, the point comes from a copy that assumes the best loss for each of them (a constant liar). skopt
         makes batches in the same way. A trial that failed before the first loss is never told. It counts as in flight until the
         first loss, so that a fixed sequence of initial points continues.
         """

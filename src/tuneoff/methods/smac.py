@@ -53,7 +53,7 @@ class MultiFidelitySettings(Model):
 class _Facade:
     """Ask and tell with one SMAC facade.
 
-    SMAC does not support infinite costs: a failed trial is told with the worst loss so far.
+    SMAC does not support infinite costs: it receives the worst loss so far for a failed trial.
     """
 
     def __init__(self, facade: Any, problem: Problem) -> None:

@@ -1,4 +1,4 @@
-"""Child processes that answer over a pipe and end with their parent: one hosts the method, others train."""
+"""Child processes that answer over a pipe and end with their parent."""
 
 from __future__ import annotations
 
@@ -17,18 +17,25 @@ from typing import Any
 from ..core.runtime.machine import end_with_run
 
 END_PATIENCE_SECONDS = 5.0
+"""Time in which a child must end by itself, before it is killed."""
 
 
 class ChildDied(Exception):
-    """The child process is gone; the message says how it ended."""
+    """The child process has ended. The message says how."""
 
 
 class ChildSilent(Exception):
-    """The child process has said nothing for as long as it was given."""
+    """The child process has not sent a message in time."""
 
 
 class Child:
-    """A process that runs `target` ("package.module:function") with its end of a pipe."""
+    """A child process.
+
+    Args:
+        target: The function to run, as "package.module:function". Its argument is the child's end of the pipe.
+        environment: Environment variables in addition to those of this process.
+        log: The file to which the child's output is appended.
+    """
 
     def __init__(self, target: str, environment: Mapping[str, str], log: Path) -> None:
         ours, theirs = socketpair()
@@ -50,14 +57,26 @@ class Child:
         return self._process.pid
 
     def send(self, message: object) -> None:
-        """Raises ChildDied where nobody listens any more."""
+        """Send a message to the child.
+
+        Raises:
+            ChildDied: The child has ended.
+        """
         try:
             self._pipe.send(message)
         except OSError:
             raise self._death() from None
 
     def receive(self, patience_seconds: float | None = None) -> Any:
-        """The child's next message; raises ChildDied where it ended without one, ChildSilent where it takes too long."""
+        """Return the child's next message.
+
+        Args:
+            patience_seconds: Maximum waiting time; None for no limit.
+
+        Raises:
+            ChildDied: The child has ended without a message.
+            ChildSilent: No message came in time.
+        """
         try:
             if not self._pipe.poll(patience_seconds):
                 raise ChildSilent
@@ -74,12 +93,12 @@ class Child:
         return ChildDied(f"by signal {-code} ({_name(-code)})" if code < 0 else f"with exit code {code}")
 
     def kill(self) -> None:
-        """End the child by force."""
+        """Kill the child."""
         self._process.kill()
         self.close()
 
     def close(self) -> None:
-        """End the child: by closing its pipe, and by force where that does not do."""
+        """Close the pipe, which ends the child. Kill the child if it does not end in time."""
         self._pipe.close()
         try:
             self._process.wait(END_PATIENCE_SECONDS)
@@ -90,15 +109,16 @@ class Child:
 
 def _name(number: int) -> str:
     name = signal.Signals(number).name
-    return f"{name}, as where memory runs out" if number == signal.SIGKILL else name
+    return f"{name}, possibly out of memory" if number == signal.SIGKILL else name
 
 
 def main(target: str, handle: str) -> None:
+    """Run the target function of a child. This is the main function of the child process."""
     end_with_run()
-    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the parent, which ends its children when they have nothing to do
+    for number in (signal.SIGINT, signal.SIGTERM):  # the parent handles them and ends its children when their work is done
         signal.signal(number, signal.SIG_IGN)
     module, _, function = target.partition(":")
-    closed = (EOFError, BrokenPipeError, ConnectionResetError)  # by the parent: no more work
+    closed = (EOFError, BrokenPipeError, ConnectionResetError)  # the parent has closed the pipe
     with Connection(int(handle)) as pipe, suppress(*closed):
         getattr(import_module(module), function)(pipe)
 

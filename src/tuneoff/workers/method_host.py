@@ -1,4 +1,4 @@
-"""A method in a process of its own, with its hash seed and global random states fixed, because frameworks draw from them."""
+"""Run a method in a separate process with a fixed hash seed and fixed global random states, which frameworks use."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ from ..methods.registry import find
 from .child import Child, ChildDied
 
 ENVIRONMENT = {"PYTHONHASHSEED": "0", "OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "", "TF_CPP_MIN_LOG_LEVEL": "2"}
-"""What a method's process needs to be the same each time, and to leave the cores and the GPU to the training."""
+"""Environment variables that make a method's process reproducible, and leave the CPU cores and the GPU to the training."""
 
 
 class MethodFailed(Exception):
-    """The method itself raised, or its process died: the search cannot go on. The message is the method's own."""
+    """The method raised an exception or its process died, so the search cannot continue. The message gives the reason."""
 
 
 class HostedMethod:
-    """A method's verbs, passed to its process. `seconds` is the time that the last verb took there."""
+    """A method that runs in a child process. `seconds` is the time that the last verb took there."""
 
     def __init__(self, name: str, settings: Mapping[str, Any], problem: Problem, log: Path) -> None:
         self._name = name
@@ -60,8 +60,8 @@ class HostedMethod:
 
 
 def problem_of(study: Study, seed: int, folder: Path) -> Problem:
-    """What a study's method is built from, for the search with this seed."""
-    budget, goal = study.budget, study.objective
+    """Return the problem of a study's search with this seed, from which the method is built."""
+    budget, objective = study.budget, study.objective
     return Problem(
         study.space,
         budget.epochs_per_trial,
@@ -71,13 +71,13 @@ def problem_of(study: Study, seed: int, folder: Path) -> Problem:
         budget.epochs,
         budget.seconds,
         budget.in_flight,
-        metric=goal.metric,
-        sign=goal.sign,
+        metric=objective.metric,
+        sign=objective.sign,
     )
 
 
 def serve(pipe: Connection) -> None:
-    """The process's side: build the method, then answer verbs until the pipe closes."""
+    """Build the method, and then answer verbs until the pipe closes. This is the main function of the child process."""
     method: Any = None
     while True:
         verb, *arguments = pipe.recv()
@@ -91,14 +91,14 @@ def serve(pipe: Connection) -> None:
             reply = ("answer", answer, time.perf_counter() - began)
         except StudyError as refusal:
             reply = ("error", str(refusal), time.perf_counter() - began)
-        except Exception as error:  # noqa: BLE001 - whatever a framework raises is the search's reason to end
+        except Exception as error:  # noqa: BLE001 - any exception of a framework ends the search
             traceback.print_exc()
             reply = ("error", f"{type(error).__name__}: {error}", time.perf_counter() - began)
         pipe.send(reply)
 
 
 def build(name: str, settings: dict[str, Any], problem: Problem) -> Any:
-    """The method in this process, after the global random states are seeded."""
+    """Seed the global random states, and build the method in this process."""
     import numpy as np
 
     random.seed(problem.seed)
@@ -107,7 +107,7 @@ def build(name: str, settings: dict[str, Any], problem: Problem) -> Any:
 
 
 class Instance:
-    """A method in this process; `seconds` is the time that its last verb took by the clock."""
+    """A method that runs in this process. `seconds` is the time that the last verb took."""
 
     def __init__(self, method: Any, clock: Callable[[], float] = time.perf_counter) -> None:
         self._method = method
