@@ -8,7 +8,9 @@ READY := $(VENV)/.ready
 # needs and the paper's four methods.
 ENVIRONMENTS := torch vizier neps autokeras
 SHARED := pipeline data tracking s3 report grid keras-tuner skopt check
-COMPILE = $(BIN)/uv pip compile pyproject.toml --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet --upgrade
+# One lock holds for Python 3.11 to 3.13 and for each platform. Locked releases stay: make lock UPGRADE=--upgrade takes the newest.
+UPGRADE ?=
+COMPILE = $(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes --no-annotate --no-header --quiet $(UPGRADE)
 # make setup-torch TORCH=torch==2.13.0+cpu takes that build, wherever pip finds it, and leaves out the 4 GB of the CUDA build.
 TORCH ?=
 CUDA := torch|triton|nvidia-[a-z0-9-]+|cuda-[a-z-]+
@@ -149,8 +151,8 @@ cluster-down: ## Take that cluster away
 podman-manifests: setup ## Print MLflow, PostgreSQL and S3 as one file for `podman kube play -`
 	@$(BIN)/kubectl kustomize manifests/podman
 
-lock: setup ## Resolve the dependencies of all environments again
-	$(COMPILE) --extra all --extra dev -o requirements.lock
+lock: setup ## Resolve the dependencies of all environments again (UPGRADE=--upgrade: in their newest releases)
+	$(COMPILE) --extra all --extra dev --extra docs -o requirements.lock
 	for name in torch vizier neps; do $(COMPILE) $(SHARED:%=--extra %) --extra cpu --extra $$name -o requirements-$$name.lock || exit 1; done
 	$(COMPILE) $(SHARED:%=--extra %) --extra autokeras -o requirements-autokeras.lock
 	$(BIN)/python docker/packages.py

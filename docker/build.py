@@ -1,12 +1,12 @@
-"""Build the images with docker, podman or buildah, whichever works here. Needs nothing but Python.
+"""Build the images with the first of docker, podman and buildah that works. This script needs only Python.
 
-    python3 docker/build.py                      every image for CPUs
-    python3 docker/build.py tuner tuner-gpu      these two
-    python3 docker/build.py --base IMAGE ...     on another base: Python 3.11 on Debian, with venv and ensurepip
-    python3 docker/build.py --dry-run            print the commands only
+    python3 docker/build.py                      build every image for CPUs
+    python3 docker/build.py tuner tuner-gpu      build these two images
+    python3 docker/build.py --base IMAGE ...     use another base image: Debian with Python 3.11, venv and ensurepip
+    python3 docker/build.py --dry-run            only print the commands
 
-The package index is reached as this machine reaches it: variables such as UV_DEFAULT_INDEX and HTTPS_PROXY, and the
-certificates that SSL_CERT_FILE names, are handed to the build as secrets, of which nothing stays in an image.
+The build uses the same package index as this machine. Variables such as UV_DEFAULT_INDEX and HTTPS_PROXY, and the certificates
+in SSL_CERT_FILE, are passed to the build as secrets, which do not stay in an image.
 """
 
 from __future__ import annotations
@@ -27,36 +27,36 @@ VERSION = re.search(r'__version__ = "(.+)"', (ROOT / "src" / "tuneoff" / "_versi
 APART = ("torch", "vizier", "neps", "autokeras")
 
 TARGETS: dict[str, tuple[str, dict[str, str]]] = {"data_prep": ("data_prep", {}), "reporter": ("reporter", {})}
-"""Each image's target in the Containerfile, and the arguments that make it that image."""
+"""The Containerfile target and the build arguments of each image."""
 for device, ending in (("cpu", ""), ("gpu", "-gpu")):
     TARGETS |= {step + ending: (step, {"DEVICE": device}) for step in ("evaluator", "tuner")}
     TARGETS |= {f"tuner-{e}{ending}": ("tuner-apart", {"DEVICE": device, "ENVIRONMENT": e}) for e in APART}
 CPU = [name for name in TARGETS if not name.endswith("-gpu")]
 STAND_INS = {f"stand-in-{name}": (name, {}) for name in ("mlflow", "postgres", "s3")}
-"""For checks where no registry can be reached: targets of docker/stand-ins/Containerfile."""
+"""Images for tests on machines that cannot reach a registry: targets of docker/stand-ins/Containerfile."""
 
 BUILDKIT = ["env", "DOCKER_BUILDKIT=1"]
-"""It knows mounts; before Docker 23, Debian 12's among them, it is asked for."""
+"""BuildKit supports mounts. Before version 23 (such as in Debian 12), Docker uses it only if this variable is set."""
 ENGINES = {"docker": [*BUILDKIT, "docker", "build"], "podman": ["podman", "build"], "buildah": ["buildah", "bud", "--layers"]}
 INDEX = re.compile(r"(UV|PIP)_\w*(INDEX|HOST|TIMEOUT|KEYRING|OFFLINE)\w*|(HTTP|HTTPS|ALL|NO)_PROXY", re.IGNORECASE)
 
 
 def engine() -> str:
-    """The first that answers; a client without its daemon does not."""
+    """Return the first engine that works. A client without a running daemon does not work."""
     for name in ENGINES:
         if shutil.which(name) and subprocess.run([name, "info"], capture_output=True, check=False).returncode == 0:
             return name
-    sys.exit("docker, podman or buildah is needed: `apt-get install podman buildah`, for one.")
+    sys.exit("No working docker, podman or buildah was found. Install one, for example with `apt-get install podman buildah`.")
 
 
 def secrets(folder: Path) -> list[str]:
-    """The options that hand the build what it needs to reach the index; `folder` holds it meanwhile."""
+    """Return the options that pass the index settings and certificates to the build. `folder` holds their files."""
     options = []
-    found = {name: value for name, value in os.environ.items() if INDEX.fullmatch(name)}
-    if found:
+    variables = {name: value for name, value in os.environ.items() if INDEX.fullmatch(name)}
+    if variables:
         index = folder / "index"
         index.touch(mode=0o600)
-        index.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in found.items()))
+        index.write_text("".join(f"{name}={shlex.quote(value)}\n" for name, value in variables.items()))
         options += ["--secret", f"id=index,src={index}"]
     if certificates := os.environ.get("SSL_CERT_FILE"):
         options += ["--secret", f"id=ca,src={certificates}"]
@@ -69,16 +69,16 @@ def revision() -> str:
 
 
 def digest(*patterns: str) -> str:
-    """Of the content of files, and their names."""
+    """Return a digest of the names and contents of the files that match the patterns."""
     files = sorted(f for pattern in patterns for f in ROOT.glob(pattern) if f.is_file())
-    found = hashlib.sha256()
+    total = hashlib.sha256()
     for file in files:
-        found.update(f"{file.relative_to(ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
-    return found.hexdigest()[:16]
+        total.update(f"{file.relative_to(ROOT)} {hashlib.sha256(file.read_bytes()).hexdigest()}\n".encode())
+    return total.hexdigest()[:16]
 
 
 def command(name: str, reference: str, with_: str, base: str | None, arguments: list[str], options: list[str]) -> list[str]:
-    """What builds one image."""
+    """Return the command line that builds one image."""
     target, own = (TARGETS | STAND_INS)[name]
     file = "docker/stand-ins/Containerfile" if name in STAND_INS else "docker/Containerfile"
     labels = {"version": VERSION, "revision": revision(), **({"base.name": base} if base else {})}
@@ -95,19 +95,22 @@ def command(name: str, reference: str, with_: str, base: str | None, arguments: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("images", nargs="*", metavar="NAME", help=f"of {', '.join(TARGETS)}; by default all but those for GPUs")
-    parser.add_argument("--engine", choices=list(ENGINES), help="by default the first that works here")
-    parser.add_argument("--base", help="the base image")
-    parser.add_argument("--prefix", default="tuneoff", help="before the images' names, such as registry.example.org/team/tuneoff")
-    parser.add_argument("--tag", default=VERSION, help="by default Tuneoff's version")
-    parser.add_argument("--network", help="the build's network, such as host")
-    parser.add_argument("--build-arg", action="append", default=[], help="such as TORCH=torch==2.13.0+cpu")
-    parser.add_argument("--dry-run", action="store_true", help="print the commands only")
+    names = f"one or more of {', '.join(TARGETS)} [default: all images for CPUs]"
+    parser.add_argument("images", nargs="*", metavar="NAME", help=names)
+    parser.add_argument("--engine", choices=list(ENGINES), help="build program [default: the first that works]")
+    parser.add_argument("--base", help="base image")
+    parser.add_argument(
+        "--prefix", default="tuneoff", help="prefix of the images' names, such as registry.example.org/team/tuneoff"
+    )
+    parser.add_argument("--tag", default=VERSION, help="tag of the images [default: Tuneoff's version]")
+    parser.add_argument("--network", help="network of the build, such as host")
+    parser.add_argument("--build-arg", action="append", default=[], help="build argument, such as TORCH=torch==2.13.0+cpu")
+    parser.add_argument("--dry-run", action="store_true", help="only print the commands")
     options = parser.parse_args()
     if unknown := sorted(set(options.images) - (TARGETS | STAND_INS).keys()):
-        parser.error(f"{', '.join(unknown)} is no image: choose of {', '.join(TARGETS)}")
+        parser.error(f"there is no image {', '.join(unknown)}: choose from {', '.join(TARGETS)}")
     if options.tag == "latest":
-        parser.error("the tag latest says nothing of what is in an image: give another")
+        parser.error("the tag latest does not identify an image's content: give another tag, such as a version")
     with_ = options.engine or ("docker" if options.dry_run else engine())
     with tempfile.TemporaryDirectory() as folder:
         more = ["--network", options.network] if options.network else []

@@ -1,23 +1,23 @@
 #!/bin/sh
-# Runs in the build of an image, and is not part of it.
-#   install.sh NAME LOCK      installs the packages of packages/NAME.txt in the releases of LOCK into /opt/tuneoff
-#   install.sh tuneoff        installs Tuneoff itself
-# What it installs with, and what it has downloaded, stays in /cache, which later builds find again and no image holds.
-# Every file is compared with the lock's sums. DEVICE=gpu takes TensorFlow and CUDA from gpu.lock in place of tensorflow-cpu.
-# TORCH=torch==VERSION+cpu takes that build, uncompared, wherever uv finds it, and leaves out what only the CUDA build needs.
+# Install packages while an image is built. The script itself does not stay in the image.
+#   install.sh NAME LOCK      install the packages of packages/NAME.txt into /opt/tuneoff, in the releases of LOCK
+#   install.sh tuneoff        install Tuneoff itself
+# The build tools and the downloads stay in /cache, which later builds use again and no image contains.
+# Every file is checked against the lock's checksums. DEVICE=gpu installs TensorFlow and CUDA of gpu.lock, not tensorflow-cpu.
+# TORCH=torch==VERSION+cpu installs that build without a checksum, wherever uv finds it, and skips the packages for CUDA.
 set -eu
 
 here=$(dirname "$0")
 root=$here/..
 CUDA='^(torch|triton|nvidia-.*|cuda-.*)$'
 
-# How the package index is reached is the build machine's business: nothing of it stays behind.
+# The settings for the package index come from the build machine, and must not stay in the image.
 if [ -f /run/secrets/ca ]; then
     export SSL_CERT_FILE=/run/secrets/ca PIP_CERT=/run/secrets/ca
 fi
 if [ -f /run/secrets/index ]; then
     set -a
-    # shellcheck disable=SC1091 # made while the image is built
+    # shellcheck disable=SC1091 # the file exists only during the build
     . /run/secrets/index
     set +a
 fi
@@ -30,13 +30,14 @@ scratch=$(mktemp -d)
 trap 'rm -rf "$scratch"' EXIT
 lock=$scratch/lock
 
-# The lines of the lock $2 for the packages that the list $1 names; a name that the lock does not have is an error.
+# Print the lines of the lock $2 for the packages that the list $1 names; a name that the lock does not have is an error.
+# A lock holds several releases of a package if not all Pythons take the same; uv chooses by the marker of each.
 taken() {
     awk -v skip="${TORCH:+$CUDA}" '
         NR == FNR { wanted[$1]; next }
-        /^[a-z0-9]/ { split($1, parts, "=="); name = parts[1]; keep = name in wanted; delete wanted[name] }
+        /^[a-z0-9]/ { split($1, parts, "=="); name = parts[1]; keep = name in wanted; locked[name] }
         keep && !(skip && name ~ skip) { print }
-        END { for (name in wanted) { print name " is not in the lock" > "/dev/stderr"; failed = 1 } exit failed }
+        END { for (name in wanted) if (!(name in locked)) { print name " is not in the lock" > "/dev/stderr"; failed = 1 } exit failed }
     ' "$1" "$2"
 }
 
@@ -44,7 +45,7 @@ install() {
     "$tools/bin/uv" pip install --python "$1" --no-deps --require-hashes --requirement "$lock"
 }
 
-# uv and hatchling, in an environment of their own.
+# uv and hatchling, in a separate environment.
 tools=/cache/tools-$(cat "$root/requirements-uv.lock" "$here/packages/build.txt" | sha256sum | cut -c 1-16)
 if [ ! -x "$tools/bin/uv" ]; then
     new=$(mktemp -d /cache/new.XXXXXX)
@@ -66,7 +67,7 @@ tuneoff)
         "$tools/bin/uv" pip install --python /opt/tuneoff --no-deps "$TORCH"
     fi
     if [ "${DEVICE:-cpu}" = gpu ] && grep -qx tensorflow-cpu "$names"; then
-        grep -vx tensorflow-cpu "$names" > "$scratch/names"
+        grep -vxE 'tensorflow(-cpu)?' "$names" > "$scratch/names"
         taken "$scratch/names" "$root/$2" > "$lock"
         cat "$here/gpu.lock" >> "$lock"
     else

@@ -1,6 +1,6 @@
-"""Write packages/NAME.txt, the names of the packages that an image holds, and gpu.lock: `make lock` runs it after the locks.
+"""Write packages/NAME.txt, the names of the packages in each image, and gpu.lock. `make lock` runs this after updating the locks.
 
-Releases and sums stand in the locks alone; install.sh takes those of the packages that a list names.
+Only the locks contain releases and checksums. install.sh installs the packages of a list in the releases of a lock.
 """
 
 from __future__ import annotations
@@ -9,7 +9,10 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
+
+from packaging.markers import Environment, Marker, default_environment
 
 HERE = Path(__file__).parent
 ROOT = HERE.parent
@@ -25,29 +28,34 @@ EXTRAS = {
     "tuner-neps": ("requirements-neps.lock", f"s3 tracking cpu {PAPER} neps"),
     "tuner-autokeras": ("requirements-autokeras.lock", f"s3 tracking {PAPER} autokeras"),
 }
-"""What each list is for: the lock that its releases are taken from, and extras of pyproject.toml.
+"""For each list of packages: the lock with their releases, and extras of pyproject.toml.
 
-`common` is all that data_prep and the reporter need, and what the others begin with: what each of these two would do without is
-less than 1 MB, as MLflow brings the rest.
+`common` contains everything that data_prep and the reporter need. All images start with it. Splitting it between these two steps
+would save less than 1 MB, because MLflow needs the other packages anyway.
 
-A study's methods share one image of the tuner: those of an environment have the paper's methods beside them, to compare with.
+All methods of a study run in one tuner image. Each environment therefore also has the paper's methods, for comparison.
 """
 
 LEFT_OUT = {"nvidia-nccl-cu12"}
-"""XGBoost names it for several GPUs, looks for it only then, and no method trains with it so: half a gigabyte."""
+"""XGBoost requires this package (half a gigabyte), but loads it only for training on several GPUs, which no method does."""
 
 STAND_INS = {"stand-in-mlflow": ["mlflow", "psycopg2-binary", "boto3"], "stand-in-s3": ["moto[server]", "boto3"]}
-"""What the servers hold that the checks in containers talk to, where no registry can be reached."""
+"""Packages of the servers for tests in containers, on machines that cannot reach a registry."""
 
 KFP = "kfp"
-"""In a step KFP imports no package but itself, so that its dependencies, a Kubernetes client among them, are left out."""
+"""Inside a step, KFP imports only its own package. Its dependencies, such as a Kubernetes client, are therefore left out."""
+
+PYTHONS = ("3.11", "3.12", "3.13")
+MACHINES = ("x86_64", "aarch64")
+"""Pythons and processors that an image may have. A list names the packages of all; install.sh skips those for others."""
 
 
 def compiled(lock: str, source: str, *options: str, lines: str = "") -> str:
-    """What uv resolves for pyproject.toml, or for `lines` where the source is -, with no releases but the lock's."""
+    """Return what uv resolves for pyproject.toml, or for `lines` if the source is -, with the lock's releases only."""
     uv = str(Path(sys.executable).with_name("uv"))
-    command = [uv, "pip", "compile", source, "--python-version", "3.11", "--constraint", lock, "--no-annotate", "--no-header"]
-    done = subprocess.run([*command, "--quiet", *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, input=lines)
+    command = [uv, "pip", "compile", source, "--universal", "--python-version", PYTHONS[0], "--constraint", lock]
+    command += ["--no-annotate", "--no-header", "--quiet"]
+    done = subprocess.run([*command, *options], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True, input=lines)
     return done.stdout
 
 
@@ -56,10 +64,23 @@ def of_extras(lock: str, extras: str, *options: str) -> str:
 
 
 def entries(lock: str) -> Iterator[tuple[str, str]]:
-    """Each package of a lock: its name, and its lines."""
+    """Yield the name and the lines of each package of a lock that an image may need."""
     for lines in re.split(r"^(?=[a-z0-9])", lock, flags=re.MULTILINE):
-        if lines.strip():
+        if lines.strip() and in_images(lines.splitlines()[0]):
             yield lines.partition("==")[0], lines
+
+
+def in_images(requirement: str) -> bool:
+    """Return whether the marker of a lock's line holds for a Python and a processor of the images."""
+    marker = requirement.partition(" ; ")[2].rstrip("\\ ")
+    return not marker or any(Marker(marker).evaluate(linux(p, m)) for p, m in product(PYTHONS, MACHINES))
+
+
+def linux(python: str, machine: str) -> Environment:
+    """Return the values of markers for CPython on Linux."""
+    system = {"os_name": "posix", "sys_platform": "linux", "platform_system": "Linux", "platform_machine": machine}
+    release = {"python_version": python, "python_full_version": f"{python}.5"}
+    return default_environment() | system | release  # type: ignore[return-value]
 
 
 def write(name: str, resolved: str, *more: str) -> None:
@@ -72,9 +93,9 @@ def main() -> None:
         write(name, of_extras(lock, extras), KFP)
     for name, requirements in STAND_INS.items():
         write(name, compiled("requirements.lock", "-", lines="\n".join(requirements)))
-    known = {name for name, _ in entries((ROOT / "requirements.lock").read_text())}
+    cpu = {name for name, _ in entries((ROOT / "requirements.lock").read_text())} - {"tensorflow"}
     gpu = entries(of_extras("requirements.lock", "gpu", "--generate-hashes"))
-    (HERE / "gpu.lock").write_text("".join(lines for name, lines in gpu if name not in known))
+    (HERE / "gpu.lock").write_text("".join(lines for name, lines in gpu if name not in cpu))
 
 
 if __name__ == "__main__":

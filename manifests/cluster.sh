@@ -1,6 +1,6 @@
 #!/bin/bash
-# A whole cluster on this machine: `up` makes it, `test` runs a study on it and looks at what arrived, `down` takes it away.
-# With DRY_RUN=1 the commands are printed and none is run. Needs kind, kubectl (1.27 or later), git, and docker or podman.
+# Manage a cluster on this machine: `up` creates it, `test` runs a study on it and checks the results, `down` deletes it.
+# With DRY_RUN=1, the commands are only printed. Needs kind, kubectl (1.27 or later), git, and docker or podman.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -12,7 +12,7 @@ DRY_RUN=${DRY_RUN:-}
 
 IMAGES=(data_prep tuner evaluator reporter)
 KFP_MANIFESTS=github.com/kubeflow/pipelines/manifests/kustomize
-PATIENCE=15m # pulling KFP's images takes most of it
+PATIENCE=15m # most of this time is for pulling KFP's images
 
 say() { printf '%s\n' "$*" >&2; }
 
@@ -23,13 +23,13 @@ run() {
 
 k() { run kubectl --context "kind-$CLUSTER" "$@"; }
 
-there() { # whether a command finds something; in a dry run nothing is there
+there() { # whether a command finds something; in a dry run nothing exists
     [ -z "$DRY_RUN" ] && "$@" >/dev/null 2>&1
 }
 
 need() {
     for program in "$@"; do
-        [ -n "$DRY_RUN" ] || command -v "$program" >/dev/null || { say "$program not found: install it and try again."; exit 2; }
+        [ -n "$DRY_RUN" ] || command -v "$program" >/dev/null || { say "$program is not installed. Install it and try again."; exit 2; }
     done
 }
 
@@ -41,7 +41,7 @@ load_images() {
     for image in "${IMAGES[@]}"; do names+=("tuneoff/$image:$version"); done
     if [ "$(engine)" = docker ]; then
         run kind load docker-image --name "$CLUSTER" "${names[@]}"
-    else # podman calls them localhost/…, and a pod that names no registry means Docker's
+    else # podman names them localhost/…, but a pod takes a name without a registry from docker.io
         for name in "${names[@]}"; do run podman tag "localhost/$name" "docker.io/$name"; done
         names=("${names[@]/#/docker.io/}")
         archive=$(mktemp --suffix .tar)
@@ -67,15 +67,15 @@ up() {
     k apply --kustomize manifests/overlays/kind
     k --namespace tuneoff wait deployment --all --for condition=Available --timeout "$PATIENCE"
     k --namespace kubeflow wait deployment --all --for condition=Available --timeout "$PATIENCE"
-    say "The cluster is ready: make cluster-test runs a study on it."
+    say "The cluster is ready. To run a study on it: make cluster-test"
 }
 
 FORWARDS=()
 
-forward() { # namespace, service, port here, port there
+forward() { # namespace, service, local port, port of the service
     say "+ kubectl port-forward --namespace $1 service/$2 $3:$4 &"
     [ -z "$DRY_RUN" ] || return 0
-    ( # a forward ends with the pod that it leads to: a new one takes its place
+    ( # a forward ends together with its pod, so start a new one
         trap 'kill "$child" 2>/dev/null; exit' TERM
         while true; do
             kubectl --context "kind-$CLUSTER" port-forward --namespace "$1" "service/$2" "$3:$4" >/dev/null 2>&1 &
@@ -89,7 +89,7 @@ forward() { # namespace, service, port here, port there
         ! (exec 3<>"/dev/tcp/127.0.0.1/$3") 2>/dev/null || return 0
         sleep 0.2
     done
-    say "service/$2 in $1 cannot be reached: kubectl --namespace $1 get pods shows why."
+    say "service/$2 in namespace $1 cannot be reached. To see why: kubectl --namespace $1 get pods"
     exit 1
 }
 
@@ -124,5 +124,5 @@ case ${1:-} in
     up) up ;;
     test) test_cluster ;;
     down) down ;;
-    *) say "manifests/cluster.sh up, test or down"; exit 2 ;;
+    *) say "Usage: manifests/cluster.sh up|test|down"; exit 2 ;;
 esac

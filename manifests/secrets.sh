@@ -1,12 +1,12 @@
 #!/bin/sh
-# The Secrets that the manifests refer to, with values made up now, for a place that brings its own PostgreSQL and S3:
-#   manifests/secrets.sh | kubectl create --filename -   prints them; kubectl changes none that is there already
-#   manifests/secrets.sh podman                          makes them secrets of podman, for manifests/podman
-# PGUSER, PGPASSWORD, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are taken from the environment where they are set. Nothing is
-# written to a file, and no value stands on a command line. docs/cluster.md has the commands for a managed database and bucket.
+# Create the Secrets that the manifests refer to, with random values, for a cluster that runs its own PostgreSQL and S3:
+#   manifests/secrets.sh | kubectl create --filename -   print them; kubectl does not change Secrets that exist already
+#   manifests/secrets.sh podman                          create them as secrets of podman, for manifests/podman
+# PGUSER, PGPASSWORD, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY are used instead, if set. Nothing is written to a file, and no
+# value is part of a command line. docs/cluster.md has the commands for a managed database and bucket.
 set -eu
 
-random() { # $1 bytes in hexadecimal
+random() { # print $1 random bytes in hexadecimal
     od -An -v -tx1 -N "$1" /dev/urandom | tr -d ' \n'
 }
 
@@ -14,7 +14,7 @@ encoded() {
     printf %s "$1" | base64 | tr -d '\n'
 }
 
-# namespace, name, then pairs of key and value
+# Print a Secret. Arguments: namespace, name, then pairs of key and value.
 printed() {
     printf -- '---\napiVersion: v1\nkind: Secret\nmetadata:\n  name: %s\n  namespace: %s\ndata:\n' "$2" "$1"
     shift 2
@@ -24,7 +24,7 @@ printed() {
     done
 }
 
-# The same for podman, which until 4.3 reads variables from JSON alone, not from a Secret that it has played.
+# The same for podman. Up to version 4.3 it reads variables only from JSON, not from a Secret that it has played.
 kept() {
     [ "$1" = tuneoff ] || return 0
     name=$2
@@ -43,7 +43,7 @@ kept() {
 case ${1:-} in
     '') secret=printed ;;
     podman) secret=kept ;;
-    *) echo "manifests/secrets.sh, or manifests/secrets.sh podman" >&2; exit 2 ;;
+    *) echo "Usage: manifests/secrets.sh [podman]" >&2; exit 2 ;;
 esac
 
 key=${AWS_ACCESS_KEY_ID:-tuneoff-$(random 6)}

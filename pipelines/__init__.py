@@ -1,1 +1,1 @@
-"""What runs after what: the study file, the one KFP pipeline, and the ways to run it."""
+"""The KFP pipeline of a study, and two ways to run it: on this machine and on a cluster."""

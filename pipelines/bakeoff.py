@@ -1,4 +1,4 @@
-"""The one pipeline: data preparation per data set, a tuner and an evaluator per method × data set, a report at the end."""
+"""Define the KFP pipeline: prepare each data set, run a tuner and an evaluator per method × data set, and write a report."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ from tuneoff.data.registry import BUILTINS
 
 
 def bakeoff(study: Study) -> Any:
-    """The study's KFP pipeline. Its parameters: where the results go (`store`), the MLflow server (`tracking`), the study."""
+    """Return the study's KFP pipeline. Its parameters are the store for the results, the MLflow server, and the study in JSON."""
     plan = portable(study).model_dump_json(exclude={"cluster"})
 
     @dsl.pipeline(name=pipeline_name(study), description=f"Tuneoff study {study.name}", pipeline_config=_whole_run(study.cluster))
@@ -49,14 +49,14 @@ def bakeoff(study: Study) -> Any:
 
 
 def pipeline_name(study: Study) -> str:
-    """The pipeline's name: KFP takes lower-case letters, digits and hyphens."""
+    """Return the pipeline's name. KFP allows lower-case letters, digits and hyphens."""
     return f"tuneoff-{study.name}".replace(".", "-").replace("_", "-")
 
 
 def portable(study: Study) -> Study:
-    """The study without what belongs to the place where it runs: those are the pipeline's parameters, or stand in it.
+    """Return the study without settings of the place where it runs, which the pipeline or its parameters contain instead.
 
-    KFP's cache has the text of it in its key, so that data is not prepared again where only memory or CPUs have changed.
+    The study's text is part of KFP's cache key. Without these settings, changed memory or CPUs do not prepare the data again.
     """
     tracking = study.tracking.model_copy(update={"uri": None})
     steps = {step: StepResources(retries=own.retries) for step, own in study.resources.steps.items() if own.retries is not None}
@@ -67,7 +67,7 @@ def portable(study: Study) -> Study:
 
 
 def checksum(dataset: Dataset) -> str:
-    """Of a built-in data set's arrays, for KFP's cache; empty for a file, which may change behind the cache's back."""
+    """Return a checksum of a built-in data set for KFP's cache key. It is empty for a file, whose changes KFP does not notice."""
     if dataset.path is not None or dataset.name not in BUILTINS:
         return ""
     return hashlib.sha256(json.dumps(dict(BUILTINS[dataset.name].sums), sort_keys=True).encode()).hexdigest()
@@ -80,9 +80,9 @@ def _whole_run(cluster: Cluster) -> dsl.PipelineConfig | None:
 
 
 def _set(task: Any, study: Study, step: Step, title: str, dataset: Dataset | None = None) -> None:
-    """Image, requests and limits, GPUs, retries, caching and labels of one task, and its place on the cluster.
+    """Set the image, requests and limits, GPUs, retries, caching, labels and nodes of one task.
 
-    KFP 2.17 retries a pod that was lost so often, and no step that failed: that is the step's own business (core/pod.py).
+    KFP 2.17 uses these retries only for lost pods. A step that failed is retried inside its pod instead (core/runtime/pod.py).
     """
     resources, backoff = study.resources, study.cluster.backoff
     own = resources.of(step)
@@ -98,7 +98,7 @@ def _set(task: Any, study: Study, step: Step, title: str, dataset: Dataset | Non
     if own.gpu:
         task.set_accelerator_type(resources.gpu_type).set_accelerator_limit(own.gpu)
     labels = {"study": study.name, "step": step, "dataset": dataset.name if dataset else ""}
-    for name, value in labels.items():  # a cell's method is not known yet: the step itself adds that label
+    for name, value in labels.items():  # the step itself adds the label of the method, which is known only when it runs
         if value:
             kubernetes.add_pod_label(task, f"tuneoff/{name}", pod_label(value))
     _mount(task, study.cluster)
@@ -106,7 +106,7 @@ def _set(task: Any, study: Study, step: Step, title: str, dataset: Dataset | Non
 
 
 def _mount(task: Any, cluster: Cluster) -> None:
-    """What every pod is given: volume, variables, secrets, how its image is pulled, and that it is no root."""
+    """Set what every pod has: the volume, variables, secrets, the policy for pulling its image, and a user other than root."""
     if cluster.volume is not None:
         kubernetes.mount_pvc(task, cluster.volume.claim, cluster.volume.mount)
     for name, value in cluster.env.items():
@@ -123,7 +123,7 @@ def _mount(task: Any, cluster: Cluster) -> None:
 
 
 def _place(task: Any, place: StepPlace) -> None:
-    """On which nodes the pod may run, and for how long."""
+    """Set the nodes on which the pod may run, and its time limit."""
     for label, value in (place.node_selector or {}).items():
         kubernetes.add_node_selector(task, label, value)
     for taint in place.tolerations or ():

@@ -1,4 +1,4 @@
-"""Running the pipeline on this machine, unchanged, by KFP's own local runner, and watching it through the record."""
+"""Run the unchanged pipeline on this machine with KFP's local runner, and watch its progress in the record."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ LOCK = ".run.lock"
 WATCH_EVERY_SECONDS = 1.0
 FULL_BYTES = 1_000_000
 PREPARE_PATIENCE_SECONDS = 20.0
-"""How long the first step waits for a tracking server that is slow; making a new SQLite file takes some seconds."""
+"""How long the first step waits for a slow tracking server. Creating a new SQLite file takes some seconds."""
 
 Watch = Callable[[StudyResult], None]
 
 
 def store_of(study: Study, out: Path) -> Store:
-    """Where the study's record and results go: its `artifacts`, or the output folder."""
+    """Return the store for the study's record and results: its `artifacts`, or the output folder."""
     return open_store(study.artifacts or str(out))
 
 
@@ -48,12 +48,20 @@ def run(
     search_path: tuple[Path, ...] = (),
     note: Callable[[str], None] = lambda line: None,
 ) -> StudyResult:
-    """Run the study, or what is left of it, and return all that it left in its store.
+    """Run the study, or continue it from its record, and return the content of its store.
 
-    `watch` is called about once a second with what the record holds, `note` with what the user should know. The steps find
-    the user's own modules in `search_path`. Before it returns, MLflow and TensorBoard are brought level with the record.
-    The first SIGINT or SIGTERM lets the running epochs end and the report be written; the second raises KeyboardInterrupt.
-    StudyError where the folder holds another study, or where another process runs it.
+    Before the function returns, it sends everything in the record to MLflow and TensorBoard. After the first SIGINT or SIGTERM,
+    the running epochs finish and the report is written. The second signal raises KeyboardInterrupt.
+
+    Args:
+        study: The study.
+        out: The output folder.
+        watch: Receives the content of the record about once a second.
+        search_path: Folders in which the steps look for the user's own modules.
+        note: Receives messages for the user.
+
+    Raises:
+        StudyError: The folder holds another study, or another process is running the study.
     """
     store = store_of(study, out)
     extended = extensions(store, study)
@@ -61,7 +69,7 @@ def run(
     for line in extended:
         note(f"Extended: {line}")
     for line in changed_versions(read_study(store)):
-        note(f"Note: {line}; what is trained from now on may differ from what is on record.")
+        note(f"Note: {line}. New trials may differ from those already in the record.")
     out.mkdir(parents=True, exist_ok=True)
     with _alone_in(out), _asked_to_stop() as asked:
         stop_request.withdraw(store)
@@ -81,7 +89,7 @@ def run(
 
 @contextmanager
 def _asked_to_stop() -> Iterator[list[str]]:
-    """The signals that were heard: one at most, since the second ends the run by a KeyboardInterrupt, whichever it is."""
+    """Yield a list that receives the name of the first SIGINT or SIGTERM. A second signal raises KeyboardInterrupt."""
     asked: list[str] = []
 
     def second(number: int, frame: object) -> None:
@@ -97,7 +105,14 @@ def _asked_to_stop() -> Iterator[list[str]]:
 
 
 def stop(place: str) -> None:
-    """Ask the study that runs in the folder or S3 prefix to stop; StudyError where there is none, or it does not run."""
+    """Ask the study that runs in a folder or S3 prefix to stop.
+
+    Args:
+        place: The folder or s3:// URI of the study's store.
+
+    Raises:
+        StudyError: There is no study, or no process is running it.
+    """
     store = open_store(place)
     read_study(store)
     lock = Path(place, LOCK)
@@ -108,19 +123,19 @@ def stop(place: str) -> None:
             except BlockingIOError:
                 pass
             else:
-                raise StudyError(f"{place} is not being run by anybody: there is nothing to stop.")
+                raise StudyError(f"No process is running the study in {place}, so there is nothing to stop.")
     stop_request.request(store, f"process {os.getpid()} on {socket.gethostname()}")
 
 
 @contextmanager
 def _alone_in(out: Path) -> Iterator[None]:
-    """Hold the folder as long as this process lives, however it ends; StudyError names who else does."""
+    """Lock the folder until this process ends. If another process holds the lock, raise a StudyError that names it."""
     with open(out / LOCK, "a+") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             lock.seek(0)
-            raise StudyError(f"{out} is being run by {lock.read().strip()}: wait for it, or give another --out.") from None
+            raise StudyError(f"{out} is in use by {lock.read().strip()}. Wait until it ends, or give another --out.") from None
         lock.truncate(0)
         lock.write(f"process {os.getpid()} on {socket.gethostname()} since {datetime.now(UTC):%Y-%m-%d %H:%M:%S} UTC\n")
         lock.flush()
@@ -128,7 +143,7 @@ def _alone_in(out: Path) -> Iterator[None]:
 
 
 def _start(study: Study, out: Path, store: Store, tracking: str, search_path: tuple[Path, ...]) -> subprocess.Popen[bytes]:
-    """KFP's local runner in a process of its own, its talk in logs/pipeline.log."""
+    """Start KFP's local runner in its own process, with its output in logs/pipeline.log."""
     logs = out / "logs"
     logs.mkdir(exist_ok=True)
     places = [str(p.absolute()) for p in search_path] + [p for p in [os.environ.get("PYTHONPATH")] if p]
@@ -163,12 +178,12 @@ def _watch(
         began = time.monotonic()
         if asked and not told:
             stop_request.request(store, asked[0])
-            note("Stopping: the running epochs end and the report is written. Once more, and it ends at once.")
+            note("Stopping: the running epochs will finish, then the report is written. Interrupt again to end at once.")
             told = True
         if began >= next_look:
             watch(read_study(store))
             ended = time.monotonic()
-            # Looking must not cost more than a tenth of the time.
+            # Reading the record must not take more than a tenth of the time.
             next_look = ended + max(WATCH_EVERY_SECONDS, 10 * (ended - began))
         with suppress(subprocess.TimeoutExpired):
             pipeline.wait(0.1)
@@ -176,42 +191,42 @@ def _watch(
 
 
 def _end(pipeline: subprocess.Popen[bytes]) -> None:
-    """End the runner and its steps, which are in a session of their own, at once: all that they did is on record."""
+    """Kill the runner and its steps, which form their own process group. Their finished work is in the record."""
     with suppress(ProcessLookupError):
         os.killpg(pipeline.pid, signal.SIGKILL)
     pipeline.wait()
 
 
 def failures(result: StudyResult) -> list[str]:
-    """A sentence for each cell that has no whole result; what was collected from elsewhere is not this run's."""
+    """Return a sentence for each failure or missing evaluation of a cell. Collected cells are skipped: they did not run here."""
     sentences = []
     for cell in (c for c in result.cells if not c.cell.method.collected):
         if cell.failures:
             sentences += [f"{cell.cell.name}: {f.step} failed: {f.reason}" for f in cell.failures]
         elif cell.evaluation is None and not result.stopping:
-            sentences.append(f"{cell.cell.name}: no evaluation; see logs/pipeline.log")
+            sentences.append(f"{cell.cell.name}: it has no evaluation; see logs/pipeline.log")
     return sentences
 
 
 def full_disk(out: Path) -> str | None:
-    """A sentence where the output folder's disk is full, which a failing step cannot always write down; None where it is not."""
+    """Return an error message if the output folder's disk is full, else None. A step may be unable to record this itself."""
     free = shutil.disk_usage(out).free
     if free > FULL_BYTES:
         return None
-    return f"The disk of {out} is full ({free:,} bytes are free): free some space, and the same command goes on."
+    return f"The disk of {out} is full ({free:,} bytes are free). Free some space, and run the same command again to continue."
 
 
 def unfinished(result: StudyResult) -> str | None:
-    """What a stop has left undone, in a sentence; None where the study was not stopped, or was at its end by then."""
+    """Return a sentence with the number of unfinished cells, or None if no stop was requested or all cells finished."""
     cells = [c for c in result.cells if not c.cell.method.collected]
     left = sum(cell.evaluation is None and not cell.failures for cell in cells)
     if not result.stopping or not left:
         return None
-    return f"Stopped on request: {left} of {len(cells)} cells are not at their end; the same command goes on."
+    return f"Stopped on request: {left} of {len(cells)} cells are unfinished. Run the same command again to continue."
 
 
 def main() -> None:
-    """The runner's process: compile the pipeline from the study on stdin, and run it."""
+    """Compile the pipeline of the study on stdin, and run it. This is the main function of the runner's process."""
     end_with_run()
     orders = json.load(sys.stdin)
     study = Study.model_validate_json(orders["study"])

@@ -1,4 +1,4 @@
-"""Running a study on a cluster: compile, upload, start, and follow it; what a cluster took away is started again."""
+"""Run a study on a cluster: compile and upload its pipeline, start a run, follow it, and restart it if its pods were lost."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tuneoff.core.store.study_store import StudyResult, extensions, forget_failu
 from tuneoff.core.study import Study
 
 SETTLE_SECONDS = 1.5
-"""KFP dates runs to the second: after this time, a run that was started in the same second as ours can be seen."""
+"""KFP's creation times have a resolution of one second. After this pause, a run started in the same second is visible."""
 
 Note = Callable[[str], None]
 Watch = Callable[[StudyResult], None]
@@ -32,18 +32,18 @@ Watch = Callable[[StudyResult], None]
 
 @dataclass(frozen=True)
 class Submitted:
-    """What became of a submission."""
+    """The result of a submission."""
 
     run: Run
     link: str
-    runs: int  # how many were followed, the first one included
-    missing: tuple[str, ...] | None  # cells that are not at their end and say no reason; None where the store cannot be read
-    ended: str | None = None  # why the run was ended from here, or can never go on
-    failed: tuple[str, ...] = ()  # a sentence for each step that noted why it failed
+    runs: int  # number of runs that were followed, including the first
+    missing: tuple[str, ...] | None  # unfinished cells without a recorded reason; None if the store cannot be read
+    ended: str | None = None  # why the run was ended from here, or why another run would fail too
+    failed: tuple[str, ...] = ()  # a sentence for each step that recorded why it failed
 
 
 def compile_study(study: Study, output: Path) -> None:
-    """Write the study's pipeline to a .yaml file, in which KFP's server reads the same strings as KFP's compiler wrote.
+    """Compile the study's pipeline to a .yaml file, quoted so that KFP's server reads the same strings as KFP's compiler wrote.
 
     Raises:
         StudyError: The study is too large for one workflow.
@@ -71,15 +71,26 @@ def submit(
     view: RunView | None = None,
     started: Note = lambda link: None,
 ) -> Submitted:
-    """Start the study on the server, or find it running into the same store; with `wait` follow it to its end.
+    """Start the study on the server, or find its active run with the same store. With `wait`, follow the run until it ends.
 
-    A run that has ended while cells are missing, without a word why, lost their pods: with `wait` it is started again up to
-    `again` times. Each step goes on from its record, and what is at its end returns at once.
+    If a run ends with unfinished cells and no recorded reason, the cells lost their pods. With `wait`, the run is then restarted
+    up to `again` times. Each step continues from its record, and a finished step returns at once.
 
     Args:
-        new: End a run that KFP takes for running into this store, and start another.
-        view: Kubernetes' view of the runs; None where it cannot be asked. Then pods that wait are not seen.
-        started: Hears the link of each run that is followed.
+        study: The study.
+        server: The KFP server.
+        experiment: Name of KFP's experiment; None for the study's.
+        wait: Whether to follow the run until it ends.
+        again: Maximum number of restarts.
+        note: Receives messages for the user.
+        watch: Receives the record's content about every five seconds, if this machine can read the record.
+        new: Whether to end any run that KFP shows as writing to this store, and to start a new run.
+        view: Access to the runs in Kubernetes, or None if it cannot be reached. Without it, waiting pods are not explained.
+        started: Receives the link of each run that is followed.
+
+    Raises:
+        StudyError: The server, the store or a data set cannot be used, or the study is too large.
+        RunGone: The run was deleted in KFP while it was followed.
     """
     server.note = note
     for line in own_code_notes(study):
@@ -108,15 +119,15 @@ def submit(
         run, missing = followed.run, missing_cells(store)
         if run.state != "FAILED" or missing == () or runs > again or followed.hopeless:
             return Submitted(run, server.link(run.id), runs, missing, followed.hopeless, noted_failures(store))
-        what = "it failed" if missing is None else f"{len(missing)} cells lost their pods or their store"
-        note(f"{run.name}: {what}: started again ({runs} of {again}).")
+        reason = "it failed" if missing is None else f"{len(missing)} cells lost their pods or their store"
+        note(f"{run.name}: {reason}. Restarting it ({runs} of {again}).")
         run = None
 
 
 def missing_cells(store: Store | None) -> tuple[str, ...] | None:
-    """Cells without an evaluation that another run may bring to their end; None where the record cannot be read.
+    """Return the cells without an evaluation that another run may finish, or None if the record cannot be read.
 
-    Either no step noted a reason, since the cell's pods were taken away, or the reason was a store that did not answer.
+    These are cells without a recorded failure, because their pods were lost, and cells that failed because the store was away.
     """
     result = _left_in(store)
     return (
@@ -127,14 +138,14 @@ def missing_cells(store: Store | None) -> tuple[str, ...] | None:
 
 
 def noted_failures(store: Store | None) -> tuple[str, ...]:
-    """A sentence for each step that noted in the store why it failed."""
+    """Return a sentence for each step that recorded in the store why it failed."""
     result = _left_in(store)
     cells = () if result is None else result.cells
     return tuple(sorted({f"{c.cell.name}: {f.step} failed: {f.reason}" for c in cells for f in c.failures}))
 
 
 def _left_in(store: Store | None) -> StudyResult | None:
-    """Return what the study has left in its store; None where that cannot be read from here."""
+    """Return the content of the study's store, or None if this machine cannot read it."""
     if store is None:
         return None
     try:
@@ -144,24 +155,25 @@ def _left_in(store: Store | None) -> StudyResult | None:
 
 
 def _running(server: KfpServer, experiment_id: str, place: str, new: bool, view: RunView | None, note: Note) -> Run | None:
-    """Return the run into this store that has not ended, if any; with `new` it is ended first."""
+    """Return the active run that writes to this store, or None. With `new`, end all such runs and return None."""
     living = server.living(experiment_id, place)
     if new:
         for run in living:
             server.end(run.id)
-            note(f"Ended {run.name}, which KFP took for running into {place}.")
+            note(f"Ended {run.name}, which KFP showed as writing to {place}.")
         return None
     if not living:
         return None
     run = living[0]
-    note(f"It runs already as {run.name}: {server.link(run.id)}. To start another, end or delete it in KFP, or give --new.")
+    remedy = "To start another run, give --new, or end this run in KFP."
+    note(f"The study is running already as {run.name}: {server.link(run.id)}. {remedy}")
     if view is not None and view.workflow(run.id) is False:
         note(f"Note: {follow_run.no_workflow(view, run)}")
     return run
 
 
 def _start_one(study: Study, server: KfpServer, experiment_id: str, pipeline: tuple[str, str], place: str, note: Note) -> Run:
-    """Start a run. If another submission started one in the same moment, keep the older of the two and delete the other."""
+    """Start a run. If another submission started a run at the same moment, keep the older one and delete the other."""
     parameters = {"store": place, "tracking": study.tracking.uri or ""}
     run = server.start(experiment_id, f"tuneoff-{study.name}", pipeline, parameters, study.cluster.service_account)
     time.sleep(SETTLE_SECONDS)
@@ -169,14 +181,14 @@ def _start_one(study: Study, server: KfpServer, experiment_id: str, pipeline: tu
     if living and living[0].id != run.id:
         server.end(run.id)
         first = living[0]
-        note(f"Another submission started this study in the same moment, as {first.name}: {server.link(first.id)}")
+        note(f"Another submission started this study at the same moment, as {first.name}: {server.link(first.id)}")
         return first
     note(f"Started {run.name}: {server.link(run.id)}")
     return run
 
 
 def _upload(study: Study, server: KfpServer, note: Note) -> tuple[str, str]:
-    """The ids of the pipeline and of the version that is the study as it stands."""
+    """Upload the compiled study unless it exists on the server. Return the ids of the pipeline and of its version."""
     from tuneoff.pipelines.bakeoff import pipeline_name
 
     with tempfile.TemporaryDirectory() as folder:
@@ -185,25 +197,25 @@ def _upload(study: Study, server: KfpServer, note: Note) -> tuple[str, str]:
         version = hashlib.sha256(file.read_bytes()).hexdigest()[:12]
         name = pipeline_name(study)
         pipeline_id, version_id, there = server.upload(file, name, version)
-    note(f"Pipeline {name}, version {version}{' (there already)' if there else ''}")
+    note(f"Pipeline {name}, version {version}{' (already uploaded)' if there else ''}")
     return pipeline_id, version_id
 
 
 def _readable(place: str, study: Study, note: Note) -> Store | None:
-    """The store, where it can be read from here: then trials are shown, and what is missing is known.
+    """Return the store, or None if this machine cannot read it. Without it, trials and unfinished cells are unknown.
 
     Raises:
         StudyError: The store holds another study.
     """
     if not place.startswith("s3://") and not Path(place).is_dir():
-        note(f"The record at {place} is on the cluster's volume: from here only KFP's own states are seen.")
+        note(f"The record at {place} is on the cluster's volume. This machine can show only the states that KFP reports.")
         return None
     try:
         store = open_store(place)
         held = held_study(store)
         extended = extensions(store, study)
     except (StudyError, OSError) as error:
-        note(f"The record cannot be read from here, so that only KFP's own states are seen: {error}")
+        note(f"This machine cannot read the record, and can show only the states that KFP reports. {error}")
         return None
     if held is not None:
         refuse_another(store, held, study)

@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent / "support"))
+settings.register_profile("tuneoff", deadline=None)  # an example may take long where the machine is busy
+settings.load_profile("tuneoff")
 
 
 @pytest.fixture

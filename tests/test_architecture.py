@@ -13,6 +13,8 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 import pytest
+from packaging.markers import Marker
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 MODULES = sorted(
@@ -261,11 +263,21 @@ def test_lock_files_hold_exact_versions() -> None:
     assert locks
     for file in locks:
         for line in (ROOT / file).read_text(encoding="utf-8").splitlines():
-            requirement = line.partition("#")[0].split(";")[0].strip().rstrip("\\").strip()
+            requirement = line.partition("#")[0].strip().rstrip("\\").strip()
             if requirement and not requirement.startswith("--hash"):
-                assert re.fullmatch(r"[A-Za-z0-9_.-]+(\[[a-z0-9,_-]+\])?==[A-Za-z0-9.!+-]+( +--hash=\S+)*", requirement), (
-                    requirement
-                )
+                release, _, marker = requirement.partition(" ; ")
+                assert re.fullmatch(r"[A-Za-z0-9_.-]+(\[[a-z0-9,_-]+\])?==[A-Za-z0-9.!+-]+( +--hash=\S+)*", release), requirement
+                assert not marker or Marker(marker), requirement
+
+
+@pytest.mark.parametrize("python", ["3.11", "3.12", "3.13"])
+def test_a_lock_holds_one_release_of_each_package_for_each_python(python: str) -> None:
+    for file in (f for f in committed() if fnmatch(f, "requirements*.lock")):
+        text = (ROOT / file).read_text(encoding="utf-8")
+        requirements = [Requirement(line) for line in re.findall(r"^([a-z0-9][^\\\n]+)", text, re.MULTILINE)]
+        version = {"python_version": python, "python_full_version": f"{python}.0"}
+        names = [r.name for r in requirements if r.marker is None or r.marker.evaluate(version)]
+        assert len(names) == len(set(names)), file
 
 
 def test_each_method_names_an_extra_that_installs_it() -> None:

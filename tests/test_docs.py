@@ -111,7 +111,7 @@ def workplace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     }
     (folder / "studies" / "quickstart.yaml").write_text(yaml.safe_dump(small, sort_keys=False))
     done = subprocess.run(
-        [sys.executable, "-m", *shlex.split(RUN)], cwd=folder, capture_output=True, text=True, check=False, timeout=280
+        [sys.executable, "-m", *shlex.split(RUN)], cwd=folder, capture_output=True, text=True, check=False, timeout=800
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return folder

@@ -228,7 +228,7 @@ def test_a_run_on_a_full_disk_ends_in_a_sentence_and_goes_on_when_there_is_space
         assert process.poll() is None
         time.sleep(0.02)
     filler = fill(small_disk)
-    said = process.communicate(timeout=200)[0]
+    said = process.communicate(timeout=800)[0]
     assert process.returncode == 1, said
     assert "Traceback" not in said
     assert "free some space" in said
@@ -403,7 +403,7 @@ def test_a_stopped_writer_keeps_the_record_to_itself_and_goes_on_when_it_wakes(t
     with pytest.raises(RecordError, match="is being written by another process"):
         FileJournal(log, patience_seconds=0.3)
     first.send_signal(signal.SIGCONT)
-    first.communicate("go on\n", timeout=30)
+    first.communicate("go on\n", timeout=800)
     assert log.read_bytes() == b"first\nsecond\n"
     FileJournal(log, patience_seconds=5.0).close()
 

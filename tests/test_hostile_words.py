@@ -36,7 +36,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> FolderStore:
 
 
 def commands(*arguments: str) -> subprocess.CompletedProcess[bytes]:
-    return subprocess.run([sys.executable, "-m", "tuneoff", *arguments], capture_output=True, timeout=60, check=False)
+    return subprocess.run([sys.executable, "-m", "tuneoff", *arguments], capture_output=True, timeout=800, check=False)
 
 
 def unprintable(text: str) -> set[str]:

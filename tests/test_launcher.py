@@ -31,7 +31,7 @@ def ran(file: Path) -> dict[str, dict[str, Any]]:
         "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent / "support"), os.environ.get("PYTHONPATH", "")]),
     }
     command = [sys.executable, "-m", "tuneoff", "run", str(file), "--out", str(file.parent / "out")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=800, check=False, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return outputs_of(file.parent / "out")
 

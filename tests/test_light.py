@@ -78,7 +78,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
     (folder / "small.yaml").write_text(text)
     commands = [*WORKING, *REFUSED]
     run = [sys.executable, "-c", SCRIPT, json.dumps(commands)]
-    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(run, cwd=folder, capture_output=True, text=True, timeout=800, check=False)
     assert not done.returncode, done.stderr
     return dict(zip(commands, map(tuple, json.loads(done.stdout)), strict=True))  # type: ignore[arg-type]
 
@@ -114,7 +114,7 @@ DISTRIBUTIONS |= {"vizier": "google-vizier", "neps": "neural-pipeline-search", "
 
 def test_the_table_of_extras_is_that_of_the_project_file() -> None:
     listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    assert set(EXTRAS) == set(listed) - {"gpu", "all", "dev", "check"}
+    assert set(EXTRAS) == set(listed) - {"gpu", "all", "dev", "check", "docs"}
     for extra, packages in EXTRAS.items():
         brought = {re.split(r"[=<>\[]", requirement)[0] for requirement in listed[extra]}
         assert {DISTRIBUTIONS.get(p, p) for p in packages} <= brought, extra
@@ -136,6 +136,6 @@ def test_bash_completes_commands_options_and_study_files(tmp_path: Path) -> None
     ask tuneoff val; ask tuneoff validate o; ask tuneoff init --method sklearn-h; ask tuneoff init --data fash
     complete -p tuneoff
     """
-    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(["bash", "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=800, check=False)
     assert done.stdout.splitlines()[:4] == ["validate", "one.yaml", "sklearn-halving", "fashion_mnist"], done.stderr
     assert "_tuneoff_completion tuneoff" in done.stdout.splitlines()[4]

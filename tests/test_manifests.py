@@ -1,4 +1,4 @@
-"""The Kubernetes manifests, rendered by kustomize as it comes with kubectl: valid, least privileged, and of one piece."""
+"""Test the Kubernetes manifests, rendered by kubectl's kustomize: they are valid, consistent, and grant few rights."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ PROGRAMS = Path(sys.executable).parent
 OVERLAYS = ("overlays/kind", "overlays/minikube", "overlays/gpu-cluster")
 PODMAN = "podman"
 RELEASES = ("1.33", "1.34", "1.36")
-"""KFP 2.17 was tested by its makers on 1.33 and 1.36; the kind overlay starts 1.34."""
+"""KFP's developers tested KFP 2.17 on Kubernetes 1.33 and 1.36. The kind overlay starts 1.34."""
 
 Resource = dict[str, Any]
 
 
 @functools.cache
 def rendered(folder: str) -> list[Resource]:
-    """What `kubectl apply --kustomize` would send."""
+    """Return the resources that `kubectl apply --kustomize` would send."""
     command = [PROGRAMS / "kubectl", "kustomize", MANIFESTS / folder]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -59,7 +59,7 @@ def one(folder: str, kind: str, called: str) -> Resource:
 
 
 def pods(folder: str) -> dict[str, Resource]:
-    """The pods' templates by the name of their Deployment."""
+    """Return the pod templates by the name of their Deployment."""
     return {r["metadata"]["name"]: r["spec"]["template"] for r in of_kind(folder, "Deployment")}
 
 
@@ -72,7 +72,7 @@ def containers(folder: str) -> dict[str, Resource]:
 
 
 def amount(quantity: str | int) -> Decimal:
-    """A quantity of Kubernetes (500m, 2Gi) as a number."""
+    """Return a quantity of Kubernetes (500m, 2Gi) as a number."""
     number, unit = re.fullmatch(r"([0-9.]+)(m|Ki|Mi|Gi|Ti|)", str(quantity)).groups()  # type: ignore[union-attr]
     return Decimal(number) * {"m": Decimal("0.001"), "": Decimal(1)}.get(unit, Decimal(1024) ** ("KMGT".find(unit[:1]) + 1))
 
@@ -89,8 +89,8 @@ def test_every_resource_follows_kubernetes_schemas(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", [*OVERLAYS, PODMAN, "base", "postgres", "s3", "runs"])
-def test_every_reader_of_yaml_finds_the_same_in_a_manifest(folder: str) -> None:
-    """kubectl reads a number or a truth value in some texts that PyYAML takes for strings: 1e-05, 0o17, y."""
+def test_every_yaml_reader_parses_a_manifest_to_the_same_values(folder: str) -> None:
+    """kubectl parses some texts as numbers or booleans that PyYAML parses as strings: 1e-05, 0o17, y."""
     for file in (MANIFESTS / folder).glob("*.yaml"):
         read = [reader(file.read_text()) for reader in READERS.values()]
         assert all(documents == read[0] for documents in read), file
@@ -103,7 +103,7 @@ def test_the_schemas_would_find_a_mistake() -> None:
 
 
 @pytest.mark.parametrize("folder", OVERLAYS)
-def test_names_are_unique_and_lead_to_something(folder: str) -> None:
+def test_names_are_unique_and_references_exist(folder: str) -> None:
     named = [(name(r), r["metadata"].get("namespace")) for r in rendered(folder)]
     assert len(named) == len(set(named))
     there = {n for n, _ in named}
@@ -161,7 +161,7 @@ def test_the_namespace_refuses_pods_that_are_not_restricted(folder: str) -> None
 
 
 @pytest.mark.parametrize("folder", [*OVERLAYS, PODMAN])
-def test_every_image_is_pinned_by_a_tag_of_its_own(folder: str) -> None:
+def test_every_image_is_pinned_by_a_specific_tag(folder: str) -> None:
     for called, container in containers(folder).items():
         image = re.fullmatch(r"([a-z0-9.-]+\.[a-z]+/[a-z0-9._/-]+):([\w.-]+)(@sha256:[0-9a-f]{64})?", container["image"])
         assert image, f"{called}: {container['image']}"
@@ -169,7 +169,7 @@ def test_every_image_is_pinned_by_a_tag_of_its_own(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", [*OVERLAYS, PODMAN])
-def test_secrets_are_referred_to_and_never_written(folder: str) -> None:
+def test_secrets_are_only_referenced_and_never_written(folder: str) -> None:
     assert of_kind(folder, "Secret") == []
     for called, container in containers(folder).items():
         for variable in container.get("env", []):
@@ -182,7 +182,7 @@ def test_secrets_are_referred_to_and_never_written(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", OVERLAYS)
-def test_every_secret_that_is_referred_to_is_one_that_secrets_sh_makes(folder: str) -> None:
+def test_secrets_sh_creates_every_referenced_secret(folder: str) -> None:
     made = {s["metadata"]["name"]: set(s["data"]) for s in secrets()}
     for called, container in containers(folder).items():
         for reference in (v["valueFrom"]["secretKeyRef"] for v in container.get("env", []) if "valueFrom" in v):
@@ -190,7 +190,7 @@ def test_every_secret_that_is_referred_to_is_one_that_secrets_sh_makes(folder: s
 
 
 @pytest.mark.parametrize("folder", OVERLAYS)
-def test_roles_name_what_they_may_do(folder: str) -> None:
+def test_roles_list_their_rights_explicitly(folder: str) -> None:
     roles = of_kind(folder, "Role", "ClusterRole")
     assert roles
     for role in roles:
@@ -236,7 +236,7 @@ def pod_of(folder: str, called: str) -> tuple[str, dict[str, str]]:
 
 
 def may_talk(folder: str, source: tuple[str, dict[str, str]], target: tuple[str, dict[str, str]], port: int) -> bool:
-    """By the rules of NetworkPolicies: both ends must allow it, and an end that no policy selects allows all."""
+    """Apply the rules of NetworkPolicies: both ends must allow a connection. An end that no policy selects allows all."""
     return _lets(folder, source, target, port, "egress", "to") and _lets(folder, target, source, port, "ingress", "from")
 
 
@@ -265,7 +265,7 @@ def _is(end: Resource, namespace: str, pod: tuple[str, dict[str, str]]) -> bool:
 
 
 @pytest.mark.parametrize("folder", OVERLAYS)
-def test_every_service_lets_in_those_that_need_it_and_nobody_else(folder: str) -> None:
+def test_every_service_accepts_only_the_clients_that_need_it(folder: str) -> None:
     allowed = {("kubeflow", "mlflow"), ("kubeflow", "s3"), ("mlflow", "postgres"), ("mlflow", "s3")}
     everyone = {"kubeflow": KUBEFLOW, "elsewhere": ELSEWHERE, **{called: pod_of(folder, called) for called in pods(folder)}}
     for service in of_kind(folder, "Service"):
@@ -278,14 +278,14 @@ def test_every_service_lets_in_those_that_need_it_and_nobody_else(folder: str) -
 
 
 @pytest.mark.parametrize("folder", OVERLAYS)
-def test_all_can_ask_for_names_and_nothing_else_outside(folder: str) -> None:
+def test_every_pod_may_reach_dns_and_nothing_else_outside(folder: str) -> None:
     dns = ("kube-system", {"k8s-app": "kube-dns"})
     for called in pods(folder):
         assert may_talk(folder, pod_of(folder, called), dns, 53)
         assert not may_talk(folder, pod_of(folder, called), ELSEWHERE, 443)
 
 
-def test_where_postgresql_and_s3_are_outside_mlflow_reaches_them_but_not_the_metadata_service() -> None:
+def test_mlflow_may_reach_external_databases_and_s3_but_not_the_metadata_service() -> None:
     (rule,) = one("overlays/gpu-cluster", "NetworkPolicy", "mlflow")["spec"]["egress"]
     assert rule["to"] == [{"ipBlock": {"cidr": "0.0.0.0/0", "except": ["169.254.0.0/16"]}}]
     assert [p["port"] for p in rule["ports"]] == [5432, 443]
@@ -300,7 +300,7 @@ def config(folder: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("folder", OVERLAYS)
-def test_mlflow_answers_to_all_names_of_its_service(folder: str) -> None:
+def test_mlflow_accepts_all_names_of_its_service(folder: str) -> None:
     service = one(folder, "Service", "mlflow")
     (port,) = [p["port"] for p in service["spec"]["ports"]]
     called, namespace = service["metadata"]["name"], service["metadata"]["namespace"]
@@ -311,7 +311,7 @@ def test_mlflow_answers_to_all_names_of_its_service(folder: str) -> None:
 
 
 @pytest.mark.parametrize("folder", [*OVERLAYS, PODMAN])
-def test_the_database_is_migrated_before_the_server_starts_and_files_go_through_the_server(folder: str) -> None:
+def test_the_database_is_migrated_before_the_server_starts_and_the_server_proxies_artifacts(folder: str) -> None:
     spec = pods(folder)["mlflow"]["spec"]
     (migration,), (server,) = spec["initContainers"], spec["containers"]
     assert migration["command"][-1] == 'exec mlflow db upgrade "$MLFLOW_BACKEND_STORE_URI"'
@@ -324,7 +324,7 @@ def test_the_database_is_migrated_before_the_server_starts_and_files_go_through_
     assert not any("artifact" in argument for argument in server["args"])
 
 
-def test_versions_are_those_that_the_package_is_built_with() -> None:
+def test_versions_are_those_of_the_locks() -> None:
     lock = (ROOT / "requirements.lock").read_text()
     (mlflow,) = re.findall(r"^mlflow==(\S+)", lock, re.MULTILINE)
     assert containers("overlays/kind")["mlflow/mlflow"]["image"].endswith(f"/mlflow:v{mlflow}-full")
@@ -333,7 +333,7 @@ def test_versions_are_those_that_the_package_is_built_with() -> None:
     assert f"KFP=${{KFP:-{kfp}}}" in (MANIFESTS / "cluster.sh").read_text()
 
 
-def test_the_study_for_kind_is_the_quickstart_and_fits_the_manifests() -> None:
+def test_the_study_for_kind_is_the_quickstart_and_matches_the_manifests() -> None:
     study, faults = check_file(MANIFESTS / "overlays" / "kind" / "study.yaml")
     quickstart, _ = check_file(ROOT / "studies" / "quickstart.yaml")
     assert study is not None
@@ -355,7 +355,7 @@ def page() -> str:
     return (ROOT / "docs" / "cluster.md").read_text()
 
 
-def test_what_the_page_about_clusters_names_is_there() -> None:
+def test_everything_that_the_docs_about_clusters_name_exists() -> None:
     for path in re.findall(r"(?<!pipelines/)manifests/[a-z0-9./-]*[a-z0-9]", page()):
         assert (ROOT / path).exists(), path
     for secret in secrets():
@@ -368,7 +368,7 @@ def test_what_the_page_about_clusters_names_is_there() -> None:
         assert f"{deployment}/{container}" in containers("overlays/kind")
 
 
-def test_the_study_on_the_page_about_clusters_is_valid(tmp_path: Path) -> None:
+def test_the_study_in_the_docs_about_clusters_is_valid(tmp_path: Path) -> None:
     (block,) = re.findall(r"```yaml\n(.*?)```", page(), re.DOTALL)
     (tmp_path / "mine.yaml").write_text(block)
     study, faults = check_file(tmp_path / "mine.yaml")
@@ -379,7 +379,7 @@ def test_the_study_on_the_page_about_clusters_is_valid(tmp_path: Path) -> None:
 # For podman
 
 
-def test_podman_gets_what_it_can_play_in_the_order_of_need() -> None:
+def test_podman_gets_only_supported_resources_in_the_order_of_need() -> None:
     assert [name(r) for r in of_kind(PODMAN, "Deployment")] == ["Deployment/postgres", "Deployment/s3", "Deployment/mlflow"]
     assert {r["kind"] for r in rendered(PODMAN)} == {"Deployment", "ConfigMap"}
     for called, container in containers(PODMAN).items():
@@ -389,14 +389,14 @@ def test_podman_gets_what_it_can_play_in_the_order_of_need() -> None:
 
 
 def test_no_two_pods_of_podman_share_a_volume() -> None:
-    """podman 4.3 takes the name of an emptyDir for that of a volume, whichever pod it belongs to."""
+    """podman 4.3 uses the name of an emptyDir as the name of a volume that all pods share."""
     volumes = [volume["name"] for pod in pods(PODMAN).values() for volume in pod["spec"]["volumes"] if "emptyDir" in volume]
     assert len(volumes) == len(set(volumes))
     mounted = [mount["mountPath"] for container in containers(PODMAN).values() for mount in container["volumeMounts"]]
     assert not any(path.startswith("/var/run") for path in mounted), "a link, which podman 4.3 follows on the machine"
 
 
-def test_what_podman_plays_listens_on_loopback_alone() -> None:
+def test_pods_of_podman_listen_only_on_loopback() -> None:
     arguments = {called: " ".join(container.get("args", [])) for called, container in containers(PODMAN).items()}
     assert "--host=127.0.0.1" in arguments["mlflow/mlflow"]
     assert "listen_addresses=127.0.0.1" in arguments["postgres/postgres"]
@@ -404,7 +404,7 @@ def test_what_podman_plays_listens_on_loopback_alone() -> None:
     assert "0.0.0.0" not in str(arguments)
 
 
-def test_what_podman_plays_is_what_kubernetes_runs() -> None:
+def test_podman_runs_the_same_containers_as_kubernetes() -> None:
     for called, container in containers(PODMAN).items():
         other = containers("overlays/kind")[called]
         for field in ("image", "command", "resources", "securityContext", "volumeMounts"):
@@ -426,7 +426,7 @@ def test_shellcheck_finds_nothing_in_any_script() -> None:
 
 
 def secrets(**environment: str) -> list[Resource]:
-    """What secrets.sh prints where these variables are set."""
+    """Return the Secrets that secrets.sh prints with these variables set."""
     variables = {"PATH": os.environ["PATH"], **environment}
     done = subprocess.run([MANIFESTS / "secrets.sh"], env=variables, capture_output=True, text=True, check=True)
     return list(yaml.safe_load_all(done.stdout))
@@ -436,7 +436,7 @@ def values(found: list[Resource]) -> dict[str, str]:
     return {f"{s['metadata']['name']}/{k}": base64.b64decode(v).decode() for s in found for k, v in s["data"].items()}
 
 
-def test_secrets_are_made_up_anew_and_valid() -> None:
+def test_generated_secrets_are_new_and_valid() -> None:
     first, second = secrets(), secrets()
     for secret in first:
         kubernetes_validate.validate(secret, RELEASES[-1], strict=True)
@@ -447,7 +447,7 @@ def test_secrets_are_made_up_anew_and_valid() -> None:
     assert values(first)["mlflow-s3/AWS_SECRET_ACCESS_KEY"] == values(first)["tuneoff-s3/AWS_SECRET_ACCESS_KEY"]
 
 
-def test_secrets_that_are_given_are_taken_as_they_are() -> None:
+def test_given_secrets_are_used_unchanged() -> None:
     odd = 'it\'s 100% "odd": $HOME\\n'
     found = values(secrets(PGPASSWORD=odd, AWS_ACCESS_KEY_ID="mine", AWS_SECRET_ACCESS_KEY=odd))
     assert found["mlflow-postgres/password"] == odd
@@ -455,7 +455,7 @@ def test_secrets_that_are_given_are_taken_as_they_are() -> None:
     assert found["tuneoff-s3/AWS_SECRET_ACCESS_KEY"] == odd
 
 
-def test_podman_is_given_the_same_secrets_as_json_on_its_standard_input(tmp_path: Path) -> None:
+def test_podman_gets_the_same_secrets_as_json_on_its_standard_input(tmp_path: Path) -> None:
     (tmp_path / "podman").write_text('#!/bin/sh\necho "$*" >> "$KEPT/calls"\ncat > "$KEPT/$3"\n')
     (tmp_path / "podman").chmod(stat.S_IRWXU)
     environment = {"PATH": f"{tmp_path}:{os.environ['PATH']}", "KEPT": str(tmp_path), "PGPASSWORD": '"odd"'}
@@ -482,7 +482,7 @@ esac
 
 
 def called(verb: str, folder: Path, absent: bool = True, docker: bool = True, **environment: str) -> tuple[int, list[str], str]:
-    """Runs cluster.sh with programs that only write down how they are called; exit code, the calls, and what was said."""
+    """Run cluster.sh with programs that only record their calls. Return the exit code, the calls, and the messages."""
     programs = folder / "programs"
     programs.mkdir()
     for program in ("kind", "kubectl", "docker", "podman", "git", "python"):
@@ -500,12 +500,12 @@ def called(verb: str, folder: Path, absent: bool = True, docker: bool = True, **
         **environment,
     }
     done = subprocess.run(
-        [MANIFESTS / "cluster.sh", verb], env=variables, capture_output=True, text=True, check=False, timeout=60
+        [MANIFESTS / "cluster.sh", verb], env=variables, capture_output=True, text=True, check=False, timeout=800
     )
     return done.returncode, calls.read_text().splitlines(), done.stderr
 
 
-def test_a_cluster_is_made_in_order(tmp_path: Path) -> None:
+def test_a_cluster_is_created_in_order(tmp_path: Path) -> None:
     code, calls, said = called("up", tmp_path)
     assert code == 0, said
     steps = [
@@ -527,8 +527,8 @@ def test_a_cluster_is_made_in_order(tmp_path: Path) -> None:
     assert "Secret" not in said
 
 
-def test_images_of_podman_get_the_names_that_pods_ask_for(tmp_path: Path) -> None:
-    """podman calls an image without a registry localhost/…, and a pod means docker.io/…"""
+def test_images_of_podman_get_the_names_that_pods_use(tmp_path: Path) -> None:
+    """podman names an image without a registry localhost/…, but a pod takes it from docker.io/…"""
     code, calls, said = called("up", tmp_path, docker=False)
     assert code == 0, said
     names = [f"tuneoff/{image}:{__version__}" for image in ("data_prep", "tuner", "evaluator", "reporter")]
@@ -538,7 +538,7 @@ def test_images_of_podman_get_the_names_that_pods_ask_for(tmp_path: Path) -> Non
     assert any(call.startswith("kind load image-archive") for call in calls)
 
 
-def test_a_cluster_that_is_there_keeps_its_secrets(tmp_path: Path) -> None:
+def test_an_existing_cluster_keeps_its_secrets(tmp_path: Path) -> None:
     code, calls, said = called("up", tmp_path, absent=False)
     assert code == 0, said
     assert not any("create" in call for call in calls)
@@ -560,17 +560,17 @@ def test_a_dry_run_prints_the_commands_and_runs_none(verb: str, tmp_path: Path) 
     assert any(expected[verb] in line for line in printed)
 
 
-def test_a_program_that_is_missing_is_named(tmp_path: Path) -> None:
+def test_a_missing_program_is_named(tmp_path: Path) -> None:
     shell = {p: next(Path(d) / p for d in ("/bin", "/usr/bin") if (Path(d) / p).exists()) for p in ("bash", "dirname")}
     for program, place in shell.items():
         (tmp_path / program).symlink_to(place)
     done = subprocess.run(
         [MANIFESTS / "cluster.sh", "down"], env={"PATH": str(tmp_path)}, capture_output=True, text=True, check=False
     )
-    assert (done.returncode, done.stderr) == (2, "kind not found: install it and try again.\n")
+    assert (done.returncode, done.stderr) == (2, "kind is not installed. Install it and try again.\n")
 
 
-def test_the_kind_cluster_is_of_a_release_that_was_validated() -> None:
+def test_the_kind_cluster_has_a_validated_release() -> None:
     cluster = yaml.safe_load((MANIFESTS / "overlays" / "kind" / "cluster.yaml").read_text())
     (node,) = cluster["nodes"]
     image = re.fullmatch(r"kindest/node:v(\d+\.\d+)\.\d+@sha256:[0-9a-f]{64}", node["image"])

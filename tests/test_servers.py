@@ -144,11 +144,11 @@ def mlflow(postgres: int, s3: Any, tmp_path_factory: pytest.TempPathFactory) -> 
         yield server
     finally:
         os.killpg(process.pid, signal.SIGTERM)
-        process.wait(60)
+        process.wait(800)
 
 
 def _wait_for(server: Server, log: Path) -> None:
-    deadline = time.monotonic() + 240
+    deadline = time.monotonic() + 800
     while True:
         try:
             if server.answer("/health", "probe") == 200:
@@ -218,7 +218,7 @@ def test_steps_that_report_at_once_lose_and_double_nothing(mlflow: Server, s3: A
 def test_what_has_not_arrived_is_named(mlflow: Server) -> None:
     store, study = ended_study("s3://tuneoff/lost", "bayes")
     Tracker(store, study, read_study(store).id, mlflow.uri).prepare()
-    assert missing(store, mlflow.uri)[0].startswith("8 trials are on record, and 0 in MLflow")
+    assert missing(store, mlflow.uri)[0].startswith("the record has 8 trials, but MLflow has 0")
     store.delete(layout.REPORT + "results.json")
     store.delete(layout.evaluation("mnist", "bayes") + "evaluation.json")
-    assert missing(store, mlflow.uri)[:2] == ["mnist/bayes: no evaluation", f"{layout.REPORT}results.json is not there"]
+    assert missing(store, mlflow.uri)[:2] == ["mnist/bayes: no evaluation", f"{layout.REPORT}results.json does not exist"]

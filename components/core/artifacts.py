@@ -1,4 +1,4 @@
-"""What the steps hand on as KFP artifacts: metadata that every KFP release can store, and the study next to the prepared data."""
+"""KFP artifacts of the steps: metadata that every KFP release can store, and the study next to the prepared data."""
 
 from __future__ import annotations
 
@@ -11,11 +11,12 @@ STUDY_FILE = "study.json"
 
 
 def metadata(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the values that KFP can store as an artifact's metadata; the others are left out, at every depth.
+    """Return the values that KFP can store as metadata of an artifact. All other values are removed, at every depth.
 
-    On a cluster, KFP's launcher writes metadata to ML Metadata, which takes strings, finite numbers, booleans, lists and mappings
-    with text keys. A step whose metadata holds a null fails after all its work (KFP 2.17, backend/src/v2/metadata/converter.go),
-    and JSON has no NaN. KFP's local runner takes everything, so that no local run notices.
+    On a cluster, KFP's launcher writes metadata to ML Metadata, which accepts strings, finite numbers, booleans, lists and
+    mappings with text keys. A step whose metadata contains a null fails after all its work is done (KFP 2.17,
+    backend/src/v2/metadata/converter.go), and JSON has no NaN. KFP's local runner accepts everything, so a local run does not
+    show this error.
     """
     return {str(name): _plain(value) for name, value in values.items() if _storable(value)}
 
@@ -33,14 +34,15 @@ def _plain(value: Any) -> Any:
 
 
 def keep_study(folder: Path, study: str) -> None:
-    """Write the study, in JSON, next to prepared data, where the steps of each cell read it.
+    """Write the study, in JSON, next to the prepared data, where the steps of each cell read it.
 
-    KFP copies a parameter into a dozen Argo nodes per cell, and Argo keeps at most 1 MiB of a workflow.
+    It is not a pipeline parameter: KFP copies a parameter into a dozen Argo nodes per cell, and Argo stores at most 1 MiB of a
+    workflow.
     """
     folder.mkdir(parents=True, exist_ok=True)
     (folder / STUDY_FILE).write_text(study, encoding="utf-8")
 
 
 def kept_study(folder: str) -> str:
-    """Return the study, in JSON, that the data_prep step left next to its prepared data."""
+    """Return the study, in JSON, that the data_prep step wrote next to its prepared data."""
     return Path(folder, STUDY_FILE).read_text(encoding="utf-8")

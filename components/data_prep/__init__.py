@@ -1,1 +1,1 @@
-"""The first step: fetches a data set, checks it, splits it and leaves training-ready arrays in a folder."""
+"""The first pipeline step: fetch a data set, check it, split it and write arrays that are ready for training."""

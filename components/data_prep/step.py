@@ -1,4 +1,4 @@
-"""The data_prep step: from a study in JSON to a prepared data set, noted in the store."""
+"""The data_prep step: read a study in JSON, prepare one data set and note it in the store."""
 
 from __future__ import annotations
 
@@ -21,10 +21,21 @@ from tuneoff.tracking import Tracker, attempt
 
 
 def run(study: str, dataset: str, store: str, out: str, summary: str | None = None, tracking: str = "") -> dict[str, Any]:
-    """Prepare `dataset` into the folder `out`; returns its metadata, and writes a Markdown summary where one is wanted.
+    """Prepare one data set.
 
-    The store gets the metadata and the pictures; why the step failed is noted there too. Where a `tracking` server is named, the
-    study's run is made there before anything else: the steps that come next find it. A local run has made it already.
+    The store receives the metadata and the figures, or the reason if the step fails. If `tracking` names an MLflow server, the
+    step first creates the study's run there, so that later steps find it. A local run has already created it.
+
+    Args:
+        study: The study in JSON.
+        dataset: The name of the data set in the study.
+        store: The store of the study: a folder or an s3:// URI.
+        out: The folder for the prepared data.
+        summary: The file for a Markdown summary; None for no summary.
+        tracking: The URI of the MLflow server; empty for none.
+
+    Returns:
+        The metadata of the prepared data for KFP.
     """
     plan = Study.model_validate_json(study)
     return run_step("data_prep", plan, dataset, partial(_run, plan, study, dataset, store, Path(out), summary, tracking))
@@ -35,7 +46,7 @@ def _run(plan: Study, study: str, dataset: str, store: str, out: Path, summary: 
     failure = layout.failure("data_prep", dataset)
     try:
         study_id = claim(target, plan)
-        target.delete(failure)  # of an earlier attempt: it does not fail now
+        target.delete(failure)  # left by an earlier attempt
         kind = objective_of(plan)
         if kind.tracked_while_running and tracking and RUN_PID not in os.environ:
             attempt(Tracker(target, plan, study_id, tracking).prepare, say)
@@ -53,7 +64,7 @@ def _run(plan: Study, study: str, dataset: str, store: str, out: Path, summary: 
 
 
 def artifact_metadata(prepared: Prepared) -> dict[str, Any]:
-    """Return what KFP shows of a prepared data set. KFP copies it into every step that reads the data, so that it is short."""
+    """Return the metadata that KFP shows of a prepared data set. It is short because KFP copies it into every reading step."""
     height, width, channels = prepared.input_shape
     return metadata(
         {

@@ -1,1 +1,1 @@
-"""The evaluator step: the incumbent trained anew on train + validation, scored on the test images once."""
+"""The evaluator step: retrain the incumbent on train + validation and score the test images once."""

@@ -1,4 +1,4 @@
-"""The evaluator step: from a study in JSON to an evaluated cell, with the model for KFP."""
+"""The evaluator step: read a study in JSON, evaluate one cell and pass the model to KFP."""
 
 from __future__ import annotations
 
@@ -21,9 +21,23 @@ from tuneoff.evaluation.evaluate import evaluate
 def run(
     study: str, dataset: str, method: str, store: str, tracking: str, data: str, model: str | None, summary: str | None
 ) -> dict[str, Any]:
-    """Evaluate the cell `dataset` × `method` (a label); returns metrics, class names and confusion matrix for KFP.
+    """Evaluate one cell of the study.
 
-    Empty where the study was asked to stop; Stopped where a signal asked this step alone.
+    Args:
+        study: The study in JSON.
+        dataset: The name of the data set in the study.
+        method: The label of the method in the study.
+        store: The store of the study: a folder or an s3:// URI.
+        tracking: The URI of the MLflow server; empty for none.
+        data: The folder of the prepared data set.
+        model: The file for the trained model; None for no copy of it.
+        summary: The file for a Markdown summary; None for no summary.
+
+    Returns:
+        The metrics, class names and confusion matrix for KFP; {} if the study was asked to stop.
+
+    Raises:
+        Stopped: A signal stopped this step only, not the study.
     """
     plan = Study.model_validate_json(study)
     work = partial(_run, plan, dataset, method, store, tracking, data, model, summary)
@@ -68,13 +82,13 @@ def _kept_model(evaluation: Evaluation) -> str:
 
 
 def markdown(evaluation: Evaluation) -> str:
-    """The incumbent's configuration, and its test score in each retraining."""
+    """Return the incumbent's configuration and the test score of each retraining in Markdown."""
     head = f"## {evaluation.method} on {evaluation.dataset}: trial {evaluation.trial} of seed {evaluation.seed}"
     config = ["| hyperparameter | value |", "|---|---|", *(f"| {name} | {value} |" for name, value in evaluation.config.items())]
     scores = [f"| {r.seed} | {r.test_accuracy:.4f} | {r.test_loss:.4f} |" for r in evaluation.retrainings]
     if evaluation.recorded:
-        head += ", as its recorded training was scored"
+        head += ", with the test score of its recorded training"
     elif not evaluation.retrained:
-        head += ", the system's own model as it is"
+        head += ", with the system's own model, not retrained"
     table = ["| retraining | test accuracy | test loss |", "|--:|--:|--:|", *scores]
     return "\n".join([head, "", *config, "", *table])

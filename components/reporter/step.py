@@ -1,4 +1,4 @@
-"""The reporter step: from a store to its report, with the page for KFP, and the tracking views brought level."""
+"""The reporter step: write the report from a store, copy its page for KFP, and send missing trials to the tracking server."""
 
 from __future__ import annotations
 
@@ -20,7 +20,18 @@ from tuneoff.tracking import Tracker, attempt, bring_level
 
 
 def run(study: str, store: str, tracking: str, page: str | None, summary: str | None) -> dict[str, float]:
-    """Report what the store holds; returns figures for KFP's metrics."""
+    """Write the report of the study in a store.
+
+    Args:
+        study: The study as JSON.
+        store: The folder or s3:// URI that holds the record.
+        tracking: The MLflow server's URI, or an empty string for none.
+        page: The file for a copy of the HTML page, if any.
+        summary: The file for the short Markdown report, if any.
+
+    Returns:
+        The main figures by name, for KFP's metrics.
+    """
     plan = Study.model_validate_json(study)
     return run_step("reporter", plan, plan.name, partial(_run, plan, store, tracking, page, summary))
 
@@ -28,20 +39,20 @@ def run(study: str, store: str, tracking: str, page: str | None, summary: str | 
 def _run(plan: Study, store: str, tracking: str, page: str | None, summary: str | None) -> dict[str, float]:
     target = open_store(store, patient=in_pod())
     study_id = claim(target, plan)
-    found = report(target)
+    written = report(target)
     if page is not None:
         target.get(layout.REPORT + "report.html", Path(page))
     if summary is not None:
-        Path(summary).write_text(found.markdown, encoding="utf-8")
+        Path(summary).write_text(written.markdown, encoding="utf-8")
     if objective_of(plan).tracked_while_running:
         missing = _track(plan, target, study_id, tracking)
         if missing is not None and summary is not None:
-            Path(summary).write_text(f"{found.markdown.rstrip()}\n\n**Tracking:** {missing}\n", encoding="utf-8")
-    return metadata(found.metrics)
+            Path(summary).write_text(f"{written.markdown.rstrip()}\n\n**Tracking:** {missing}\n", encoding="utf-8")
+    return metadata(written.metrics)
 
 
 def _track(study: Study, store: Store, study_id: str, tracking: str) -> str | None:
-    """Bring the tracking views level; returns sentences on what they lack, if anything. After a local run its process does it."""
+    """Update the tracking views, and return sentences about missing trials, if any. In a local run, the run's process does it."""
     if RUN_PID in os.environ:
         attempt(Tracker(store, study, study_id, tracking).finish, say)
         return None

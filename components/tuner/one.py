@@ -1,4 +1,4 @@
-"""Entry point of a Katib trial's container: `python -m tuneoff.components.tuner.one`, the name that Experiments carry."""
+"""Entry point of a Katib trial's container. Experiments contain the command `python -m tuneoff.components.tuner.one`."""
 
 from tuneoff.katib.trial import main
 

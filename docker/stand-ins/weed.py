@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Answers to `weed mini` with moto's S3 server, whose objects are in memory, and makes the buckets that S3_BUCKET names."""
+"""Replace `weed mini` by moto's S3 server, which keeps objects in memory, and create the buckets named in S3_BUCKET."""
 
 import os
 import subprocess

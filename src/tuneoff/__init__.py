@@ -1,4 +1,4 @@
-"""Tuneoff: a bake-off of hyperparameter-optimisation methods: equal budgets, several seeds, every trial on record."""
+"""Tuneoff compares hyperparameter tuners fairly: equal budgets, the same seeds, and a record of every trial."""
 
 from __future__ import annotations
 
@@ -14,10 +14,17 @@ if TYPE_CHECKING:
 
 
 def run(study: str | Path | Mapping[str, Any] | Study, out: str | Path | None = None) -> Results:
-    """Run a study, or what is left of it, on this machine; returns all that it left in its store.
+    """Run a study on this machine, or continue it if the output folder holds an unfinished run of it.
 
-    `study` is a study file's path, or its sections as a dict, or a Study. `out` is by default runs/NAME. Raises
-    tuneoff.core.errors.StudyError where the study or the folder is at fault; a cell that failed says so in `status`.
+    Args:
+        study: The path of a study file, its sections as a dict, or a Study.
+        out: The output folder. The default is runs/NAME, with the study's name.
+
+    Returns:
+        The record and the results of the study. A cell that failed has its error in `status`.
+
+    Raises:
+        tuneoff.core.errors.StudyError: The study is invalid, or the output folder holds another study.
     """
     from .inspect.study_results import Results
     from .pipelines.local import run as run_here
@@ -29,7 +36,11 @@ def run(study: str | Path | Mapping[str, Any] | Study, out: str | Path | None = 
 
 
 def load(place: str | Path) -> Results:
-    """A study's record and results from its output folder or s3:// URI, read without changing it."""
+    """Return the record and results of a study, without changing them.
+
+    Args:
+        place: The study's output folder or s3:// URI.
+    """
     from .core.store.open import open_store
     from .core.store.study_store import read_study
     from .inspect.study_results import Results

@@ -1,4 +1,4 @@
-"""python -m tuneoff"""
+"""Run the command line with `python -m tuneoff`."""
 
 from .cli.main import main
 

@@ -132,41 +132,43 @@ class TestNumbers:
 class TestSentences:
     def test_a_significant_difference_is_called_so_with_its_test_and_correction(self, clear):
         assert "Friedman's test finds that the methods differ (p < 0.001)." in said(clear)
-        rule = "Wilcoxon's signed-rank test over data sets × seeds, Holm's correction over 3 pairs, α = 0.05"
-        assert "bayes has the best mean rank: 1.00 of 3, over 20 blocks (2 data sets × 10 seeds). " in said(clear)
-        assert f"It is significantly better than random and grid ({rule})." in said(clear)
+        rule = "Wilcoxon signed-rank test over data sets × seeds, Holm correction over 3 pairs, α = 0.05"
+        assert "bayes has the best mean rank (1.00 of 3 methods) over 20 blocks (2 data sets × 10 seeds) at " in said(clear)
+        assert f"bayes is significantly better than random and grid ({rule})." in said(clear)
 
     def test_the_recommendation_names_method_settings_budget_and_certainty(self, clear):
         words = recommended(clear).replace("\u202f", " ")
         assert (
-            "For a budget of 12 epochs (12 full trainings) on data like mnist and fashion_mnist, use bayes with its defaults"
+            "Use bayes with its defaults for a budget of 12 epochs (12 full trainings) on data like mnist and fashion_mnist."
             in words
         )
-        assert "is the best in 100 % of the bootstrap draws over seeds. No other method is as good." in words
-        assert words.endswith("Nothing that was measured would change this: it leads at every budget, by epochs and by seconds.")
+        assert "ranks first in 100 % of the bootstrap resamples of the seeds. No other method is equally good." in words
+        assert words.endswith("No measured condition would change this: it leads at every budget, by epochs and by seconds.")
 
     def test_methods_that_are_alike_are_not_called_different(self, tmp_path):
         found = computed(written(tmp_path, datasets=["mnist"], scores=lambda m, s, d: accuracies(LUCK, f"{m}{s}", d)))
         assert "significantly better" not in said(found, "mnist")
-        assert "There is no significant difference from" in said(found, "mnist")
-        assert re.search(r"about \d+ more seeds? would show it with power 0.8|too alike", said(found, "mnist"))
-        assert "As good: " in recommended(found, "mnist")
-        assert "Friedman's test does not show that the methods differ at all" in recommended(found, "mnist")
+        assert " does not differ significantly from " in said(found, "mnist")
+        assert re.search(r"about \d+ more seeds? would show it with a power of 0.8|too similar", said(found, "mnist"))
+        assert "Possibly equally good: " in recommended(found, "mnist")
+        assert "Friedman's test finds no difference among the methods at all" in recommended(found, "mnist")
 
     def test_too_few_seeds_for_any_test_are_said_to_be(self, tmp_path):
         found = computed(written(tmp_path, seeds=5, datasets=["mnist"]))
-        assert "No difference between two methods can be significant with 5 seeds, whatever the numbers" in said(found, "mnist")
-        assert "at least 7 are needed" in said(found, "mnist")
+        assert "With 5 seeds, no difference between two methods can be significant, whatever the numbers" in said(found, "mnist")
+        assert "At least 7 seeds are needed" in said(found, "mnist")
 
     def test_with_one_seed_nothing_is_recommended_and_why(self, tmp_path):
         found = computed(written(tmp_path, seeds=1, datasets=["mnist"]))
-        assert "nothing can be recommended: with one seed, a lucky search cannot be told from a better method" in recommended(
-            found, "mnist"
-        )
+        words = recommended(found, "mnist")
+        assert words.startswith("No method can be recommended for a budget of ")
+        assert ": with one seed, a lucky search looks the same as a better method." in words
 
     def test_with_three_seeds_neither(self, tmp_path):
         found = computed(written(tmp_path, seeds=3, datasets=["mnist"]))
-        assert "nothing can be recommended: bayes did best, but 3 seeds are too few" in recommended(found, "mnist")
+        words = recommended(found, "mnist")
+        assert words.startswith("No method can be recommended for a budget of ")
+        assert ": bayes did best, but 3 seeds are too few to say how certain this is. Run at least 5 seeds." in words
 
     def test_a_missing_search_that_cannot_change_the_conclusion(self, tmp_path):
         found = computed(written(tmp_path, datasets=["mnist"], skip=[("mnist", POOR, 3)]))
@@ -177,14 +179,17 @@ class TestSentences:
 
     def test_missing_searches_that_can_change_it(self, tmp_path):
         found = computed(written(tmp_path, datasets=["mnist"], skip=[("mnist", GOOD, s) for s in range(9)]))
-        assert "bayes (9). If they counted as the best, bayes would lead: the conclusion depends on them." in said(found, "mnist")
-        assert "the searches that have not ended (bayes leads if they are good)" in recommended(found, "mnist")
+        assert "bayes (9). If they counted as the best, bayes would lead, so the conclusion depends on them." in said(
+            found, "mnist"
+        )
+        assert "good results of the unfinished searches (bayes would lead)" in recommended(found, "mnist")
 
 
 class TestPage:
-    def test_it_ends_with_the_recommendation(self, html):
+    def test_it_begins_with_the_recommendation_and_ends_with_its_details(self, html):
         assert html.index('id="statistics"') < html.index('id="environment"') < html.index('id="recommendation"')
-        assert "use bayes with its defaults" in html[html.index('id="recommendation"') :]
+        assert "Use bayes with its defaults" in html[html.index('id="recommendation"') :]
+        assert "Use bayes with its defaults" in html[html.index('id="answer"') : html.index('class="cards"')]
 
     def test_what_is_computed_is_shown(self, html):
         for words in (
@@ -194,13 +199,13 @@ class TestPage:
             "never within 12",
         ):
             assert words in html
-        assert html.count('aria-label="Mean ranks at the full budget of epochs, and which differ"') == 3
+        assert html.count('aria-label="Mean ranks at the full budget of epochs, with the critical difference"') == 3
         assert html.count('aria-label="Regret by epochs trained"') == 3
-        assert html.count('aria-label="From which budget on a method beats random search"') == 2
+        assert html.count('aria-label="The budget from which each method beats random search"') == 2
 
     def test_a_study_without_random_search_has_no_map(self, tmp_path):
         found = computed(written(tmp_path, seeds=2, datasets=["mnist"], methods=[GOOD, POOR]))
-        assert "There is no random search in the study." in page(found, {})
+        assert "The study has no random search." in page(found, {})
         assert "the median first trial" in page(found, {})
 
 
@@ -234,7 +239,7 @@ class TestFigures:
         assert len(found.axes) == 3
         first = found.axes[0]
         assert [t.get_text() for t in first.get_yticklabels()] == [GOOD, POOR]
-        assert [t.get_text() for t in first.texts] == ["never (0.00 at the end)"]
+        assert [t.get_text() for t in first.texts] == ["never (wins 0% of the pairs at the end)"]
         assert first.lines[1].get_xdata().tolist() == [1]
 
     def test_shares_of_seeds_climb(self, clear):
@@ -308,4 +313,4 @@ class TestManyMethods:
         assert names == list(reversed(self.METHODS))
 
     def test_the_page_names_few_and_counts_the_others(self, many):
-        assert "Not complete: m0, m1, m2, m3, m4, m5 and 14 more." in page(many, {})
+        assert "Not complete yet: m0, m1, m2, m3, m4, m5 and 14 more." in page(many, {})

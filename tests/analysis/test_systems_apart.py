@@ -59,7 +59,7 @@ def test_the_markdown_marks_it_and_says_what_it_reached(store: FolderStore) -> N
     text = store.read("report/report.md").decode()
     row = next(x for x in text.splitlines() if x.startswith("| mnist | flaml"))
     assert f"flaml ({MARK}) | complete | – | – | 3 |" in row
-    assert re.search(rf"flaml {MARK}: \S+ ± \S+ % on the test images, after .+ a seed\.", text)
+    assert re.search(rf"flaml {MARK}: \S+ ± \S+ % on the test images, after .+ per seed\.", text)
 
 
 def test_its_configurations_are_its_own_column_and_none_of_the_spaces(store: FolderStore) -> None:

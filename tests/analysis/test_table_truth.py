@@ -67,13 +67,14 @@ def curve(*scores: float) -> tuple[Epoch, ...]:
 
 
 def test_the_page_says_that_nothing_was_trained(html):
-    assert "Nothing was trained: a table of recorded trainings answered." in html
+    assert "Nothing was trained: the scores come from a table of recorded trainings." in html
     assert "retrain" not in html.replace("docs/statistics.md", "").lower().split("<pre>")[0]
 
 
 def test_the_sentences_say_it_too(store):
     markdown = store.read("report/report.md").decode()
-    assert "as it was trained for the table, reaches" in markdown
+    assert "Its best trial reaches " in markdown
+    assert " % on the test images in the table's own training." in markdown
     assert "retrained" not in markdown
 
 
@@ -97,8 +98,8 @@ def test_a_method_that_asks_the_same_with_every_seed_is_named_and_not_recommende
     assert scope["fixed"] == ["grid"]
     assert scope["choices"][-1]["not_considered"] == ["grid"]
     assert scope["choices"][-1]["best"] != "grid"
-    assert "grid asks for the same with every seed" in html
-    assert "Not considered: grid, whose seeds are one search." in html
+    assert "grid proposes the same configurations with every seed." in html
+    assert "Not considered: grid, because it runs the same search with every seed." in html
 
 
 def test_noise_is_that_of_the_better_configurations(tmp_path):

@@ -1,4 +1,4 @@
-"""YAML for kubectl and KFP: readers of YAML 1.1, of YAML 1.2 and in Go all find the strings that were written."""
+"""Test YAML for kubectl and KFP: readers for YAML 1.1, for YAML 1.2 and in Go all parse the strings that were written."""
 
 from __future__ import annotations
 
@@ -41,25 +41,25 @@ PLAIN = ["relu", "8Gi", "500m", "mnist", "2 images", "nvidia.com/gpu", "v1beta1"
 
 
 def manifest(values: list[str]) -> dict[str, Any]:
-    """A manifest with the texts as values, as list entries and as keys."""
+    """Return a manifest with the texts as values, as list entries and as keys."""
     spec = {"values": {f"v{n}": text for n, text in enumerate(values)}, "list": values, "keys": dict.fromkeys(values, "text")}
     return {"apiVersion": "example.org/v1", "kind": "Odd", "metadata": {"name": "odd"}, "spec": spec}
 
 
 @pytest.mark.parametrize("reader", READERS)
 @pytest.mark.parametrize("text", ODD)
-def test_a_text_that_looks_like_something_else_is_read_as_a_string(reader: str, text: str) -> None:
+def test_an_ambiguous_text_is_parsed_as_a_string(reader: str, text: str) -> None:
     document = manifest([text])
     assert READERS[reader](dump([document])) == [document]
 
 
 @pytest.mark.parametrize("text", ODD)
-def test_a_text_that_looks_like_something_else_is_quoted(text: str) -> None:
+def test_an_ambiguous_text_is_quoted(text: str) -> None:
     assert dump([{"a": text}]) == f"a: '{text}'\n"
 
 
 @pytest.mark.parametrize("text", PLAIN)
-def test_a_text_that_every_reader_takes_for_a_string_stays_plain(text: str) -> None:
+def test_an_unambiguous_text_is_not_quoted(text: str) -> None:
     assert dump([{"a": text}]) == f"a: {text}\n"
 
 
@@ -68,7 +68,7 @@ def test_kubectl_reads_the_same_strings() -> None:
     assert go(dump([document])) == document
 
 
-def test_pyyamls_own_text_is_misread_which_is_why_there_is_a_dumper() -> None:
+def test_other_readers_misread_the_output_of_pyyaml() -> None:
     written = yaml.safe_dump(manifest(["1e-05", "-_1", "0o17"]))
     assert READERS["YAML 1.2"](written)[0]["spec"]["list"] == [1e-05, -1, 15]
     assert go(written)["spec"]["list"] == [1e-05, -1, 15]
@@ -77,7 +77,7 @@ def test_pyyamls_own_text_is_misread_which_is_why_there_is_a_dumper() -> None:
 @settings(deadline=None, max_examples=300)
 @given(st.text("0123456789+-._:eExXoObBaAfFiInNyYtTzZ~<= ", max_size=10) | st.text(max_size=10))
 @example("1e-05")
-def test_any_text_is_read_as_it_was_written(text: str) -> None:
+def test_any_text_survives_a_round_trip(text: str) -> None:
     text = "".join(c for c in text if c.isprintable())
     document = {"value": text, "list": [text], "keys": {text: 1}}
     written = dump([document])
@@ -85,7 +85,7 @@ def test_any_text_is_read_as_it_was_written(text: str) -> None:
         assert reader(written) == [document], name
 
 
-def test_numbers_and_words_that_are_no_strings_stay_what_they_are() -> None:
+def test_numbers_booleans_and_null_keep_their_types() -> None:
     document = {"a": 1, "b": 1e-05, "c": True, "d": None, "e": [2.5, -3]}
     written = dump([document])
     for name, reader in READERS.items():
@@ -98,11 +98,11 @@ def test_all_strings_below_a_named_key_are_quoted() -> None:
     assert lines == ["space:", "  min: '1'", "  list:", "  - 'relu'", "  - 'tanh'", "  count: 2", "kind: relu"]
 
 
-def test_a_value_that_occurs_twice_is_written_twice() -> None:
+def test_a_value_that_occurs_twice_is_written_twice_without_an_alias() -> None:
     shared = {"cpu": "1"}
     assert "&" not in dump([{"limits": shared, "requests": shared}])
 
 
-def test_a_text_of_pyyaml_gets_its_missing_quotes_and_keeps_its_comments() -> None:
+def test_requoted_adds_missing_quotes_and_keeps_comments() -> None:
     written = "# Name: a\n# Inputs: 1e-05\na: 1e-05\nb: 0.5\nc:\n  '1': yes please\n---\nd: -_1\n"
     assert requoted(written) == "# Name: a\n# Inputs: 1e-05\na: '1e-05'\nb: 0.5\nc:\n  '1': yes please\n---\nd: '-_1'\n"

@@ -1,4 +1,4 @@
-"""Why pods wait, in words, from recorded answers: pods without an image, a secret, a claim, a GPU or memory."""
+"""Test the reasons why pods wait, with recorded API answers: a missing image, secret, claim, GPU or memory."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ def labelled(name: str, **labels: str) -> dict[str, Any]:
     [
         ("wait-image", "ErrImagePull registry.example.org/none/tuner:1 (", "no such host)"),
         ("wait-secret", 'CreateContainerConfigError: secret "not-there" not found', "found"),
-        ("wait-claim", 'no node takes it: persistentvolumeclaim "not-there" not found', "found"),
+        ("wait-claim", 'no node can run it: persistentvolumeclaim "not-there" not found', "found"),
         (
             "wait-gpu",
-            "no node takes it: 1 Insufficient nvidia.com/gpu; it asks for 1 nvidia.com/gpu, more than any node",
+            "no node can run it: 1 Insufficient nvidia.com/gpu; it requests 1 nvidia.com/gpu, more than any node",
             "empty",
         ),
-        ("wait-memory", "no node takes it: 1 Insufficient memory; it asks for 500Gi memory, more than any node has", "empty"),
+        ("wait-memory", "no node can run it: 1 Insufficient memory; it requests 500Gi memory, more than any node has", "empty"),
     ],
 )
-def test_what_a_pod_waits_for_is_said_and_that_it_never_comes(pod: str, begins: str, ends: str) -> None:
+def test_a_pod_that_can_never_start_has_a_reason_and_is_hopeless(pod: str, begins: str, ends: str) -> None:
     found = of(pod)
     assert found is not None
     assert found.reason.startswith(begins)
@@ -73,10 +73,10 @@ def test_a_pod_that_would_fit_on_an_empty_node_waits_for_others_to_end() -> None
     pod["spec"]["containers"][0]["resources"]["requests"]["memory"] = "20Gi"
     (found,) = waiting_pods([pod], NODES)
     assert not found.hopeless
-    assert found.reason == "no node takes it: 1 Insufficient memory; it asks for 20Gi memory"
+    assert found.reason == "no node can run it: 1 Insufficient memory; it requests 20Gi memory"
 
 
-def test_where_nodes_cannot_be_listed_no_pod_is_given_up_for_want_of_room() -> None:
+def test_without_a_list_of_nodes_a_lack_of_room_is_not_hopeless() -> None:
     found = of("wait-memory", None)
     assert found is not None
     assert not found.hopeless
@@ -94,7 +94,7 @@ def test_where_nodes_cannot_be_listed_no_pod_is_given_up_for_want_of_room() -> N
         ("0/3 nodes are available: 3 Too many pods. preemption: 0/3 nodes are available", False),
     ],
 )
-def test_what_the_scheduler_says_tells_whether_it_can_change_by_itself(message: str, hopeless: bool) -> None:
+def test_the_schedulers_message_decides_whether_waiting_is_hopeless(message: str, hopeless: bool) -> None:
     pod = copy.deepcopy(PODS["wait-claim"])
     pod["status"]["conditions"][0]["message"] = message
     (found,) = waiting_pods([pod], NODES)
@@ -102,7 +102,7 @@ def test_what_the_scheduler_says_tells_whether_it_can_change_by_itself(message: 
     assert "preemption" not in found.reason
 
 
-def test_pods_that_wait_for_the_same_are_one_line() -> None:
+def test_pods_with_the_same_reason_share_one_line() -> None:
     pods = [labelled("wait-secret"), labelled("wait-secret", **{"tuneoff/method": "bayes"}), labelled("wait-image")]
     first, second = in_words(waiting_pods(pods, NODES))
     assert first == (
@@ -112,7 +112,7 @@ def test_pods_that_wait_for_the_same_are_one_line() -> None:
     assert step_of(PODS["wait-image"]) == "a pod of KFP"
 
 
-def test_a_volume_that_cannot_be_mounted_is_told_by_events_alone() -> None:
+def test_a_volume_that_cannot_be_mounted_is_found_in_events() -> None:
     pod = labelled("wait-secret")
     pod["status"]["containerStatuses"][0]["state"] = {"waiting": {"reason": "ContainerCreating"}}
     assert waiting_pods([pod], NODES) == []
@@ -137,7 +137,7 @@ def workflow(nodes: dict[str, Any], compressed: bool = False) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_a_full_quota_is_said_by_argo_and_waited_for(compressed: bool) -> None:
+def test_a_full_quota_is_found_in_the_workflow_and_is_not_hopeless(compressed: bool) -> None:
     nodes = {
         "a": {"id": "a", "type": "Pod", "phase": "Pending", "message": QUOTA},
         "b": {"id": "b", "type": "Pod", "phase": "Failed", "message": "OOMKilled (exit code 137)"},

@@ -1,4 +1,4 @@
-"""Images in registries: what a registry says of one without a login, and what of it is known."""
+"""Test looking up images in registries without a login."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ def look(registry: FakeRegistry, image: str) -> tuple[Presence, str]:
         (f"tuneoff/tuner:1@{DIGEST}", f"docker.io/tuneoff/tuner@{DIGEST}"),
     ],
 )
-def test_a_name_is_read_as_container_runtimes_read_it(image: str, whole: str) -> None:
+def test_an_image_name_is_parsed_as_container_runtimes_do(image: str, whole: str) -> None:
     assert str(Reference.of(image)) == whole
 
 
-def test_an_image_is_there_by_tag_and_by_digest_or_missing(registry: FakeRegistry) -> None:
+def test_an_image_is_found_by_tag_or_digest_or_is_missing(registry: FakeRegistry) -> None:
     assert look(registry, "team/tuner:1") == (Presence.THERE, "")
     assert look(registry, f"team/tuner@{DIGEST}") == (Presence.THERE, "")
     assert look(registry, "team/tuner:2") == (Presence.MISSING, "")
@@ -51,7 +51,7 @@ def test_an_image_is_there_by_tag_and_by_digest_or_missing(registry: FakeRegistr
     assert "application/vnd.docker.distribution.manifest.v2+json" in registry.accepted
 
 
-def test_a_token_that_anybody_may_have_is_fetched_once_and_sent_to_the_registry_alone(registry: FakeRegistry) -> None:
+def test_a_public_token_is_fetched_once_and_sent_only_to_the_registry(registry: FakeRegistry) -> None:
     registry.wants_token = True
     assert look(registry, "team/tuner:1") == (Presence.THERE, "")
     token = "/token?service=fake&scope=repository%3Ateam%2Ftuner%3Apull"
@@ -65,9 +65,9 @@ def test_docker_hubs_api_has_another_host(registry: FakeRegistry, monkeypatch: p
     assert Registries().look(Reference.of("team/tuner:1")) == (Presence.THERE, "")
 
 
-def test_what_needs_a_login_is_unknown(registry: FakeRegistry) -> None:
+def test_an_image_that_needs_a_login_is_unknown(registry: FakeRegistry) -> None:
     registry.wants_token = registry.private = True
-    unknown = Presence.UNKNOWN, f"{registry.host} wants a login for it, or does not have it (answer 401)"
+    unknown = Presence.UNKNOWN, f"{registry.host} requires a login for it, or does not have it (HTTP status 401)"
     assert look(registry, "team/tuner:1") == unknown
     registry.realm = ""
     assert look(registry, "team/tuner:1") == unknown
@@ -78,15 +78,15 @@ def test_what_needs_a_login_is_unknown(registry: FakeRegistry) -> None:
     ["", 'Basic realm="registry"', 'Bearer realm="http://tokens.example.org/"', 'Bearer realm="https://me:key@tokens.example.org/"',
      'Bearer realm="file:///etc/hostname"'],
 )  # fmt: skip
-def test_a_token_is_asked_for_over_https_alone_and_without_credentials(challenge: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_token_is_requested_only_over_https_and_without_credentials(challenge: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(registry_check, "_opener", lambda local: pytest.fail("nothing is to be asked"))
     assert registry_check._anonymous_token(challenge, local=False) is None
 
 
 @pytest.mark.parametrize("status", [429, 500, 503])
-def test_another_answer_is_unknown(registry: FakeRegistry, status: int) -> None:
+def test_any_other_http_status_is_unknown(registry: FakeRegistry, status: int) -> None:
     registry.broken = status
-    assert look(registry, "team/tuner:1") == (Presence.UNKNOWN, f"{registry.host} gives answer {status}")
+    assert look(registry, "team/tuner:1") == (Presence.UNKNOWN, f"{registry.host} answered with HTTP status {status}")
 
 
 def test_a_registry_that_does_not_answer_is_asked_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,7 +104,7 @@ def test_a_registry_that_does_not_answer_is_asked_once(monkeypatch: pytest.Monke
     assert len(asked) == 1
 
 
-def test_a_registry_that_is_not_there_is_said() -> None:
+def test_a_registry_that_cannot_be_reached_is_reported() -> None:
     presence, why = Registries().look(Reference.of("127.0.0.1:9/tuner:1"))
     assert presence is Presence.UNKNOWN
     assert why.startswith("127.0.0.1:9 does not answer (")

@@ -1,4 +1,4 @@
-"""A space's grid as a space of its own, and as the list of its configurations."""
+"""The grid of a space, as a space that contains only the grid points and as the list of its configurations."""
 
 from __future__ import annotations
 
@@ -71,5 +71,5 @@ def test_a_condition_that_holds_nowhere_on_the_grid_is_refused() -> None:
         rate={"type": "float", "low": 0.0, "high": 1.0, "grid_points": 3},
         extra={"type": "int", "low": 1, "high": 2, "step": 1, "when": {"rate": [0.3]}},
     )
-    with pytest.raises(ValueError, match=r"extra\.when names values of rate that its grid does not take"):
+    with pytest.raises(ValueError, match=r"extra\.when names only values of rate that are not on its grid"):
         on_grid(off)

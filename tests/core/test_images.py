@@ -1,4 +1,4 @@
-"""Which image a step runs in."""
+"""Names and references of the images of the steps."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tuneoff.core.study import Step
         ("tuner", "neps", True, "tuner-neps-gpu"),
     ],
 )
-def test_only_what_trains_differs_by_device_and_only_the_tuner_by_environment(
+def test_only_training_steps_differ_by_device_and_only_the_tuner_by_environment(
     step: Step, environment: str, gpu: bool, name: str
 ) -> None:
     assert image_name(step, environment, gpu) == name
@@ -36,13 +36,13 @@ def test_a_registry_goes_before_the_name_and_a_tag_behind_it() -> None:
     )
 
 
-def test_a_digest_takes_the_tags_place_for_the_image_that_has_one() -> None:
+def test_a_digest_replaces_the_tag_of_its_image() -> None:
     digests = {"tuner": "sha256:" + "0" * 64}
     assert image("tuner", prefix="p", tag="1", digests=digests) == "p/tuner@sha256:" + "0" * 64
     assert image("tuner", "torch", prefix="p", tag="1", digests=digests) == "p/tuner-torch:1"
 
 
-def test_a_single_image_has_a_name_of_its_own_and_the_others_keep_the_prefix() -> None:
+def test_a_single_image_may_have_its_own_name_and_the_others_keep_the_prefix() -> None:
     images = Images(prefix="team", tag="1", names={"tuner": "registry.example.org/mine/search:7"})
     assert image_in(images, "tuner") == "registry.example.org/mine/search:7"
     assert image_in(images, "tuner", "torch") == "team/tuner-torch:1"

@@ -1,4 +1,4 @@
-"""What a step does in a pod alone: it labels the pod, and tries again after a fault that may pass."""
+"""Work of a step that happens only in a pod: it labels the pod, and retries after temporary faults."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def in_a_pod(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Flaky:
-    """Fails with these errors, one a call, and then succeeds."""
+    """Raise these errors, one per call, and then succeed."""
 
     def __init__(self, *errors: Exception) -> None:
         self.errors = list(errors)
@@ -53,7 +53,7 @@ def test_a_fault_that_may_pass_is_tried_again_in_a_pod_and_said(in_a_pod: None, 
 @pytest.mark.parametrize(
     "error", [StudyError("wrong"), DataError("no images"), Overtaken("another"), Stopped("asked"), Settled("no module")]
 )
-def test_what_no_second_attempt_can_change_fails_at_once(in_a_pod: None, error: Exception) -> None:
+def test_a_fault_that_a_retry_cannot_change_fails_at_once(in_a_pod: None, error: Exception) -> None:
     work = Flaky(error)
     with pytest.raises(type(error)):
         attempts("tuner", 3, work, lambda line: None)
@@ -90,7 +90,7 @@ def test_a_step_takes_its_own_retries_from_the_study(in_a_pod: None) -> None:
     try:
         os.umask(0)
         assert run_step("evaluator", study, "mnist/random", Flaky(OSError("a"), OSError("b"))) == "done"
-        assert os.umask(0) == 0o022, "files on a volume are written by their owner alone"
+        assert os.umask(0) == 0o022, "only the owner may write files on a volume"
         with pytest.raises(OSError, match="a"):
             run_step("tuner", study, "mnist/random", Flaky(OSError("a")))
     finally:

@@ -119,7 +119,7 @@ class Slow:
         return []
 
     def append(self, line: bytes) -> None:
-        assert self.free.wait(10)
+        assert self.free.wait(120)
         if self.fails:
             raise RecordError("the disk is full")
         self.written.append(line)
@@ -191,7 +191,7 @@ def test_a_folder_belongs_to_one_study(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     first = claim(store, made_study())
     assert claim(store, made_study(resources={"workers": 2})) == first, "resources do not make another study"
-    with pytest.raises(StudyError, match=r"holds another study: seeds: 0, 1, 2 left out\. Give another --out"):
+    with pytest.raises(StudyError, match=r"holds another study: seeds: 0, 1, 2 removed\. Give another --out"):
         claim(store, made_study(seeds=[7]))
 
 

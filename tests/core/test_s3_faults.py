@@ -189,7 +189,7 @@ def test_a_stopped_writer_that_wakes_up_cannot_damage_the_record(proxy: Proxy) -
         taken = list(second.lines())
         second.append(b"second 0")
         first.send_signal(signal.SIGCONT)
-        error = first.communicate(timeout=60)[1]
+        error = first.communicate(timeout=800)[1]
     finally:
         first.kill()
         first.wait()
@@ -199,7 +199,7 @@ def test_a_stopped_writer_that_wakes_up_cannot_damage_the_record(proxy: Proxy) -
 
 
 def _until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 800
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -214,12 +214,12 @@ def answered(proxy: Proxy, *arguments: str, **environment: str | None) -> str:
     command = [sys.executable, "-m", "tuneoff", *arguments]
     began = time.monotonic()
     answer = subprocess.run(
-        command, env={k: v for k, v in environ.items() if v is not None}, capture_output=True, text=True, timeout=120, check=False
+        command, env={k: v for k, v in environ.items() if v is not None}, capture_output=True, text=True, timeout=800, check=False
     )
     assert answer.returncode == 2, answer.stderr
     (sentence,) = answer.stderr.splitlines()
     assert "hidden" not in sentence
-    assert time.monotonic() - began < 60  # on a loaded machine; 3 to 10 s where nothing else runs
+    assert time.monotonic() - began < 200  # on a busy machine; 3 to 10 s where nothing else runs
     return sentence
 
 
@@ -267,7 +267,7 @@ def test_a_run_into_a_wrong_bucket_says_so_before_it_begins(proxy: Proxy, tmp_pa
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=800,
         check=False,
     )
     assert answer.returncode == 2

@@ -1,4 +1,4 @@
-"""What extends a study, and what makes it another."""
+"""Changes that extend a study, and changes that make it a different study."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ REFUSED: list[tuple[dict[str, Any], str]] = [
     ({"budget": {**BUDGET, "epochs_per_trial": 10}}, "budget.epochs_per_trial was 9 and is 10"),
     ({"budget": {**BUDGET, "trial_seconds": 60}}, "budget.trial_seconds was not set and is 60.0"),
     ({"budget": {**BUDGET, "in_flight": 2}}, "budget.in_flight was 1 and is 2"),
-    ({"seeds": [0, 1]}, "seeds: 2 left out"),
-    ({"methods": ["grid", "random", "bayes"]}, "methods: hyperband left out"),
+    ({"seeds": [0, 1]}, "seeds: 2 removed"),
+    ({"methods": ["grid", "random", "bayes"]}, "methods: hyperband removed"),
     (
         {"methods": [{"name": "grid", "settings": {"order": "shuffled"}}, "random", "bayes", "hyperband"]},
         'methods grid.settings.order was not set and is "shuffled"',
@@ -59,7 +59,7 @@ def test_more_of_the_same_extends_a_study(section: dict[str, Any], said: str) ->
 
 
 @pytest.mark.parametrize(("section", "said"), REFUSED)
-def test_less_or_something_else_makes_it_another(section: dict[str, Any], said: str) -> None:
+def test_less_or_different_settings_make_it_a_different_study(section: dict[str, Any], said: str) -> None:
     found = changes(made_study(), made_study(**section))
     assert any(change.said.startswith(said) for change in found if not change.extends), found
 
@@ -71,14 +71,14 @@ def test_a_limit_that_is_lifted_extends_a_study() -> None:
 
 
 @given(st.lists(st.sampled_from([section for section, said in EXTENDING if said]), unique_by=str))
-def test_what_extends_one_way_is_refused_the_other(sections: list[dict[str, Any]]) -> None:
+def test_a_change_that_extends_a_study_is_refused_in_the_other_direction(sections: list[dict[str, Any]]) -> None:
     small, large = made_study(), made_study(**{k: v for section in sections for k, v in section.items()})
     assert all(change.extends for change in changes(small, large))
     assert not any(change.extends for change in changes(large, small))
     assert changes(large, large) == []
 
 
-def test_a_store_is_extended_and_remembers_what_it_was(tmp_path: Path) -> None:
+def test_a_store_is_extended_and_records_the_former_study(tmp_path: Path) -> None:
     store = FolderStore(tmp_path)
     assert extensions(store, made_study()) == []
     first = claim(store, made_study())
@@ -90,6 +90,6 @@ def test_a_store_is_extended_and_remembers_what_it_was(tmp_path: Path) -> None:
     (former,) = json.loads((tmp_path / "study.json").read_text())["former"]
     assert former["changes"] == ["budget.trials was 8 and is 16", "seeds: 3 added"]
     assert former["study"]["seeds"] == [0, 1, 2]
-    with pytest.raises(StudyError, match=r"budget\.trials was 16 and is 8; seeds: 3 left out\. Give another --out"):
+    with pytest.raises(StudyError, match=r"budget\.trials was 16 and is 8; seeds: 3 removed\. Give another --out"):
         claim(store, made_study())
     assert read_study(store).study == larger, "and what is refused changes nothing"

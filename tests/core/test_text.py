@@ -1,4 +1,4 @@
-"""Numbers as they are written for people."""
+"""Formats of numbers and lists."""
 
 from __future__ import annotations
 
@@ -73,6 +73,6 @@ def test_shares_in_per_cent():
     ]
 
 
-def test_of_many_names_the_first_are_named_and_the_others_counted():
+def test_a_long_list_names_the_first_and_counts_the_others():
     assert wording.named(["a", "b", "c"]) == "a, b and c"
     assert wording.named([f"m{i}" for i in range(9)]) == "m0, m1, m2, m3, m4, m5 and 3 more"

@@ -1,4 +1,4 @@
-"""Small data sets, a cache of its own for each test, and stand-ins for the programs and packages that download."""
+"""Small data sets, an empty cache for each test, and fakes of the programs and packages that download."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def images(count: int, classes: int, shape: tuple[int, ...] = (8, 8), seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Noise whose mean tells the class; each class has as many images as the others, give or take one."""
+    """Return noise images whose first pixel depends on the class, with labels. Class sizes differ by at most one."""
     random = np.random.default_rng(seed)
     labels = random.permutation(np.arange(count) % classes)
     pixels = random.integers(0, 256, (count, *shape)).astype(np.uint8)
@@ -30,7 +30,7 @@ def images(count: int, classes: int, shape: tuple[int, ...] = (8, 8), seed: int 
 
 @pytest.fixture
 def arrays() -> Arrays:
-    """A small sound data set: 200 training and 60 test images, 8 × 8, four classes."""
+    """A small valid data set: 200 training and 60 test images, 8 × 8, four classes."""
     x_train, y_train = images(200, 4, seed=1)
     x_test, y_test = images(60, 4, seed=2)
     return {"x_train": x_train, "y_train": y_train, "x_test": x_test, "y_test": y_test}
@@ -38,7 +38,7 @@ def arrays() -> Arrays:
 
 @pytest.fixture
 def save(tmp_path: Path) -> Callable[..., Path]:
-    """Write arrays as an .npz; keyword arguments replace arrays, None leaves one out."""
+    """Write arrays as an .npz; keyword arguments replace arrays, and None omits an array."""
 
     def write(arrays: Arrays, **changes: Any) -> Path:
         path = tmp_path / "mine.npz"
@@ -50,7 +50,7 @@ def save(tmp_path: Path) -> Callable[..., Path]:
 
 @pytest.fixture(autouse=True)
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty cache, and no source but it."""
+    """An empty cache that is the only source of data sets."""
     folder = tmp_path / "cache"
     monkeypatch.setenv("TUNEOFF_CACHE", str(folder))
     monkeypatch.setenv("TUNEOFF_SOURCES", "cache")
@@ -61,5 +61,5 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(scope="session")
 def shared_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The cache for whole data sets: TUNEOFF_CACHE where it was set, else one of this session."""
+    """The cache for whole data sets: TUNEOFF_CACHE if it was set, or else a folder of this test session."""
     return Path(REAL_CACHE) if REAL_CACHE else tmp_path_factory.mktemp("datasets")

@@ -1,4 +1,4 @@
-"""Prepared folders: what is in them, that they are the same wherever they are made, and that they are whole or not there."""
+"""Prepared folders: their content, the same bytes in every process, and atomic replacement."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_images_are_float32_from_0_to_1_with_channels_last_and_labels_int32(arra
     np.testing.assert_array_equal(labels, arrays["y_test"])
 
 
-def test_images_from_0_to_1_stay_as_they_are(arrays: Arrays, save: Save, tmp_path: Path) -> None:
+def test_images_from_0_to_1_are_not_scaled(arrays: Arrays, save: Save, tmp_path: Path) -> None:
     scaled = {n: a / 255 if n.startswith("x") else a for n, a in arrays.items()}
     prepare(Dataset(name="mine", path=str(save(scaled))), Split(), tmp_path / "out")
     np.testing.assert_array_equal(load_part(tmp_path / "out", "test")[0][..., 0], scaled["x_test"].astype(np.float32))
@@ -78,7 +78,7 @@ def test_training_and_validation_images_are_all_the_training_images(arrays: Arra
     assert found == sorted((image / np.float32(255)).tobytes() for image in arrays["x_train"].astype(np.float32))
 
 
-def test_a_set_without_test_images_gives_some_of_its_own(arrays: Arrays, save: Save, tmp_path: Path) -> None:
+def test_a_set_without_test_images_holds_out_training_images(arrays: Arrays, save: Save, tmp_path: Path) -> None:
     path = save(arrays, x_test=None, y_test=None)
     prepared = prepare(Dataset(name="mine", path=str(path)), Split(), tmp_path / "out")
     assert prepared.counts == {"train": 136, "validation": 34, "test": 30}
@@ -94,13 +94,13 @@ def test_folds_take_the_place_of_the_validation_part(arrays: Arrays, save: Save,
         load_part(out, "validation")
 
 
-def test_folds_that_are_not_there_are_refused(arrays: Arrays, save: Save, tmp_path: Path) -> None:
+def test_missing_folds_are_refused(arrays: Arrays, save: Save, tmp_path: Path) -> None:
     prepare(Dataset(name="mine", path=str(save(arrays))), Split(), tmp_path / "out")
     with pytest.raises(DataError, match=r"has no folds: it was prepared without split\.folds"):
         load_folds(tmp_path / "out")
 
 
-def test_subsets_and_size_are_told_in_the_description(arrays: Arrays, save: Save, tmp_path: Path) -> None:
+def test_subsets_and_size_are_in_the_description(arrays: Arrays, save: Save, tmp_path: Path) -> None:
     dataset = Dataset(name="mine", path=str(save(arrays)), subset=Subset(train=40, test=12), image_size=4)
     prepared = prepare(dataset, Split(seed=3), tmp_path / "out")
     assert prepared.counts == {"train": 40, "validation": 40, "test": 12}
@@ -156,7 +156,7 @@ def test_a_new_preparation_leaves_nothing_of_the_old_one(arrays: Arrays, save: S
     assert names(out) == WHOLE | {"notes.txt"}
 
 
-def test_a_preparation_that_fails_leaves_what_was_there(
+def test_a_preparation_that_fails_keeps_the_earlier_data(
     arrays: Arrays, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     out = tmp_path / "place" / "out"
@@ -205,11 +205,11 @@ def test_an_array_that_is_gone_or_torn_is_refused(arrays: Arrays, save: Save, tm
     (out / "y_train.npy").unlink()
     (out / "x_test.npy").write_bytes((out / "x_test.npy").read_bytes()[:-1])
     for part in ("train", "test"):
-        with pytest.raises(DataError, match="prepare the data again"):
+        with pytest.raises(DataError, match="Prepare the data again"):
             load_part(out, part)  # type: ignore[arg-type]
 
 
-def test_an_s3_source_is_told_without_credentials_or_query(
+def test_an_s3_source_is_shown_without_credentials_or_query(
     arrays: Arrays, save: Save, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stored = save(arrays)
@@ -225,7 +225,7 @@ def test_faults_of_an_s3_file_name_its_address(
 ) -> None:
     stored = save(arrays, y_train=arrays["y_train"] * 0)
     monkeypatch.setattr(preparing, "fetch_file", lambda uri, target: stored)
-    with pytest.raises(DataError, match=r"^s3://bucket/mine\.npz: y_train holds one class only"):
+    with pytest.raises(DataError, match=r"^s3://bucket/mine\.npz: y_train holds only one class"):
         prepare(Dataset(name="mine", path="s3://bucket/mine.npz"), Split(), tmp_path / "out")
 
 
@@ -246,7 +246,7 @@ def test_other_sizes_are_interpolated_within_the_range(height: int, width: int, 
     np.testing.assert_allclose(smaller.mean(axis=(1, 2)), images.mean(axis=(1, 2)), rtol=0.12)
 
 
-def test_interpolation_keeps_even_ground_even() -> None:
+def test_interpolation_keeps_a_constant_image_constant() -> None:
     images = np.full((2, 28, 28, 1), 255, np.float32)
     np.testing.assert_array_equal(resized(images, 20), np.full((2, 20, 20, 1), 255, np.float32))
 
@@ -266,7 +266,7 @@ def test_the_mosaic_has_a_row_a_class_and_white_where_images_are_missing() -> No
     assert mosaic[0, 5] == mosaic[4, 0] == mosaic[5, 10] == 1
 
 
-def test_the_pictures_are_pictures(arrays: Arrays, save: Save, tmp_path: Path) -> None:
+def test_the_figures_are_not_blank(arrays: Arrays, save: Save, tmp_path: Path) -> None:
     prepared = prepare(Dataset(name="mine", path=str(save(arrays))), Split(), tmp_path / "out")
     for name in ("samples.png", "balance.png"):
         with Image.open(tmp_path / "out" / name) as picture:
@@ -307,7 +307,7 @@ def test_the_description_is_plain_json(arrays: Arrays, save: Save, tmp_path: Pat
     assert described["input_shape"] == [8, 8, 1]
 
 
-def test_a_built_in_set_says_so(arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_source_of_a_built_in_set_is_built_in(arrays: Arrays, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     raw = preparing.Raw(arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"], tuple("abcd"))
     monkeypatch.setattr(preparing, "load", lambda name, report, copy: raw)
     prepared = prepare(Dataset(name="mnist"), Split(), tmp_path / "out")

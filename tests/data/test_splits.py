@@ -1,4 +1,4 @@
-"""Splits: sizes, strata, seeds, folds, subsets, and a test part that nothing else touches."""
+"""Splits: sizes, stratification, seeds, folds, subsets, and a test part that is separate from all others."""
 
 from __future__ import annotations
 
@@ -93,34 +93,34 @@ def test_a_subset_keeps_rare_classes() -> None:
 @pytest.mark.parametrize(
     ("subset", "sentence"),
     [
-        (Subset(train=90), r"subset\.train = 90 .* the train part has 80 images of 10 classes, and 10 to 80 are accepted"),
+        (Subset(train=90), r"subset\.train = 90 .* the train part has 80 images of 10 classes\. Give a number from 10 to 80\."),
         (Subset(validation=21), r"subset\.validation = 21 .* has 20 images"),
         (Subset(test=51), r"subset\.test = 51 .* has 50 images"),
     ],
 )
-def test_a_subset_larger_than_its_part_is_refused_with_the_number_there_is(subset: Subset, sentence: str) -> None:
+def test_a_subset_larger_than_its_part_is_refused_with_the_size_of_the_part(subset: Subset, sentence: str) -> None:
     with pytest.raises(DataError, match=sentence):
         parts_of(labels(100), labels(50), Split(), subset)
 
 
 def test_a_subset_smaller_than_the_number_of_classes_is_refused() -> None:
-    with pytest.raises(DataError, match=r"subset\.train = 10 .* 12 classes, and 12 to 96 are accepted"):
+    with pytest.raises(DataError, match=r"subset\.train = 10 .* 12 classes\. Give a number from 12 to 96\."):
         parts_of(labels(120, 12), labels(120, 12), Split(), Subset(train=10))
 
 
 def test_a_validation_subset_with_folds_is_refused() -> None:
-    with pytest.raises(DataError, match=r"subset\.validation = 50 has no meaning with split\.folds = 5"):
+    with pytest.raises(DataError, match=r"subset\.validation = 50 cannot be combined with split\.folds = 5"):
         parts_of(labels(1000), labels(100), Split(folds=5), Subset(validation=50))
 
 
 @pytest.mark.parametrize("share", [0.01, 0.99])
 def test_a_share_too_small_for_a_part_with_all_classes_is_refused(share: float) -> None:
-    with pytest.raises(DataError, match=r"split\.validation = 0\.\d+ parts 100 images into .* each of the 10 classes"):
+    with pytest.raises(DataError, match=r"split\.validation = 0\.\d+ splits 100 images into .* each of the 10 classes"):
         parts_of(labels(100), labels(50), Split(validation=share))
 
 
 def test_a_test_share_is_refused_where_it_leaves_too_little() -> None:
-    with pytest.raises(DataError, match=r"split\.test = 0\.15 parts 20 images into 17 and 3"):
+    with pytest.raises(DataError, match=r"split\.test = 0\.15 splits 20 images into 17 and 3"):
         parts_of(labels(20), None, Split())
 
 

@@ -1,4 +1,4 @@
-"""`tuneoff doctor`: each thing is ok, a warning or failing, and says what to do."""
+"""Test `tuneoff doctor`: each finding is ok, a warning or failing, and has a remedy."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tuneoff.study_file.required_packages import require_for
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """No TensorFlow is started, and the environment names no server."""
+    """Do not start TensorFlow, and remove servers from the environment."""
     monkeypatch.setattr(machine, "_gpu", lambda: Finding("GPU", State.OK, "none"))
     monkeypatch.setenv("TUNEOFF_CACHE", str(tmp_path / "cache"))
     for name in ("MLFLOW_TRACKING_URI", *machine._AWS):
@@ -31,7 +31,7 @@ def found(folder: Path, tracking: str | None = None, kfp: str | None = None) -> 
 
 
 class Answer(BaseHTTPRequestHandler):
-    """Healthy as MLflow, forbidden as KFP."""
+    """Answer as a healthy MLflow server, and refuse KFP's health check with 403."""
 
     def do_GET(self) -> None:
         self.send_response(200 if self.path == "/health" else 403)
@@ -51,7 +51,7 @@ def server() -> Iterator[str]:
         thread.join()
 
 
-def test_a_machine_where_all_is_well_has_no_failing_line(tmp_path: Path) -> None:
+def test_a_complete_machine_has_no_failing_finding(tmp_path: Path) -> None:
     lines = found(tmp_path / "runs")
     assert not [f for f in lines.values() if f.state is State.FAILING]
     assert lines["extra pipeline"].state is State.OK
@@ -61,7 +61,7 @@ def test_a_machine_where_all_is_well_has_no_failing_line(tmp_path: Path) -> None
     assert not {"MLflow server", "KFP server", "S3"} & set(lines), "what nobody named is not looked for"
 
 
-def test_servers_that_are_named_are_asked(tmp_path: Path, server: str) -> None:
+def test_named_servers_are_checked(tmp_path: Path, server: str) -> None:
     lines = found(tmp_path, server.replace("//", "//me:secret@"), server)
     assert lines["MLflow server"].state is State.OK
     assert "secret" not in lines["MLflow server"].said
@@ -70,7 +70,7 @@ def test_servers_that_are_named_are_asked(tmp_path: Path, server: str) -> None:
     assert (gone.state, "cannot be reached" in gone.said) == (State.FAILING, True)
 
 
-def test_a_folder_that_cannot_be_written_to_is_failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_is_not_writable_is_failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(**options: object) -> None:
         raise PermissionError(13, "Permission denied")
 
@@ -81,7 +81,7 @@ def test_a_folder_that_cannot_be_written_to_is_failing(tmp_path: Path, monkeypat
     assert finding.remedy
 
 
-def test_half_of_the_s3_credentials_is_failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> None:
+def test_incomplete_s3_credentials_are_failing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, server: str) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
     assert found(tmp_path)["S3"].state is State.FAILING
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret")
@@ -92,13 +92,13 @@ def test_half_of_the_s3_credentials_is_failing(tmp_path: Path, monkeypatch: pyte
     assert found(tmp_path)["S3"].state is State.FAILING
 
 
-def test_what_a_study_lacks_is_one_line_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_packages_are_reported_with_one_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name in ("kfp", "skopt") else object())
     with pytest.raises(StudyError, match=r"pip install 'tuneoff\[pipeline,skopt\]'"):
         require_for(made_study())
 
 
-def test_a_method_of_another_environment_is_refused_with_what_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_method_of_another_environment_is_refused_with_its_install_command(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "neps" else object())
     sentence = r"^Method priorband .*: make setup-neps, or pip install 'tuneoff\[neps\]' in a virtual environment of its own\.$"
     with pytest.raises(StudyError, match=sentence):

@@ -1,4 +1,4 @@
-"""The evaluator: which trial is the incumbent, what it is trained on, and what is kept of it."""
+"""The evaluator: choice of the incumbent, its retraining and scores, and reuse of a recorded evaluation."""
 
 from __future__ import annotations
 
@@ -94,13 +94,13 @@ def test_every_test_image_is_scored_once_and_the_kept_model_scores_the_same(eval
     assert {"confusion.png", "curves.png"} <= {n.rpartition("/")[2] for n in store.names("evaluations/")}
 
 
-def test_what_is_evaluated_is_not_evaluated_again(evaluated: Evaluated) -> None:
+def test_a_recorded_evaluation_is_not_repeated(evaluated: Evaluated) -> None:
     study, data, store, found = evaluated
     again = evaluate(study, study.cells[0], data, store, f"sqlite:///{data.parent}/m.db")
     assert again.evaluated_at == found.evaluated_at
 
 
-def test_a_better_incumbent_is_evaluated_anew(evaluated: Evaluated) -> None:
+def test_a_better_incumbent_is_evaluated_again(evaluated: Evaluated) -> None:
     study, _, store, found = evaluated
     fewer = study.model_copy(update={"evaluation": study.evaluation.model_copy(update={"seeds": 1})})
     search, best = incumbent(store, study, study.cells[0])
@@ -113,7 +113,7 @@ def test_a_better_incumbent_is_evaluated_anew(evaluated: Evaluated) -> None:
 def test_an_incumbent_whose_configuration_changed_is_trained_through_the_same_changes(
     evaluated: Evaluated, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Trial 1 went on from trial 0's first epoch with another learning rate, and a full training has three epochs."""
+    """Trial 1 continues trial 0's first epoch with another learning rate; a full training has three epochs."""
     study, data, _, _ = evaluated
     trained: list[tuple[float, int]] = []
 
@@ -140,7 +140,7 @@ def test_an_incumbent_whose_configuration_changed_is_trained_through_the_same_ch
     assert len(found.retrainings[0].curves["loss"]) == 3
 
 
-def test_a_model_whose_module_is_gone_is_one_sentence(evaluated: Evaluated, tmp_path: Path) -> None:
+def test_a_model_whose_module_is_missing_is_reported_in_one_message(evaluated: Evaluated, tmp_path: Path) -> None:
     study, data, _, _ = evaluated
     lost, store = study.model_copy(update={"model": "lost_model:build"}), FolderStore(tmp_path / "store")
     _record(store, 4, [0.5])

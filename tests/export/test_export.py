@@ -281,7 +281,7 @@ def test_the_command_prints_what_it_wrote_and_never_overwrites(
     written = Path(run.output.strip())
     assert written.name == {"optuna": "made-optuna.db", "deepcave": "made-deepcave", "csv": "made-csv"}[kind]
     assert list(tmp_path.iterdir()) == [written.absolute()]
-    with pytest.raises(StudyError, match=rf"^{written} exists already: give another --out, or remove it first\.$"):
+    with pytest.raises(StudyError, match=rf"^{written} exists already\. Give another --out, or remove it first\.$"):
         CliRunner().invoke(cli, ["export", str(place), "--to", kind], catch_exceptions=False)
     assert {p: p.stat().st_mtime_ns for p in place.rglob("*")} == before, "the study is only read"
 
@@ -298,12 +298,14 @@ def test_an_export_that_fails_leaves_nothing(result: StudyResult, tmp_path: Path
 
 def test_without_optuna_the_extra_is_named(result: StudyResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tuneoff.core.runtime.extras.importable", lambda name: name != "optuna")
-    with pytest.raises(StudyError, match=r"needs Optuna, which is not installed: pip install 'tuneoff\[export\]'\.$"):
+    with pytest.raises(
+        StudyError, match=r"needs Optuna, which is not installed\. Install it: pip install 'tuneoff\[export\]'\.$"
+    ):
         export(result, "optuna", tmp_path / "out.db")
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_format_is_for_figures_alone(result: StudyResult, tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="--format png is for --to figures"):
+    with pytest.raises(StudyError, match="--format png is only for --to figures"):
         export(result, "csv", tmp_path / "csv", "png")
     assert not list(tmp_path.iterdir())

@@ -1,4 +1,4 @@
-"""Containers of the images that `make images` built, for the tests that run in them; skipped where there are none."""
+"""Run containers of the images that `make images` built. Tests that need a missing image are skipped."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ ROOT = Path(__file__).parents[2]
 PREFIX = "localhost/tuneoff"
 UID = 10001
 ASKED = bool(os.environ.get("TUNEOFF_TEST_IMAGES"))
-"""Whether make image-test or make container-test runs: what is missing is a failure then, and minutes do not matter."""
+"""Whether `make image-test` or `make container-test` runs. Then a missing image is a failure, and tests may take minutes."""
 
 os.environ.setdefault("CONTAINERS_CONF", str(ROOT / "docker" / "containers.conf"))
 
 
 def absent(why: str) -> None:
-    """Skip the test, or fail it where it was asked for."""
+    """Skip the test, or fail it if `make image-test` or `make container-test` runs."""
     if ASKED:
         pytest.fail(why)
     pytest.skip(why)
@@ -41,19 +41,19 @@ def podman(*arguments: str, check: bool = True, **options: Any) -> subprocess.Co
 
 
 def image(name: str) -> str:
-    """The reference of an image that is there."""
+    """Return the reference of a built image. Skip or fail the test if it does not exist."""
     reference = f"{PREFIX}/{name}:{__version__}"
     if shutil.which("podman") is None:
         absent("podman is not installed: make image-test installs it")
     if podman("image", "exists", reference, check=False).returncode:
         absent(f"{reference} is not built: make image-test builds it")
     if not ASKED and _revision(reference) != _head():
-        absent(f"{reference} is of other code: make image-test builds it anew")
+        absent(f"{reference} was built from another commit: make image-test rebuilds it")
     return reference
 
 
 def _revision(reference: str) -> str:
-    """The commit that an image is of."""
+    """Return the commit from which an image was built."""
     label = '{{index .Labels "org.opencontainers.image.revision"}}'
     return podman("image", "inspect", "--format", label, reference).stdout.strip()
 
@@ -69,11 +69,11 @@ def inspected(name: str) -> dict[str, Any]:
 
 
 RIGHTS = ("--read-only", "--cap-drop", "all", "--security-opt", "no-new-privileges")
-"""Of a container: a root that cannot be written, and no capabilities."""
+"""Options for a container with a read-only root file system and no capabilities."""
 
 
 def run(name: str, *command: str, place: Path | None = None, env: Mapping[str, str] = {}) -> subprocess.CompletedProcess[str]:
-    """Run a command in a container of an image, without a network, `place` at /work."""
+    """Run a command in a container of an image, without network access, with `place` mounted at /work."""
     mounts = ["--volume", f"{place}:/work"] if place else []
     variables = [f"--env={name}={value}" for name, value in env.items()]
     return podman("run", "--rm", *RIGHTS, "--network", "none", *mounts, *variables, image(name), *command)
@@ -81,7 +81,7 @@ def run(name: str, *command: str, place: Path | None = None, env: Mapping[str, s
 
 @contextmanager
 def daemon(folder: Path) -> Iterator[str]:
-    """Where podman answers as Docker's daemon does, as long as the block lasts."""
+    """Start podman's service, which answers as Docker's daemon does, and yield its address."""
     socket = folder / "podman.sock"
     service = subprocess.Popen(["podman", "system", "service", "--time", "0", f"unix://{socket}"])
     try:
@@ -97,13 +97,13 @@ def daemon(folder: Path) -> Iterator[str]:
 
 
 def workplace(folder: Path) -> Path:
-    """The folder, made where it is not there, and writable for the containers' user."""
+    """Create the folder if needed, make it writable for the containers' user, and return it."""
     folder.mkdir(exist_ok=True)
     os.chown(folder, UID, UID)
     return folder
 
 
 def real_images(path: Path, train: int = 600, test: int = 200) -> None:
-    """The first images of Fashion-MNIST as an .npz."""
+    """Write the first images of Fashion-MNIST to an .npz file."""
     raw = fetch.load("fashion_mnist", report=lambda _: None)
     np.savez(path, x_train=raw.x_train[:train], y_train=raw.y_train[:train], x_test=raw.x_test[:test], y_test=raw.y_test[:test])

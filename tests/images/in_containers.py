@@ -1,7 +1,7 @@
-"""Runs a study's compiled pipeline with KFP's DockerRunner: every step in a container of its own image.
+"""Run a study's compiled pipeline with KFP's DockerRunner: each step runs in a container of its image.
 
-python in_containers.py STUDY STORE TRACKING FOLDER: the folder gets KFP's artifacts, and the containers' user may write there.
-DOCKER_HOST says where the daemon listens; AWS_… variables are the containers' too.
+python in_containers.py STUDY STORE TRACKING FOLDER: KFP's artifacts go to the folder, which the containers' user must be able
+to write. DOCKER_HOST is the address of the daemon. AWS_… variables are passed to the containers.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from tuneoff.study_file.check import read_study
 
 
 def main(study: str, store: str, tracking: str, folder: Path) -> None:
-    docker.client.DEFAULT_TIMEOUT_SECONDS = 600  # a busy machine; KFP does not let itself be told
+    docker.client.DEFAULT_TIMEOUT_SECONDS = 600  # for a busy machine; KFP has no option for it
     compiled = folder / "pipeline.yaml"
     Compiler().compile(bakeoff(read_study(study)), str(compiled))
-    # KFP looks for an image by the very name that the daemon gives it.
+    # KFP looks up an image by exactly the name that the daemon lists.
     pipeline = components.load_component_from_text(compiled.read_text().replace(f"image: {PUBLISHED}/", f"image: {PREFIX}/"))
     cache = docker.types.Mount("/datasets", str(cache_path("any").parent), type="bind", read_only=True)
     runner = local.DockerRunner(
@@ -37,7 +37,7 @@ def main(study: str, store: str, tracking: str, folder: Path) -> None:
         mounts=[cache],
         environment={"TUNEOFF_CACHE": "/datasets", **{k: v for k, v in os.environ.items() if k.startswith("AWS_")}},
     )
-    workspace = folder / "workspace"  # a folder of its own: KFP mounts one folder in one place only
+    workspace = folder / "workspace"  # a separate folder, because KFP can mount a folder only once
     workspace.mkdir()
     local.init(runner=runner, pipeline_root=str(folder), workspace_root=str(workspace), raise_on_error=False)
     pipeline(store=store, tracking=tracking)

@@ -1,4 +1,4 @@
-"""The images as they are written down: targets for all that runs, locks that agree, and none of what an image should not have."""
+"""Test the definitions of the images: a target for every step, consistent locks, and nothing that images should not contain."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ LISTS = sorted(p.stem for p in (DOCKER / "packages").glob("*.txt"))
 
 @cache
 def definition(script: str) -> dict[str, Any]:
-    """What a script of docker/ defines."""
+    """Return the names that a script of docker/ defines."""
     return runpy.run_path(str(DOCKER / script))
 
 
 def stages() -> dict[str, list[str]]:
-    """Each stage of the Containerfile: its instructions, continued lines joined, the FROM line first."""
+    """Return the instructions of each stage of the Containerfile, FROM first, with continued lines joined."""
     text = re.sub(r"^#.*\n", "", (DOCKER / "Containerfile").read_text(), flags=re.MULTILINE)
     found: dict[str, list[str]] = {}
     for line in re.sub(r"\\\n\s*", "", text).splitlines():
@@ -45,7 +45,7 @@ def stages() -> dict[str, list[str]]:
 
 
 def history(stage: str) -> list[str]:
-    """All instructions that made a stage, its base's first."""
+    """Return all instructions of a stage, starting with those of its base."""
     instructions = stages()[stage]
     base = instructions[0].split()[1]
     return [*(history(base) if base in stages() else []), *instructions[1:]]
@@ -59,8 +59,19 @@ def packages(name: str) -> set[str]:
     return set((DOCKER / "packages" / f"{name}.txt").read_text().split())
 
 
+def names(lock: Path) -> set[str]:
+    """All packages of a lock, for whichever Python and processor."""
+    return set(re.findall(r"^([a-z0-9-]+)==", lock.read_text(), re.MULTILINE))
+
+
 def releases(lock: Path) -> dict[str, str]:
-    return dict(re.findall(r"^([a-z0-9-]+)==(\S+)", lock.read_text(), re.MULTILINE))
+    """The releases of a lock for this Python in an image for x86-64."""
+    image = definition("packages.py")["linux"](f"{sys.version_info.major}.{sys.version_info.minor}", "x86_64")
+    lines = re.findall(r"^([a-z0-9-]+==[^\\\n]+)", lock.read_text(), re.MULTILINE)
+    requirements = [r for r in map(Requirement, lines) if r.marker is None or r.marker.evaluate(image)]
+    found = {r.name: str(r.specifier).removeprefix("==") for r in requirements}
+    assert len(found) == len(requirements), "two releases of a package for one Python"
+    return found
 
 
 def lock_of(name: str) -> Path:
@@ -78,7 +89,7 @@ def test_every_step_environment_and_device_has_an_image() -> None:
     assert targets() <= set(stages())
 
 
-def test_the_build_says_target_name_and_device_of_each_image() -> None:
+def test_the_build_command_has_the_target_name_and_device_of_each_image() -> None:
     command = [
         sys.executable,
         str(DOCKER / "build.py"),
@@ -98,8 +109,8 @@ def test_the_build_says_target_name_and_device_of_each_image() -> None:
     assert tuner[:4] == ["env", "DOCKER_BUILDKIT=1", "docker", "build"]
 
 
-@pytest.mark.parametrize(("arguments", "said"), [(["tunre"], "tunre is no image"), (["--tag", "latest"], "the tag latest")])
-def test_the_build_refuses_an_unknown_image_and_a_tag_that_says_nothing(arguments: list[str], said: str) -> None:
+@pytest.mark.parametrize(("arguments", "said"), [(["tunre"], "there is no image tunre"), (["--tag", "latest"], "the tag latest")])
+def test_the_build_refuses_an_unknown_image_and_the_tag_latest(arguments: list[str], said: str) -> None:
     done = subprocess.run([sys.executable, str(DOCKER / "build.py"), *arguments], capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert said in done.stderr
@@ -119,14 +130,14 @@ def test_hadolint_finds_nothing(file: str) -> None:
 
 
 @pytest.mark.parametrize("target", sorted(targets()))
-def test_an_image_runs_as_a_number_without_rights(target: str) -> None:
+def test_an_image_runs_as_a_numeric_user_without_rights(target: str) -> None:
     *_, last = [line for line in history(target) if line.startswith("USER ")]
     assert re.fullmatch(r"USER [1-9]\d*:[1-9]\d*", last)
     assert stages()[target][-1] == last
 
 
 @pytest.mark.parametrize("target", sorted(targets()))
-def test_an_image_is_a_job_with_one_place_to_write(target: str) -> None:
+def test_an_image_is_a_job_with_one_writable_folder(target: str) -> None:
     lines = history(target)
     assert not [line for line in lines if line.startswith(("HEALTHCHECK", "ENTRYPOINT", "EXPOSE", "ADD"))]
     assert [line for line in lines if line.startswith("VOLUME")] == ['VOLUME ["/tmp"]']
@@ -136,13 +147,13 @@ def test_an_image_is_a_job_with_one_place_to_write(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", sorted(targets()))
-def test_an_image_says_what_it_is(target: str) -> None:
+def test_an_image_has_descriptive_labels(target: str) -> None:
     labels = re.findall(r"org\.opencontainers\.image\.(\w+)=\"([^\"]+)\"", " ".join(history(target)))
     assert {"title", "description", "licenses", "vendor"} <= dict(labels).keys()
 
 
 @pytest.mark.parametrize("target", sorted(targets()))
-def test_what_installs_is_mounted_and_not_copied(target: str) -> None:
+def test_build_tools_are_mounted_and_not_copied(target: str) -> None:
     lines = history(target)
     assert not [line for line in lines if line.startswith("COPY")]
     assert all("--mount=type=bind,source=.,target=/source" in line for line in lines if "install.sh" in line)
@@ -150,13 +161,13 @@ def test_what_installs_is_mounted_and_not_copied(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", sorted(targets()))
-def test_a_layer_is_made_anew_where_locks_or_code_are_others(target: str) -> None:
-    """What stands for their content is part of each command: buildah looks at nothing else before it reuses a layer."""
+def test_a_layer_is_rebuilt_if_locks_or_code_change(target: str) -> None:
+    """Each command contains a digest of the files it uses, because buildah compares only commands before it reuses a layer."""
     for line in (line for line in history(target) if "install.sh" in line):
         assert ("SOURCE=${SOURCE}" if line.endswith(" tuneoff") else "LOCKS=${LOCKS}") in line
 
 
-def test_no_base_is_called_latest_and_none_is_written_into_a_stage() -> None:
+def test_no_base_is_latest_and_no_stage_names_its_base() -> None:
     text = (DOCKER / "Containerfile").read_text()
     assert "latest" not in text
     assert re.search(r"^ARG BASE=\S+:\d+\.\d+-\S+$", text, re.MULTILINE)
@@ -164,7 +175,7 @@ def test_no_base_is_called_latest_and_none_is_written_into_a_stage() -> None:
 
 
 @pytest.mark.parametrize("file", ["Containerfile", "install.sh", "build.py", "base.sh", "gpu.lock"])
-def test_nothing_names_a_place_that_packages_come_from(file: str) -> None:
+def test_no_build_file_names_a_package_index(file: str) -> None:
     assert "://" not in (DOCKER / file).read_text()
 
 
@@ -172,16 +183,16 @@ def test_nothing_names_a_place_that_packages_come_from(file: str) -> None:
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_every_package_of_an_image_is_in_the_lock_that_it_is_taken_from(name: str) -> None:
-    assert packages(name) - releases(lock_of(name)).keys() == set()
+def test_every_package_of_an_image_is_in_its_lock(name: str) -> None:
+    assert packages(name) - names(lock_of(name)) == set()
 
 
 @pytest.mark.parametrize("name", LISTS)
-def test_an_image_holds_all_that_its_packages_need(name: str) -> None:
-    """As far as the same release is installed here; KFP needs nothing in a step, and the left out has its reason."""
+def test_an_image_contains_all_dependencies_of_its_packages(name: str) -> None:
+    """Check packages installed here in the same release. KFP needs no dependency in a step; LEFT_OUT is left out on purpose."""
     locked, looked_at = releases(lock_of(name)), 0
     for package in packages(name) - {"kfp"}:
-        if installed(package) != locked[package]:
+        if package not in locked or installed(package) != locked[package]:
             continue
         assert needed(package) - definition("packages.py")["LEFT_OUT"] <= packages(name), package
         looked_at += 1
@@ -190,7 +201,7 @@ def test_an_image_holds_all_that_its_packages_need(name: str) -> None:
 
 @cache
 def needed(package: str) -> set[str]:
-    """What the installed release of a package depends on here."""
+    """Return the dependencies of a package's installed release on this platform."""
     requirements = [Requirement(line) for line in metadata.requires(package) or []]
     here = [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
     return {canonicalize_name(r.name) for r in here}
@@ -204,23 +215,23 @@ def installed(package: str) -> str | None:
 
 
 @pytest.mark.parametrize("method", sorted(REGISTRY))
-def test_a_methods_image_holds_its_framework(method: str) -> None:
+def test_a_methods_image_contains_its_framework(method: str) -> None:
     spec = REGISTRY[method]
     assert canonicalize_name(spec.framework) in packages(image_name("tuner", spec.environment))
 
 
-def test_an_image_holds_no_more_than_it_needs() -> None:
+def test_an_image_contains_no_unneeded_package() -> None:
     assert not packages("common") & {"tensorflow-cpu", "keras", "optuna", "ray"}
     assert not packages("evaluator") & {"keras-tuner", "scikit-optimize", "optuna", "ray"}
     for name in set(LISTS) - {"build", *definition("packages.py")["STAND_INS"]}:
         assert not packages(name) & {"kubernetes", "pytest", "ruff", "uv", "pip", "moto"}, name
 
 
-def test_the_layers_that_images_share_go_from_few_packages_to_more() -> None:
+def test_shared_layers_go_from_few_packages_to_more() -> None:
     assert packages("common") <= packages("evaluator") <= packages("tuner")
 
 
-def test_the_gpu_lock_holds_tensorflow_in_the_release_of_the_other_locks_and_cuda() -> None:
+def test_the_gpu_lock_has_cuda_and_the_same_release_of_tensorflow() -> None:
     gpu = releases(DOCKER / "gpu.lock")
     assert gpu["tensorflow"] == releases(ROOT / "requirements.lock")["tensorflow-cpu"]
     assert len([name for name in gpu if name.startswith("nvidia-")]) > 5

@@ -1,4 +1,4 @@
-"""KFP's DockerRunner against podman's socket: one step of the pipeline, as its component, in a container of its image."""
+"""Test one step of the pipeline, as a KFP component, in a container of its image, with KFP's DockerRunner and podman's socket."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,18 +18,18 @@ from tuneoff.core.store.study_store import read_study
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """The one folder that containers share with this machine. Their root cannot be written, and they have no network."""
+    """Yield the only folder that containers share with this machine. Their root is read-only, and they have no network."""
     image("data_prep")
     folder = workplace(tmp_path / "place")
     with daemon(tmp_path) as address:
         monkeypatch.setenv("DOCKER_HOST", address)
-        monkeypatch.setattr("docker.client.DEFAULT_TIMEOUT_SECONDS", 600)  # a busy machine; KFP does not let itself be told
+        monkeypatch.setattr("docker.client.DEFAULT_TIMEOUT_SECONDS", 600)  # for a busy machine; KFP has no option for it
         local.init(local.DockerRunner(read_only=True, cap_drop=["ALL"], network_mode="none"), str(folder), raise_on_error=True)
         yield folder
         config.LocalExecutionConfig.instance = None
 
 
-def test_a_step_runs_in_a_container_and_leaves_its_artifact_and_its_notes(place: Path) -> None:
+def test_a_step_runs_in_a_container_and_leaves_its_artifact_and_its_record(place: Path) -> None:
     small_npz(place / "bars.npz")
     study = made_study(datasets=[{"name": "bars", "path": str(place / "bars.npz")}])
     given = {"study": study.model_dump_json(), "dataset": "bars", "store": str(place / "store")}

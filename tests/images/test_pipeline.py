@@ -1,4 +1,4 @@
-"""A whole study, each step in a container of its own, beside MLflow on PostgreSQL and an S3 server as the manifests have them."""
+"""Test a whole study with each step in its own container, with MLflow, PostgreSQL and S3 servers started from the manifests."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ pytestmark = [pytest.mark.timeout(7200), pytest.mark.skipif(not ASKED, reason="t
 
 
 def standing_in(manifests: str) -> str:
-    """The manifests with our images for those that a registry would give."""
+    """Return the manifests with our replacement images instead of those of a registry."""
     documents = list(yaml.safe_load_all(manifests))
     for document in documents:
         pod = document.get("spec", {}).get("template", {}).get("spec", {})
@@ -65,7 +65,7 @@ def play(manifests: Path) -> None:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """MLflow, PostgreSQL and S3 from manifests/podman, played by podman; nothing of them stays. The file that was played."""
+    """Start MLflow, PostgreSQL and S3 from manifests/podman, yield the manifest file, and remove everything afterwards."""
     image("stand-in-mlflow")
     folder = tmp_path_factory.mktemp("manifests")
     rendered = subprocess.run([KUBECTL, "kustomize", "manifests/podman"], cwd=ROOT, capture_output=True, text=True, check=True)
@@ -82,7 +82,7 @@ def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture(scope="module")
 def s3(servers: Path) -> Iterator[None]:
-    """This process reaches the S3 server as the containers do."""
+    """Set this process's environment so that it reaches the S3 server as the containers do."""
     with pytest.MonkeyPatch.context() as patch:
         for name, value in S3.items():
             patch.setenv(name, value)
@@ -91,7 +91,7 @@ def s3(servers: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def result(s3: None, tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
-    """What the study left on S3, once its pipeline has run in containers."""
+    """Run the study's pipeline in containers, and return what it stored on S3."""
     for step in ("data_prep", "tuner", "evaluator", "reporter"):
         image(step)
     study = check.read_study(str(ROOT / STUDY))
@@ -108,8 +108,8 @@ def result(s3: None, tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
     return read_study(open_store(store))
 
 
-def test_all_cells_are_evaluated_and_all_trials_and_the_report_have_arrived(result: StudyResult) -> None:
-    """What `make cluster-test` looks for on a cluster."""
+def test_all_cells_are_evaluated_and_all_trials_and_the_report_are_stored(result: StudyResult) -> None:
+    """Check the same results that `make cluster-test` checks on a cluster."""
     assert missing(open_store(f"s3://tuneoff/{result.study.name}"), MLFLOW) == []
 
 
@@ -123,7 +123,7 @@ def test_mlflows_runs_are_in_postgresql(result: StudyResult) -> None:
 
 
 def trials_in_mlflow(called: str) -> int:
-    """How many trials an experiment has there."""
+    """Return the number of trials of an experiment in MLflow."""
     from mlflow import MlflowClient
 
     client = MlflowClient(MLFLOW)
@@ -134,7 +134,7 @@ def trials_in_mlflow(called: str) -> int:
 
 
 def in_postgresql(*command: str, **options: Any) -> str:
-    """What a command in PostgreSQL's container prints; releases of podman differ in what they call it."""
+    """Return the output of a command in PostgreSQL's container. Its name depends on the release of podman."""
     container = podman("ps", "--quiet", "--filter", "name=^postgres-pod.*-postgres$").stdout.strip()
     return podman("exec", "--interactive", container, *command, **options).stdout
 
@@ -152,10 +152,10 @@ def search_on_s3(study: str) -> SearchRecord:
 
 
 @pytest.mark.parametrize(("signal", "exit_code"), [("KILL", 137), ("TERM", 3)])
-def test_a_tuner_whose_container_is_taken_away_goes_on_from_its_record_on_s3(
+def test_a_tuner_whose_container_was_removed_continues_from_its_record_on_s3(
     s3: None, tmp_path: Path, signal: str, exit_code: int
 ) -> None:
-    """SIGTERM, which the container's first process hears, lets the running epoch end."""
+    """After SIGTERM, which the container's first process receives, the running epoch finishes."""
     name = f"away-{signal.lower()}"
     place = workplace(tmp_path / "place")
     real_images(place / "fashion.npz")
@@ -200,7 +200,7 @@ def test_a_tuner_whose_container_is_taken_away_goes_on_from_its_record_on_s3(
     assert trials_in_mlflow(f"tuneoff/{name}") == TRIALS
 
 
-def test_the_database_is_backed_up_and_restored_as_the_page_says(result: StudyResult) -> None:
+def test_the_database_is_backed_up_and_restored_as_in_the_docs(result: StudyResult) -> None:
     (dump,) = re.findall(r"exec deployment/postgres -- sh -c '([^']+)'", (ROOT / "docs" / "cluster.md").read_text())
     backup = in_postgresql("sh", "-c", dump)
     in_postgresql("createdb", "--username", SECRETS["PGUSER"], "restored")
@@ -208,7 +208,7 @@ def test_the_database_is_backed_up_and_restored_as_the_page_says(result: StudyRe
     assert runs_in_postgresql("restored") == runs_in_postgresql() > 0
 
 
-def test_what_mlflow_has_is_there_after_a_restart(servers: Path, result: StudyResult) -> None:
+def test_mlflows_data_survives_a_restart(servers: Path, result: StudyResult) -> None:
     before = trials_in_mlflow(result.study.experiment)
     podman("kube", "down", str(servers))
     play(servers)

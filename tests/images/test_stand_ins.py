@@ -1,4 +1,4 @@
-"""The stand-in for PostgreSQL takes clients as the official image does: its script, run with the PostgreSQL of this machine."""
+"""Test that our replacement for PostgreSQL's image accepts the same clients: run its script with this machine's PostgreSQL."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ import pytest
 
 SCRIPT = Path(__file__).parents[2] / "docker" / "stand-ins" / "postgres.sh"
 RULE = "host all all all scram-sha-256"
-"""What the official image's docker-entrypoint.sh adds to pg_hba.conf, since PostgreSQL 14 and without other settings."""
+"""The line that the official image's docker-entrypoint.sh adds to pg_hba.conf by default, since PostgreSQL 14."""
 PASSWORD = "for the 'test' $HOME"
 PATIENCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True)
 class Server:
-    """PostgreSQL as the script started it."""
+    """A PostgreSQL server that the script has started."""
 
     port: int
     addresses: tuple[str, ...]  # it listens on these: loopback first, then this machine's address in its network, if it has any
     hba: str  # the text of pg_hba.conf
 
     def query(self, address: str, sql: str, password: str = PASSWORD) -> list[Any]:
-        """Return the rows of a query by a client that connects to this address, so that its own address is the same one."""
+        """Return the rows of a query from a client that connects to this address, and therefore has the same address itself."""
         connection = psycopg2.connect(
             host=address, port=self.port, user="mlflow", password=password, dbname="runs", connect_timeout=10
         )
@@ -60,16 +60,16 @@ def addresses_of_this_machine() -> Iterator[str]:
 
 def skip_unless_postgresql_can_be_started() -> None:
     if len(list(Path("/usr/lib/postgresql").glob("*/bin/initdb"))) != 1:
-        pytest.skip("the script wants one release of PostgreSQL under /usr/lib/postgresql (Debian's package postgresql)")
+        pytest.skip("the script needs exactly one release of PostgreSQL in /usr/lib/postgresql (Debian's package postgresql)")
     user = "postgres" if os.geteuid() == 0 else str(pwd.getpwuid(os.geteuid()).pw_name)
     sockets = Path("/var/run/postgresql")
     if not sockets.is_dir() or (user != sockets.owner() and not os.access(sockets, os.W_OK)):
-        pytest.skip(f"{user} cannot make sockets in {sockets}, as the script does")
+        pytest.skip(f"{user} cannot create sockets in {sockets}, which the script does")
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[Server]:
-    """The stand-in for PostgreSQL on an empty folder, as its container starts it, but for the port."""
+    """Start the replacement for PostgreSQL in an empty folder, as its container does, but on another port."""
     skip_unless_postgresql_can_be_started()
     folder = Path(tempfile.mkdtemp(prefix="tuneoff-stand-in-"))  # pytest closes its own folders to other users
     addresses = tuple(addresses_of_this_machine())
@@ -113,7 +113,7 @@ def wait_for(port: int, process: subprocess.Popen[bytes], log: Path) -> None:
 
 
 def test_the_script_adds_the_rule_of_the_official_image_once() -> None:
-    """Runs everywhere, also where PostgreSQL is not installed."""
+    """This test runs everywhere, even without PostgreSQL."""
     lines = [line.strip() for line in SCRIPT.read_text().splitlines() if not line.strip().startswith("#")]
     (added,) = [n for n, line in enumerate(lines) if RULE in line]
     assert lines[added].endswith('>> "$PGDATA/pg_hba.conf"')
@@ -122,15 +122,15 @@ def test_the_script_adds_the_rule_of_the_official_image_once() -> None:
     assert made < added < started < lines.index("fi"), "an existing database keeps its rules, and a new one starts with them"
 
 
-def test_the_last_rule_takes_every_client_with_a_password(server: Server) -> None:
+def test_the_last_rule_accepts_every_client_with_a_password(server: Server) -> None:
     assert server.hba.splitlines()[-1] == RULE
     rows = server.query("127.0.0.1", "SELECT type, database, user_name, address, auth_method, error FROM pg_hba_file_rules")
     assert rows[-1] == ("host", ["all"], ["all"], "all", "scram-sha-256", None), "`all` is every IPv4 and IPv6 address"
     assert [row for row in rows if row[-1] is not None] == []
 
 
-def test_a_client_that_is_not_on_loopback_is_let_in_only_with_its_password(server: Server) -> None:
-    """As MLflow's pod is, which `no pg_hba.conf entry for host` kept out."""
+def test_a_client_outside_loopback_needs_its_password(server: Server) -> None:
+    """MLflow's pod is such a client. It was once refused with `no pg_hba.conf entry for host`."""
     if len(server.addresses) == 1:
         pytest.skip("this machine has no address but loopback")
     address = server.addresses[1]

@@ -1,4 +1,4 @@
-"""Each step in a container of its own image: as the image's user, with a root that cannot be written, on real images."""
+"""Test each step in a container of its image, as the image's user, with a read-only root, on real pictures."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ENVIRONMENTS = sorted({spec.environment for spec in REGISTRY.values()})
 TUNERS = [image_name("tuner", e) for e in ENVIRONMENTS]
 IMAGES = ["data_prep", "reporter", "evaluator", *TUNERS]
 SEARCHED = {"main": "random", "torch": "optuna-gp", "vizier": "vizier-eagle", "neps": "priorband", "autokeras": "autokeras"}
-"""A method of each environment, with which it is tried."""
+"""For each environment, the method that the tests use."""
 
 pytestmark = [pytest.mark.timeout(3600), pytest.mark.skipif(not ASKED, reason="takes minutes: make image-test")]
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_an_image_is_a_job_of_a_user_without_rights(name: str) -> None:
+def test_an_image_is_a_job_that_runs_as_a_user_without_rights(name: str) -> None:
     found = inspected(name)
     assert found["Config"]["User"] == f"{UID}:{UID}"
     assert not found["Config"].get("Healthcheck")
@@ -37,7 +37,7 @@ def test_an_image_is_a_job_of_a_user_without_rights(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_nothing_of_how_the_index_was_reached_is_in_an_image(name: str) -> None:
+def test_an_image_contains_no_settings_of_the_package_index(name: str) -> None:
     text = json.dumps([inspected(name)["Config"], inspected(name)["History"]])
     for word in ("INDEX_URL", "SSL_CERT_FILE", "PROXY", "/run/secrets/index"):
         assert word not in text
@@ -46,7 +46,7 @@ def test_nothing_of_how_the_index_was_reached_is_in_an_image(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_a_container_writes_nowhere_but_in_tmp(name: str) -> None:
+def test_a_container_can_write_only_to_tmp(name: str) -> None:
     tried = run(
         name, "sh", "-c", "id -u; for d in / /opt /opt/tuneoff /usr /etc $HOME; do touch $d/x 2>/dev/null && echo $d; done; true"
     )
@@ -60,7 +60,7 @@ def test_an_image_has_no_build_tools(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", IMAGES)
-def test_what_is_installed_is_byte_code_already(name: str) -> None:
+def test_installed_packages_are_byte_compiled(name: str) -> None:
     count = (
         "import pathlib, sysconfig; p = pathlib.Path(sysconfig.get_path('purelib'));"
         "print(len(list(p.rglob('*.py'))), len(list(p.rglob('__pycache__/*.pyc'))))"
@@ -80,7 +80,7 @@ def test_every_method_of_an_environment_is_installed_in_its_image(environment: s
 
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
-    """The folder that the containers share, with some of Fashion-MNIST's images."""
+    """Return a folder that the containers share, with some pictures of Fashion-MNIST."""
     image("data_prep")
     folder = workplace(tmp_path / "place")
     real_images(folder / "fashion.npz")
@@ -88,7 +88,7 @@ def place(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("environment", ENVIRONMENTS)
-def test_the_pipelines_steps_follow_one_another_in_containers(place: Path, environment: str) -> None:
+def test_the_pipelines_steps_run_one_after_another_in_containers(place: Path, environment: str) -> None:
     method = SEARCHED[environment]
     system = find(method).kind == "system"
     study = {
@@ -113,7 +113,7 @@ def test_the_pipelines_steps_follow_one_another_in_containers(place: Path, envir
 
 
 def test_a_trial_of_katib_trains_in_the_tuners_container(place: Path) -> None:
-    """The command, arguments and variables of the experiment's trial template, with values as Katib puts them in."""
+    """Use the command, arguments and variables of the experiment's trial template, with values inserted as Katib does."""
     study = {
         "name": "trial",
         "datasets": [{"name": "fashion", "path": "fashion.npz", "image_size": 14}],

@@ -1,4 +1,4 @@
-"""How far a run is, as numbers and as lines; all from the record."""
+"""The progress of a run as numbers, lines and a table, read from the record alone."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> StudyResult:
 
 
 def started(store: Store, study: Study, trials: int, seed: int = 0) -> SearchRecord:
-    """A search of the study's only cell with this many trials that ended, one a second, and one that goes on."""
+    """Write a search of the study's only cell: this many finished trials of a second each, and one running trial."""
     (cell,) = study.cells
     writer = Writer(store.journal(layout.events(cell.dataset, cell.method.label, seed)))
     writer.open(study_id="x")
@@ -55,7 +55,7 @@ def one_cell(**changes: object) -> Study:
 # Numbers
 
 
-def test_a_cell_that_is_done_shows_its_mean_test_accuracy(made: StudyResult) -> None:
+def test_a_finished_cell_shows_its_mean_test_accuracy(made: StudyResult) -> None:
     cell = progress_of(made, "mnist/random")
     assert (cell.share, cell.trials, cell.failed, cell.seconds_left) == (1.0, 24, 6, None)
     (found,) = [c for c in made.cells if c.cell.name == "mnist/random"]
@@ -65,7 +65,7 @@ def test_a_cell_that_is_done_shows_its_mean_test_accuracy(made: StudyResult) -> 
     assert cell.epochs == sum(s.spent.epochs for s in found.searches) == 3 * (6 * 9 + 1)
 
 
-def test_the_best_is_that_of_all_seeds_in_the_objectives_own_direction(tmp_path: Path, made: StudyResult) -> None:
+def test_the_best_score_is_over_all_seeds_in_the_direction_of_the_objective(tmp_path: Path, made: StudyResult) -> None:
     cell = progress_of(made, "mnist/random")
     (found,) = [c for c in made.cells if c.cell.name == "mnist/random"]
     curves = [
@@ -82,14 +82,14 @@ def test_the_best_is_that_of_all_seeds_in_the_objectives_own_direction(tmp_path:
     assert progress_of(read_study(store), "mnist/random").best == -0.51, "a loss is shown as it is, the least is the best"
 
 
-def test_a_cell_that_failed_says_why_and_keeps_its_numbers(made: StudyResult) -> None:
+def test_a_failed_cell_shows_the_reason_and_keeps_its_numbers(made: StudyResult) -> None:
     cell = progress_of(made, "fashion_mnist/hyperband")
     assert cell.state == "failed: RuntimeError: the oven <script>alert(1)</script> is cold"
     assert (cell.trials, cell.failed) == (9, 0)
     assert 0 < cell.share < 1
 
 
-def test_a_cell_that_has_not_begun_is_waiting(tmp_path: Path) -> None:
+def test_a_cell_without_a_search_is_waiting(tmp_path: Path) -> None:
     store, study = FolderStore(tmp_path), one_cell()
     claim(store, study)
     cell = progress_of(read_study(store), "mnist/random")
@@ -97,7 +97,7 @@ def test_a_cell_that_has_not_begun_is_waiting(tmp_path: Path) -> None:
     assert cell == CellProgress("mnist/random", 0.0, 0, 0, 0, None, None, "waiting", left, 0, None)
 
 
-def test_a_cell_that_searches_shows_its_share_and_when_it_will_be_done(tmp_path: Path) -> None:
+def test_a_searching_cell_shows_its_share_and_its_remaining_time(tmp_path: Path) -> None:
     store, study = FolderStore(tmp_path), one_cell()
     claim(store, study)
     started(store, study, 2)
@@ -106,7 +106,7 @@ def test_a_cell_that_searches_shows_its_share_and_when_it_will_be_done(tmp_path:
     assert cell.seconds_left == pytest.approx(2 * 6 / 2)
 
 
-def test_before_its_first_trial_has_ended_nobody_knows_how_long_it_takes(tmp_path: Path) -> None:
+def test_before_the_first_trial_has_ended_no_time_is_estimated(tmp_path: Path) -> None:
     store, study = FolderStore(tmp_path), one_cell()
     claim(store, study)
     started(store, study, 0)
@@ -114,7 +114,7 @@ def test_before_its_first_trial_has_ended_nobody_knows_how_long_it_takes(tmp_pat
     assert (cell.share, cell.seconds_left, cell.state) == (0.0, None, "searching")
 
 
-def test_what_is_left_of_a_simulated_clock_is_not_shown_as_time(tmp_path: Path) -> None:
+def test_a_table_study_shows_no_remaining_time(tmp_path: Path) -> None:
     replay = {"metric": "val_accuracy", "replay": {"table": "table.parquet"}}
     store, study = FolderStore(tmp_path), one_cell(objective=replay)
     claim(store, study)
@@ -123,7 +123,7 @@ def test_what_is_left_of_a_simulated_clock_is_not_shown_as_time(tmp_path: Path) 
     assert (cell.share, cell.seconds_left) == (2 / 8, None)
 
 
-def test_the_share_is_that_of_the_nearest_limit_and_the_mean_over_seeds(tmp_path: Path) -> None:
+def test_the_share_counts_the_nearest_limit_and_is_the_mean_over_seeds(tmp_path: Path) -> None:
     store, study = FolderStore(tmp_path), one_cell(budget={"trials": 100, "seconds": 8}, seeds=[0, 1])
     claim(store, study)
     started(store, study, 4)
@@ -131,7 +131,7 @@ def test_the_share_is_that_of_the_nearest_limit_and_the_mean_over_seeds(tmp_path
     assert cell.share == pytest.approx((4 / 8 + 0) / 2)
 
 
-def test_a_search_that_ended_early_is_whole(tmp_path: Path) -> None:
+def test_a_search_that_ended_early_counts_as_complete(tmp_path: Path) -> None:
     store, study = FolderStore(tmp_path), one_cell(budget={"trials": 1000})
     claim(store, study)
     write_search(store, study, study.cells[0], 0)
@@ -171,7 +171,7 @@ CELL = CellProgress("mnist/bayes", 0.4236, 17, 0, 153, 0.98765, 3723.4, "searchi
         ),
     ],
 )
-def test_a_line_says_what_there_is(changes: dict[str, object], text: str) -> None:
+def test_a_line_shows_the_known_numbers(changes: dict[str, object], text: str) -> None:
     assert line(replace(CELL, **changes)) == text  # type: ignore[arg-type]
 
 
@@ -181,7 +181,7 @@ def said(display: Display, out: io.StringIO, result: StudyResult) -> list[str]:
     return out.getvalue()[begin:].splitlines()
 
 
-def test_off_a_terminal_a_line_is_printed_for_each_change_of_state_and_now_and_then_for_progress(
+def test_without_a_terminal_each_change_of_state_is_printed_and_progress_every_few_seconds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = [1000.0]
@@ -218,7 +218,7 @@ def test_on_a_terminal_the_table_is_redrawn_in_place(made: StudyResult) -> None:
     assert "fashion_mnist/hyperband" in out.getvalue()
 
 
-def test_the_table_has_a_row_for_each_cell_with_its_text_as_it_is(made: StudyResult) -> None:
+def test_the_table_has_a_row_per_cell_and_prints_texts_literally(made: StudyResult) -> None:
     cells = [cell_progress(made, c) for c in made.cells]
     out = io.StringIO()
     Console(file=out, width=200).print(table([*cells, replace(CELL, name="x/y", failed=3, state="failed: [bold]x[/bold]")]))

@@ -1,4 +1,4 @@
-"""Looking at a study from its record alone."""
+"""Status, trials and best trials of a study, read from its record alone."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def say(*arguments: str) -> str:
     return result.output
 
 
-def test_status_has_a_line_a_cell_and_changes_nothing(place: Path) -> None:
+def test_status_has_a_line_per_cell_and_changes_nothing(place: Path) -> None:
     before = {p: p.stat().st_mtime_ns for p in place.rglob("*")}
     shown = json.loads(say("status", str(place), "--json"))
     assert shown["study"] == "made"
@@ -43,11 +43,11 @@ def test_status_has_a_line_a_cell_and_changes_nothing(place: Path) -> None:
     assert {p: p.stat().st_mtime_ns for p in place.rglob("*")} == before
 
 
-def test_watching_ends_when_every_cell_has_ended_or_failed(place: Path) -> None:
+def test_watching_ends_when_every_cell_has_finished_or_failed(place: Path) -> None:
     assert "mnist/grid" in say("status", str(place), "--watch")
 
 
-def test_trials_lists_them_all_or_those_of_a_cell(place: Path) -> None:
+def test_trials_lists_all_trials_or_those_of_a_cell(place: Path) -> None:
     rows = json.loads(say("trials", str(place), "--format", "json"))
     assert len(rows) == 7 * 3 * 8 + 3 * 4
     some = json.loads(say("trials", str(place), "--format", "json", "--dataset", "mnist", "--method", "hyperband"))
@@ -92,8 +92,8 @@ def test_top_counts_for_each_method_and_data_set(place: Path, command: str) -> N
     assert "0 is not in the range x>=1" in refused.output
 
 
-def test_a_cell_that_the_study_does_not_have_is_named(place: Path) -> None:
-    with pytest.raises(StudyError, match=r"--method 'tpe' is not in the study: choose grid, random, bayes, hyperband\."):
+def test_an_unknown_method_is_an_error_that_lists_the_methods(place: Path) -> None:
+    with pytest.raises(StudyError, match=r"--method 'tpe' is not in the study\. Choose from: grid, random, bayes, hyperband\."):
         chosen(read_study(_store(place)), None, "tpe")
 
 

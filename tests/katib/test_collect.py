@@ -1,4 +1,4 @@
-"""What Katib found, brought back from kubectl's files and from an API server, into the record, the report and MLflow."""
+"""Test collecting Katib's results, from kubectl's files and from an API server, into the record, the report and MLflow."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def search(store: FolderStore, label: str = "katib-tpe", seed: int = 0) -> Searc
 
 
 def written(folder: Path, *objects: Mapping[str, Any], file: str = "objects.json") -> Path:
-    """A folder with these objects as `kubectl get … -o json` writes them."""
+    """Write these objects to a folder in the format of `kubectl get … -o json`, and return the folder."""
     folder.mkdir(exist_ok=True)
     (folder / file).write_text(json.dumps({"apiVersion": "v1", "kind": "List", "items": objects}))
     return folder
@@ -74,7 +74,7 @@ def metrics(accuracy: tuple[str, str, str], epochs: int = 3, seconds: str = "9")
 # The collector
 
 
-def test_the_collector_reads_every_metric_of_every_epoch_of_a_trials_log() -> None:
+def test_the_collector_reads_all_metrics_of_all_epochs_in_a_log() -> None:
     found = readings(sample_log().splitlines(), METRICS)
     assert len(found) == 3 * len(METRICS)
     assert all(reading.time.startswith("2026-11-25T01:00:34.") for reading in found)
@@ -93,7 +93,7 @@ def test_the_collector_reads_every_metric_of_every_epoch_of_a_trials_log() -> No
         ("loss=3 accuracy=2", [("loss", "3")]),
     ],
 )
-def test_a_line_is_read_by_the_default_expression(line: str, found: list[tuple[str, str]]) -> None:
+def test_the_default_expression_reads_a_line(line: str, found: list[tuple[str, str]]) -> None:
     assert [(r.metric, r.value) for r in readings([line], ("loss", "epoch"))] == found or (
         not found and readings([line], ("loss", "epoch"))[0].value == "unavailable"
     )
@@ -102,7 +102,7 @@ def test_a_line_is_read_by_the_default_expression(line: str, found: list[tuple[s
 # From kubectl's files
 
 
-def test_trials_become_the_record_of_a_search_in_the_order_of_their_creation(study: Study, store: FolderStore) -> None:
+def test_trials_are_recorded_in_the_order_of_their_creation(study: Study, store: FolderStore) -> None:
     (sentence,) = collected(study, store)
     assert sentence == "bars-mnist-tpe-0: 4 trials recorded as katib-tpe, 1 with their curves"
     found = search(store)
@@ -124,8 +124,8 @@ def test_a_trial_with_its_log_has_its_curve(study: Study, store: FolderStore) ->
     assert [e.seconds for e in curve] == [4.2, 4.2, pytest.approx(4.2)]
 
 
-def test_without_a_log_the_epochs_are_counted_and_what_nobody_kept_is_left_out(study: Study, store: FolderStore) -> None:
-    """Katib keeps the smallest, largest and latest value: the best epoch's number and its other metrics are lost."""
+def test_without_a_log_only_the_certain_values_are_recorded(study: Study, store: FolderStore) -> None:
+    """Katib stores the smallest, largest and latest value, so the best epoch's number and its other metrics are unknown."""
     collected(study, store)
     known = search(store).trials[1]
     assert known.trial.outcome is not None
@@ -137,7 +137,9 @@ def test_without_a_log_the_epochs_are_counted_and_what_nobody_kept_is_left_out(s
     assert (row.objective, row.epochs, row.counted_epoch, row.val_accuracy) == (0.93, 3, None, None)
 
 
-def test_the_latest_epochs_metrics_are_kept_where_it_was_the_best(study: Study, store: FolderStore, tmp_path: Path) -> None:
+def test_the_metrics_of_the_latest_epoch_are_recorded_if_it_was_the_best(
+    study: Study, store: FolderStore, tmp_path: Path
+) -> None:
     (one,) = planned(study)
     values = metrics(("0.5", "0.9", "0.9")) | {"loss": ("0.2", "0.8", "0.2"), "val_loss": ("0.3", "0.7", "0.31")}
     texts = {"dropout": "0.1", "activation": "relu", "layers": "1"}
@@ -150,7 +152,7 @@ def test_the_latest_epochs_metrics_are_kept_where_it_was_the_best(study: Study, 
     }
 
 
-def test_why_a_trial_failed_is_what_katib_says_and_divergence_what_its_log_says(
+def test_the_reason_of_a_failed_trial_comes_from_katib_and_divergence_from_its_log(
     study: Study, store: FolderStore, tmp_path: Path
 ) -> None:
     (one,) = planned(study)
@@ -162,7 +164,7 @@ def test_why_a_trial_failed_is_what_katib_says_and_divergence_what_its_log_says(
         )
     ]
     folder = written(tmp_path / "k", experiment(one), *bad)
-    (folder / f"{one.name}-b.log").write_text("diverged: loss is no finite number after epoch 1\n")
+    (folder / f"{one.name}-b.log").write_text("diverged: loss is not a finite number after epoch 1\n")
     collected(study, store, folder)
     found = [t.trial.outcome for t in search(store).trials]
     assert [o and o.status for o in found] == [Status.FAILED, Status.DIVERGED, Status.FAILED]
@@ -173,7 +175,7 @@ def test_why_a_trial_failed_is_what_katib_says_and_divergence_what_its_log_says(
     ]
 
 
-def test_the_record_says_which_engine_of_which_katib_it_was(study: Study, store: FolderStore, tmp_path: Path) -> None:
+def test_the_record_names_the_engine_and_the_version_of_katib(study: Study, store: FolderStore, tmp_path: Path) -> None:
     shutil.copytree(FIXTURES, tmp_path / "k")
     image = {"image": "ghcr.io/kubeflow/katib/katib-controller:v0.19.0"}
     controller = {"metadata": {"name": "katib-controller"}, "spec": {"template": {"spec": {"containers": [image]}}}}
@@ -186,7 +188,7 @@ def test_the_record_says_which_engine_of_which_katib_it_was(study: Study, store:
     assert header["method"] == {"name": "katib-tpe", "label": "katib-tpe", "settings": {"random_state": "0"}}
 
 
-def test_hyperbands_trials_have_the_epochs_that_it_gave_them(store: FolderStore, tmp_path: Path) -> None:
+def test_trials_of_hyperband_have_the_epochs_that_it_assigned(store: FolderStore, tmp_path: Path) -> None:
     plan = Study.model_validate(
         {
             "name": "bars",
@@ -234,16 +236,16 @@ def test_pbts_generations_are_lineages(store: FolderStore, tmp_path: Path) -> No
 # What is not recorded
 
 
-def test_an_experiment_that_still_runs_is_left_for_later(study: Study, store: FolderStore, tmp_path: Path) -> None:
+def test_a_running_experiment_is_not_recorded(study: Study, store: FolderStore, tmp_path: Path) -> None:
     (one,) = planned(study)
     texts = {"dropout": "0.1", "activation": "relu", "layers": "1"}
     trials = [trial(one, "a", texts, 1, 9, metrics(("0.5", "0.6", "0.6"))), trial(one, "b", texts, 10, None)]
     (sentence,) = collected(study, store, written(tmp_path / "k", experiment(one, None), *trials))
-    assert sentence == "bars-mnist-tpe-0: still runs, 1 of 4 trials have ended; collect it again later"
+    assert sentence == "bars-mnist-tpe-0: still running, 1 of 4 trials have ended; collect it again later"
     assert not store.names("")
 
 
-def test_an_export_that_lacks_trials_is_not_taken_for_the_whole(study: Study, store: FolderStore, tmp_path: Path) -> None:
+def test_an_export_with_missing_trials_is_not_recorded(study: Study, store: FolderStore, tmp_path: Path) -> None:
     (one,) = planned(study)
     texts = {"dropout": "0.1", "activation": "relu", "layers": "1"}
     whole = experiment(one)
@@ -254,18 +256,16 @@ def test_an_export_that_lacks_trials_is_not_taken_for_the_whole(study: Study, st
     assert not store.names("")
 
 
-def test_what_is_on_record_is_not_recorded_again_and_what_a_kill_cut_off_is_gone_on_with(
-    study: Study, store: FolderStore
-) -> None:
+def test_a_recorded_search_is_skipped_and_a_partly_recorded_one_is_completed(study: Study, store: FolderStore) -> None:
     collected(study, store)
     name = layout.events("mnist", "katib-tpe", 0)
     whole = store.read(name)
-    assert collected(study, store) == ["bars-mnist-tpe-0: on record already"]
+    assert collected(study, store) == ["bars-mnist-tpe-0: already in the record"]
     store.write(name, b"".join(line + b"\n" for line in whole.splitlines()[:7]))
     collected(study, store)
     assert store.read(name) == whole
     store.write(name, whole.splitlines()[0].replace(b"hyperopt", b"another") + b"\n")
-    with pytest.raises(RecordError, match="move its log away"):
+    with pytest.raises(RecordError, match="Move its log away"):
         collected(study, store)
 
 
@@ -274,18 +274,18 @@ def test_what_is_on_record_is_not_recorded_again_and_what_a_kill_cut_off_is_gone
     [
         (
             lambda t: t["spec"]["parameterAssignments"].append({"name": "depth", "value": "3"}),
-            "is not of this study: .*depth is no",
+            "does not belong to this study: .*depth is not a",
         ),
-        (lambda t: t["spec"]["parameterAssignments"].pop(), "is not of this study: .*layers has no value"),
+        (lambda t: t["spec"]["parameterAssignments"].pop(), "does not belong to this study: .*layers has no value"),
         (
             lambda t: t["spec"]["parameterAssignments"].append({"name": "dropout", "value": "0.9"}),
-            "is not of this study: dropout",
+            "does not belong to this study: dropout",
         ),
-        (lambda t: t["spec"].update(retainRun="maybe"), "this Trial is not as Katib has them: retainRun"),
-        (lambda t: t.update(metadata={}), "this Trial is not as Katib has them: metadata: it has no name"),
+        (lambda t: t["spec"].update(retainRun="maybe"), "this Trial is not valid in Katib: retainRun"),
+        (lambda t: t.update(metadata={}), "this Trial is not valid in Katib: metadata: it has no name"),
     ],
 )
-def test_a_trial_of_another_study_or_shape_is_refused_and_nothing_recorded(
+def test_a_trial_of_another_study_or_format_is_refused_and_nothing_is_recorded(
     study: Study, store: FolderStore, tmp_path: Path, change: Any, sentence: str
 ) -> None:
     (one,) = planned(study)
@@ -302,12 +302,12 @@ def test_a_trial_of_another_study_or_shape_is_refused_and_nothing_recorded(
     [
         ("a.yaml", "a: [1", "cannot be read"),
         ("a.json", "{", "cannot be read"),
-        ("a.yaml", "a: &x [1]\nb: *x\n", "aliases are not taken"),
-        ("a.yaml", "kind: Trial\nmetadata: 3\n", "this Trial is not as Katib has them"),
+        ("a.yaml", "a: &x [1]\nb: *x\n", "aliases are not allowed"),
+        ("a.yaml", "kind: Trial\nmetadata: 3\n", "this Trial is not valid in Katib"),
         ("a.yaml", "just text\n", "has none of the study's 1 experiments"),
     ],
 )
-def test_a_file_that_kubectl_did_not_write_is_refused_in_a_sentence(
+def test_a_file_that_kubectl_did_not_write_is_refused(
     study: Study, store: FolderStore, tmp_path: Path, file: str, text: str, sentence: str
 ) -> None:
     (tmp_path / file).write_text(text)
@@ -315,17 +315,17 @@ def test_a_file_that_kubectl_did_not_write_is_refused_in_a_sentence(
         collected(study, store, tmp_path)
 
 
-def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StudyError, match="is no folder"):
+def test_a_folder_that_does_not_exist_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StudyError, match="is not a folder"):
         exported(tmp_path / "nowhere")
 
 
-# Beside what was run here
+# Together with methods that were run here
 
 
 @pytest.fixture
-def beside(store: FolderStore, tmp_path: Path) -> tuple[Study, FolderStore]:
-    """A study that was run here with its own methods, and katib-random brought back on one of its data sets."""
+def with_katib(store: FolderStore, tmp_path: Path) -> tuple[Study, FolderStore]:
+    """Return a study that was run here with its own methods, with katib-random collected on one of its data sets."""
     plan = made_study(datasets=["mnist"], methods=["random"], seeds=[0])
     made_store(tmp_path / "store", plan)
     (one,) = planned(plan)
@@ -337,10 +337,10 @@ def beside(store: FolderStore, tmp_path: Path) -> tuple[Study, FolderStore]:
     return plan, store
 
 
-def test_it_stands_in_the_report_and_in_mlflow_as_a_method_of_the_study(
-    beside: tuple[Study, FolderStore], tmp_path: Path
+def test_collected_results_appear_in_the_report_and_in_mlflow_as_a_method(
+    with_katib: tuple[Study, FolderStore], tmp_path: Path
 ) -> None:
-    _, store = beside
+    _, store = with_katib
     report(store)
     results = json.loads(store.read(layout.REPORT + "results.json"))
     scores = {s["method"]: s for s in results["scores"]}
@@ -351,8 +351,8 @@ def test_it_stands_in_the_report_and_in_mlflow_as_a_method_of_the_study(
     assert sync_study(store, f"sqlite:///{tmp_path}/mlflow.db").trials == 16
 
 
-def test_the_study_file_goes_on_being_the_studys_and_keeps_what_was_collected(beside: tuple[Study, FolderStore]) -> None:
-    plan, store = beside
+def test_the_study_file_stays_valid_and_keeps_the_collected_methods(with_katib: tuple[Study, FolderStore]) -> None:
+    plan, store = with_katib
     more = plan.model_copy(update={"seeds": [0, 1]})
     assert extensions(store, plan) == []
     assert extensions(store, more) == ["seeds: 1 added"]
@@ -360,8 +360,8 @@ def test_the_study_file_goes_on_being_the_studys_and_keeps_what_was_collected(be
     assert [m.label for m in read_study(store).study.methods] == ["random", "katib-random"]
 
 
-def test_nothing_here_waits_for_it_or_runs_it(beside: tuple[Study, FolderStore]) -> None:
-    _, store = beside
+def test_collected_methods_are_neither_run_nor_missing(with_katib: tuple[Study, FolderStore]) -> None:
+    _, store = with_katib
     result = read_study(store)
     assert {c.name: c.state for c in cells(result)}["mnist/katib-random"] == "collected"
     assert not any("katib" in sentence for sentence in failures(result))
@@ -372,7 +372,7 @@ def test_nothing_here_waits_for_it_or_runs_it(beside: tuple[Study, FolderStore])
 
 
 class Cluster:
-    """An API server that knows Katib's two resources, pods and their logs; it answers as the real one does."""
+    """A fake API server with Katib's two resources, pods and their logs. Its answers have the form of the real ones."""
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
@@ -461,26 +461,28 @@ def test_all_experiments_are_checked_before_the_first_is_created(study: Study, c
     assert cluster.created == [*((n, True) for n in names), *((n, False) for n in names)]
 
 
-def test_what_katibs_webhook_refuses_is_said_and_nothing_is_created(study: Study, cluster: Cluster) -> None:
+def test_a_refusal_by_katibs_webhook_is_reported_and_nothing_is_created(study: Study, cluster: Cluster) -> None:
     both = planned(study.model_copy(update={"seeds": [0, 1]}))
     said = 'admission webhook "validator.experiment.katib.kubeflow.org" denied the request: spec.algorithm: unable'
     cluster.refuse = {"name": both[1].name, "code": 400, "message": said}
-    with pytest.raises(StudyError, match=r"namespace team: the cluster refuses .400: admission webhook"):
+    with pytest.raises(StudyError, match=r"namespace team: the cluster refused the request .400: admission webhook"):
         submit(both, "team")
     assert all(dry for _, dry in cluster.created)
 
 
-def test_a_cluster_that_is_away_or_unknown_is_a_sentence(study: Study, cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cluster_that_is_away_or_unknown_raises_one_sentence(
+    study: Study, cluster: Cluster, monkeypatch: pytest.MonkeyPatch
+) -> None:
     cluster.server.shutdown()
     cluster.server.server_close()
     with pytest.raises(StudyError, match="cannot be reached"):
         submit(planned(study), "team")
     monkeypatch.setenv("KUBECONFIG", "/nowhere/kubeconfig")
-    with pytest.raises(StudyError, match="there is no cluster to talk to"):
+    with pytest.raises(StudyError, match="no cluster is configured"):
         submit(planned(study), "team")
 
 
-def test_the_cluster_is_asked_for_objects_and_for_the_logs_of_pods_that_are_there(
+def test_results_come_from_the_clusters_objects_and_the_logs_of_existing_pods(
     study: Study, store: FolderStore, cluster: Cluster
 ) -> None:
     listed = yaml.safe_load((FIXTURES / "experiment-and-trials.yaml").read_text())["items"]
@@ -492,13 +494,13 @@ def test_the_cluster_is_asked_for_objects_and_for_the_logs_of_pods_that_are_ther
     assert [e.metrics["val_accuracy"] for e in search(store).trials[0].curve] == [0.78, 0.9, 0.88]
 
 
-def test_a_cluster_without_the_experiments_is_a_sentence(study: Study, store: FolderStore, cluster: Cluster) -> None:
+def test_a_cluster_without_the_experiments_raises_one_sentence(study: Study, store: FolderStore, cluster: Cluster) -> None:
     with pytest.raises(StudyError, match="namespace kubeflow has none of the study's 1 experiments"):
         collect(study, store, planned(study), on_cluster(planned(study), "kubeflow"))
 
 
-def test_moments_are_those_of_the_fixtures(study: Study) -> None:
-    """The fixtures are what these builders make, so that both stay in the shape that Katib has."""
+def test_the_builders_produce_the_fixtures(study: Study) -> None:
+    """The builders produce the same objects as the fixtures, so both keep Katib's format."""
     listed = yaml.safe_load((FIXTURES / "experiment-and-trials.yaml").read_text())["items"]
     (one,) = planned(study)
     assert listed[0]["spec"] == one.manifest["spec"]

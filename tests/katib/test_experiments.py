@@ -1,6 +1,6 @@
-"""A study as Katib Experiments: golden files, the matrix of what each algorithm can do, and a trial's way through Katib.
+"""Test writing a study as Katib Experiments: golden files, which algorithm accepts which parameters, and a trial's arguments.
 
-`TUNEOFF_REWRITE_GOLDEN=1 pytest tests/katib/test_experiments.py` writes the golden files anew.
+`TUNEOFF_REWRITE_GOLDEN=1 pytest tests/katib/test_experiments.py` rewrites the golden files.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ NUMBER = {"type": "float", "low": 0.0, "high": 1.0, "step": 0.25}
 
 
 def study(**changes: Any) -> Study:
-    """A small study of a model of the user's own; `changes` replace its sections."""
+    """Return a small study of a user's model. `changes` replace its sections."""
     sections: dict[str, Any] = {
         "name": "small",
         "datasets": ["mnist"],
@@ -102,10 +102,10 @@ CAN: dict[str, str] = {
     "hyperband": "++--+--",
     "pbt": "+-----+",
 }
-"""What Katib's services search as the study means it, tried with those of 0.19; a minus is refused there, or something else."""
+"""Kinds of parameters that Katib's services search correctly, tried with version 0.19. Minus: refused or misinterpreted."""
 
 
-def test_the_matrix_knows_every_algorithm_and_every_kind_of_parameter() -> None:
+def test_the_matrix_covers_every_algorithm_and_every_kind_of_parameter() -> None:
     assert set(CAN) == set(ALGORITHMS)
     assert {len(marks) for marks in CAN.values()} == {len(KINDS)}
     assert {kind_of(study(space={"a": p}).space["a"]) for p in PARAMETERS.values()} == set(KINDS)
@@ -113,11 +113,11 @@ def test_the_matrix_knows_every_algorithm_and_every_kind_of_parameter() -> None:
 
 @pytest.mark.parametrize("name", CAN)
 @pytest.mark.parametrize("kind", KINDS)
-def test_each_algorithm_takes_the_parameters_that_its_service_searches_as_meant(name: str, kind: Kind) -> None:
-    beside = {"b": CHOICE if name in ("bayesianoptimization", "hyperband") else NUMBER, "c": CHOICE, "d": CHOICE}
+def test_each_algorithm_accepts_the_parameters_that_its_service_searches_correctly(name: str, kind: Kind) -> None:
+    others = {"b": CHOICE if name in ("bayesianoptimization", "hyperband") else NUMBER, "c": CHOICE, "d": CHOICE}
     if name == "cmaes":
-        beside["d"] = NUMBER
-    plan = study(space={"a": PARAMETERS[kind], **beside}, budget={"trials": 25 if name == "grid" else 40, "epochs_per_trial": 9})
+        others["d"] = NUMBER
+    plan = study(space={"a": PARAMETERS[kind], **others}, budget={"trials": 25 if name == "grid" else 40, "epochs_per_trial": 9})
     said = refusals(plan, ALGORITHMS[name])
     if CAN[name][KINDS.index(kind)] == "+":
         assert said == []
@@ -131,25 +131,25 @@ def test_each_algorithm_takes_the_parameters_that_its_service_searches_as_meant(
     ("name", "changes", "sentence"),
     [
         ("tpe", {"space": {"a": NUMBER, "b": {**NUMBER, "when": {"a": [0.5]}}}}, "no conditional parameters"),
-        ("grid", {"space": {"a": {"type": "float", "low": 0.0, "high": 1.0}}}, "a would need a step or grid_points"),
+        ("grid", {"space": {"a": {"type": "float", "low": 0.0, "high": 1.0}}}, "Give a step or grid_points for a."),
         ("grid", {"space": {"a": CHOICE}}, "40 trials are more than the 3 combinations"),
         ("cmaes", {"space": {"a": CHOICE, "b": NUMBER}}, "two numeric parameters"),
         ("tpe", {"space": {"a": {"type": "float", "low": 0.05, "high": 0.4, "step": 0.1}}}, "counts steps from 0"),
         ("random", {"space": {"a": {"type": "int", "low": 1, "high": 9, "step": 4}}}, "counts steps from 0"),
-        ("random", {"space": {"a": {"type": "categorical", "values": ["a b", "c"]}}}, "'a b' would not pass the shell"),
-        ("random", {"space": {"a": {"type": "categorical", "values": ["", "c"]}}}, "'' would not pass the shell"),
-        ("random", {"space": {"a": {"type": "categorical", "values": ["$(HOME)", "c"]}}}, "would not pass the shell"),
-        ("random", {"space": {"a": {"type": "categorical", "values": ["1", 1]}}}, "the same as text"),
+        ("random", {"space": {"a": {"type": "categorical", "values": ["a b", "c"]}}}, "would change the value 'a b'"),
+        ("random", {"space": {"a": {"type": "categorical", "values": ["", "c"]}}}, "would change the value ''"),
+        ("random", {"space": {"a": {"type": "categorical", "values": ["$(HOME)", "c"]}}}, "would change the value '$(HOME)'"),
+        ("random", {"space": {"a": {"type": "categorical", "values": ["1", 1]}}}, "have the same text"),
         ("random", {"budget": {"seconds": 60}}, "budget.seconds has no counterpart"),
         ("random", {"budget": {"trials": 5, "seconds": 60}}, "budget.seconds has no counterpart"),
-        ("hyperband", {"space": {"a": CHOICE}, "budget": {"trials": 40, "epochs_per_trial": 2}}, "leaves no rung below it"),
+        ("hyperband", {"space": {"a": CHOICE}, "budget": {"trials": 40, "epochs_per_trial": 2}}, "leaves no lower rung"),
         ("hyperband", {"space": {"a": CHOICE}, "budget": {"trials": 8, "epochs_per_trial": 9}}, "its first rung has 9 trials"),
-        ("hyperband", {"space": {"a": CHOICE}, "budget": {"epochs": 11, "epochs_per_trial": 9}}, "want 12 epochs"),
-        ("pbt", {"budget": {"trials": 1, "epochs_per_trial": 9}}, "a population of 5 at least"),
+        ("hyperband", {"space": {"a": CHOICE}, "budget": {"epochs": 11, "epochs_per_trial": 9}}, "need 12 epochs"),
+        ("pbt", {"budget": {"trials": 1, "epochs_per_trial": 9}}, "a population of at least 5"),
         ("pbt", {"model": "paper-cnn", "space": {"filters1": CHOICE, "b": NUMBER}}, "filters1"),
     ],
 )
-def test_what_katib_cannot_express_is_refused_in_one_sentence(name: str, changes: dict[str, Any], sentence: str) -> None:
+def test_a_study_that_katib_cannot_express_is_refused_in_one_sentence(name: str, changes: dict[str, Any], sentence: str) -> None:
     (said,) = refusals(study(**changes), ALGORITHMS[name])
     assert sentence in said
     with pytest.raises(StudyError, match=re.escape(said)):
@@ -159,22 +159,22 @@ def test_what_katib_cannot_express_is_refused_in_one_sentence(name: str, changes
 @pytest.mark.parametrize(
     ("changes", "name", "sentence"),
     [
-        ({"name": "a-study-with-a-name-that-is-long"}, "random", "Katib takes 40"),
-        ({"name": "twenty-characters-it"}, "pbt", "Katib takes 26 for pbt"),
-        ({"name": "1st"}, "random", "begin with a letter"),
+        ({"name": "a-study-with-a-name-that-is-long"}, "random", "Katib allows 40"),
+        ({"name": "twenty-characters-it"}, "pbt", "Katib allows 26 for pbt"),
+        ({"name": "1st"}, "random", "begins with a letter"),
         (
             {"datasets": [{"name": "a.b", "path": "s3://b/x.npz"}, {"name": "a_b", "path": "s3://b/y.npz"}]},
             "random",
-            "two experiments",
+            "Two experiments",
         ),
     ],
 )
-def test_a_name_that_katib_does_not_take_is_refused(changes: dict[str, Any], name: str, sentence: str) -> None:
+def test_a_name_that_katib_refuses_is_refused(changes: dict[str, Any], name: str, sentence: str) -> None:
     with pytest.raises(StudyError, match=sentence):
         planned(study(**changes), name)
 
 
-def test_all_that_is_refused_is_said_at_once() -> None:
+def test_all_refusals_are_reported_together() -> None:
     plan = study(space={"a": PARAMETERS["int with log"], "b": PARAMETERS["float"]})
     with pytest.raises(StudyError) as refused:
         planned(plan, "bayesianoptimization", "pbt", "random")
@@ -190,7 +190,7 @@ def test_each_counterpart_is_a_method_that_there_is_and_stands_for_one_algorithm
     assert set(SHORT.values()) <= set(named), "the paper's four methods have counterparts"
 
 
-def test_the_studys_methods_become_their_counterparts_each_once() -> None:
+def test_each_method_of_the_study_becomes_its_counterpart_once() -> None:
     plan = study(methods=["random", "hyperopt-random", "bayes", "optuna-cmaes"])
     assert [a.name for a in algorithms_of(plan, ())] == ["random", "bayesianoptimization", "cmaes"]
 
@@ -205,7 +205,7 @@ def test_a_method_without_a_counterpart_is_refused_and_algorithms_can_be_named_i
 # The experiments
 
 
-def test_there_is_one_for_each_data_set_algorithm_and_seed_where_the_algorithm_takes_a_random_state() -> None:
+def test_there_is_one_experiment_per_data_set_algorithm_and_seed() -> None:
     plan = study(datasets=["mnist", "fashion_mnist"], seeds=[3, 4], budget={"trials": 20, "epochs_per_trial": 9})
     found = planned(plan, "random", "sobol")
     assert [one.name for one in found] == [
@@ -217,19 +217,19 @@ def test_there_is_one_for_each_data_set_algorithm_and_seed_where_the_algorithm_t
     assert {one.cell.method.label for one in found} == {"katib-random", "katib-sobol"}
 
 
-def test_the_budget_becomes_trials_one_after_the_other() -> None:
+def test_the_budget_becomes_trials_that_run_one_at_a_time() -> None:
     plans = [plan_of(study(budget=b), ALGORITHMS["tpe"]) for b in ({"trials": 7}, {"epochs": 95}, {"trials": 7, "epochs": 60})]
     assert [(p.trials, p.parallel, p.epochs) for p in plans] == [(7, 1, 10), (9, 1, 10), (6, 1, 10)]
     folds = study(budget={"epochs": 90, "epochs_per_trial": 10}, split={"folds": 3})
     assert plan_of(folds, ALGORITHMS["tpe"]).trials == 3
     assert plan_of(study(budget={"trials": 7}), ALGORITHMS["tpe"], parallel=4).parallel == 4
     assert plan_of(study(budget={"trials": 2}), ALGORITHMS["tpe"], parallel=4).parallel == 2, (
-        "the webhook wants no more than trials"
+        "the webhook allows at most as many parallel trials as trials"
     )
 
 
-def test_hyperband_runs_a_first_rung_side_by_side_and_its_one_survivor() -> None:
-    """More than one survivor makes Katib 0.19 wait for ever: its controller wants as many suggestions as it asked for."""
+def test_hyperband_runs_its_first_rung_in_parallel_and_one_promoted_trial() -> None:
+    """With more than one promoted trial, Katib 0.19 waits forever: its controller expects as many suggestions as requested."""
     plan = plan_of(study(), ALGORITHMS["hyperband"])
     assert (plan.trials, plan.parallel) == (10, 9)
     assert plan.settings == {"r_l": "9", "eta": "3", "resource_name": RESOURCE}
@@ -243,7 +243,7 @@ def test_hyperband_runs_a_first_rung_side_by_side_and_its_one_survivor() -> None
     assert arguments[arguments.index("--epochs") + 1] == f"${{trialParameters.{RESOURCE}}}"
 
 
-def test_pbt_trains_parts_of_a_training_and_keeps_their_weights_on_the_suggestions_volume() -> None:
+def test_pbt_trains_in_parts_and_keeps_weights_on_the_suggestions_volume() -> None:
     (one,) = planned(study(budget={"trials": 4, "epochs_per_trial": 10}), "pbt")
     assert (one.plan.trials, one.plan.parallel, one.plan.epochs) == (20, 8, 2)
     assert one.plan.settings["n_population"] == "8"
@@ -252,7 +252,7 @@ def test_pbt_trains_parts_of_a_training_and_keeps_their_weights_on_the_suggestio
     assert arguments[arguments.index("--checkpoint") + 1] == one.plan.settings["suggestion_trial_dir"]
 
 
-def test_a_grid_is_the_studys_own_as_lists_of_texts() -> None:
+def test_a_grid_lists_the_studys_own_levels_as_texts() -> None:
     plan = study(space={"a": PARAMETERS["float"], "b": PARAMETERS["int with log"]}, budget={"trials": 15})
     (one,) = planned(plan, "grid")
     assert one.manifest["spec"]["parameters"] == [
@@ -269,7 +269,7 @@ def test_a_grid_is_the_studys_own_as_lists_of_texts() -> None:
         ({"metric": "val_accuracy", "epoch": "last"}, "maximize", "latest"),
     ],
 )
-def test_the_objective_is_the_studys(goal: dict[str, Any], kind: str, strategy: str) -> None:
+def test_the_experiment_has_the_studys_objective(goal: dict[str, Any], kind: str, strategy: str) -> None:
     (one,) = planned(study(objective=goal), "random")
     objective = one.manifest["spec"]["objective"]
     assert objective["type"] == kind
@@ -282,8 +282,8 @@ def test_the_objective_is_the_studys(goal: dict[str, Any], kind: str, strategy: 
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_it_keeps_the_webhooks_rules(name: str) -> None:
-    """Those of pkg/webhook/v1beta1/experiment/validator/validator.go that depend on the manifest alone."""
+def test_the_experiment_follows_the_webhooks_rules(name: str) -> None:
+    """Check the rules of pkg/webhook/v1beta1/experiment/validator/validator.go that depend only on the manifest."""
     space = {"a": PARAMETERS["categorical"], "b": CHOICE} | ({"a": NUMBER, "b": NUMBER} if name == "cmaes" else {})
     (one,) = planned(study(space=space, budget={"trials": 12, "epochs_per_trial": 9}), name)
     spec = one.manifest["spec"]
@@ -307,8 +307,8 @@ def test_it_keeps_the_webhooks_rules(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALGORITHMS)
-def test_the_models_of_katibs_api_read_it_back_whole(name: str) -> None:
-    """The custom resource's own schema says nothing (x-kubernetes-preserve-unknown-fields): these models know the fields."""
+def test_the_models_of_katibs_api_parse_the_experiment_without_loss(name: str) -> None:
+    """The custom resource's schema accepts any field (x-kubernetes-preserve-unknown-fields). These models check the fields."""
     space = {"a": PARAMETERS["categorical"], "b": CHOICE} | ({"a": NUMBER, "b": NUMBER} if name == "cmaes" else {})
     (one,) = planned(study(space=space, budget={"trials": 12, "epochs_per_trial": 9}), name)
     read = models.V1beta1Experiment.from_dict(yaml.safe_load(one.yaml()))
@@ -316,7 +316,7 @@ def test_the_models_of_katibs_api_read_it_back_whole(name: str) -> None:
     assert read.to_dict() == one.manifest
 
 
-def test_the_job_is_one_that_kubernetes_knows() -> None:
+def test_the_job_is_valid_in_kubernetes() -> None:
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
     (one,) = planned(
         study(resources={"cpu": "4", "memory": "8Gi", "gpu": 1}), "random", place=Place("n", "i", "s3://b/p", secret="s3")
@@ -343,7 +343,7 @@ CLUSTER: dict[str, Any] = {
         "pull_secrets": ["registry"],
     },
 }
-"""A cluster section with all that a trial can have of it."""
+"""A cluster section with every setting that a trial uses."""
 ON_CLUSTER: dict[str, Any] = {"cluster": CLUSTER, "resources": {"gpu": 1}}
 
 
@@ -351,7 +351,7 @@ def as_the_study_says(plan: Study) -> Place:
     return place_of(plan, namespace=None, image=None, data=None, parallel=1, secret=None)
 
 
-def test_a_trial_gets_what_the_studys_cluster_section_gives_the_tuner_step() -> None:
+def test_a_trial_gets_the_cluster_settings_of_the_tuner_step() -> None:
     plan = study(**ON_CLUSTER)
     place = as_the_study_says(plan)
     (one,) = planned(plan, "random", place=place)
@@ -374,7 +374,7 @@ def test_a_trial_gets_what_the_studys_cluster_section_gives_the_tuner_step() -> 
     assert arguments[arguments.index("--data") + 1] == "/results/runs/small/prepared/mnist"
 
 
-def test_other_data_lies_on_a_volume_beside_the_studys() -> None:
+def test_data_on_another_volume_is_mounted_next_to_the_studys_volume() -> None:
     (one,) = planned(study(**ON_CLUSTER), "random", place=Place("n", "i", "pvc://elsewhere/x"))
     mounts = {m["name"]: m["mountPath"] for m in container(one)["volumeMounts"]}
     claims = {
@@ -398,23 +398,23 @@ def test_other_data_lies_on_a_volume_beside_the_studys() -> None:
         ({"cluster": {"volume": {"claim": "results"}}, "artifacts": "s3://bucket/mine"}, "s3://bucket/mine/prepared"),
     ],
 )
-def test_prepared_data_lies_beside_the_record_unless_told_otherwise(changes: dict[str, Any], data: str) -> None:
+def test_prepared_data_is_next_to_the_record_by_default(changes: dict[str, Any], data: str) -> None:
     assert as_the_study_says(study(**changes)).data == data
 
 
-def test_options_of_the_command_go_before_the_cluster_section() -> None:
+def test_options_of_the_command_override_the_cluster_section() -> None:
     place = place_of(study(**ON_CLUSTER), "other", "image:1", "s3://b/p", 2, "s3")
     assert place == Place("other", "image:1", "s3://b/p", 2, "s3")
 
 
 @pytest.mark.parametrize("mount", ["/tmp", "/var/lib/tuneoff/checkpoints", "/data"])
-def test_a_volume_in_a_place_of_the_trials_own_is_refused(mount: str) -> None:
+def test_a_volume_mounted_at_a_folder_of_the_trials_is_refused(mount: str) -> None:
     plan = study(cluster={"volume": {"claim": "results", "mount": mount}})
-    with pytest.raises(StudyError, match=f"cluster.volume.mount '{mount}' is a place of the trials' own"):
+    with pytest.raises(StudyError, match=f"cluster.volume.mount '{mount}' is a folder that trials use themselves"):
         planned(plan, "random", place=Place("n", "i", "pvc://elsewhere/x"))
 
 
-def test_a_trial_runs_as_pods_must_where_security_is_restricted() -> None:
+def test_a_trials_pod_meets_the_restricted_security_standard() -> None:
     (one,) = planned(study(), "random")
     pod = job(one)["spec"]["template"]["spec"]
     assert pod["securityContext"] == {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}}
@@ -424,7 +424,7 @@ def test_a_trial_runs_as_pods_must_where_security_is_restricted() -> None:
 
 
 def as_katib_starts_it(one: Planned, texts: Mapping[str, str]) -> list[str]:
-    """The arguments of a trial's process: through the template, a pod's command, and the shell that Katib wraps it in."""
+    """Return the arguments of a trial's process, after the template, the pod's command and Katib's shell are applied."""
     text = json.dumps(job(one))
     for name, value in {**texts, "trial-name": f"{one.name}-abcd1234"}.items():
         text = text.replace(f"${{trialParameters.{name}}}", value)
@@ -434,7 +434,7 @@ def as_katib_starts_it(one: Planned, texts: Mapping[str, str]) -> list[str]:
     return words[: words.index("1>/var/log/katib/metrics.log")]
 
 
-def test_every_value_reaches_a_trial_as_what_it_is() -> None:
+def test_every_value_reaches_a_trial_unchanged() -> None:
     odd = ["relu", True, False, 0.5, 1, -3, 1e-05, "a.b-c_d", "x:y", "50%", "a,b", "+1", "a@b/c"]
     plan = study(space={"a": {"type": "categorical", "values": odd}, "b": PARAMETERS["float with log"]})
     (one,) = planned(plan, "random")
@@ -450,7 +450,7 @@ def test_every_value_reaches_a_trial_as_what_it_is() -> None:
         assert type(config["a"]) is type(value)
 
 
-def test_a_trial_is_told_the_study_but_nothing_of_this_machine(tmp_path: Path) -> None:
+def test_a_trial_gets_the_study_but_nothing_about_this_machine(tmp_path: Path) -> None:
     plan = study(
         datasets=[{"name": "mine", "path": str(tmp_path / "mine.npz")}],
         artifacts=str(tmp_path / "store"),
@@ -516,7 +516,7 @@ STUDIES: dict[str, tuple[dict[str, Any], tuple[str, ...], Place]] = {
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_experiment_is_the_golden_one(name: str) -> None:
+def test_the_experiment_equals_the_golden_file(name: str) -> None:
     sections, named, place = STUDIES[name]
     plan = Study.model_validate(sections)
     (one,) = planned(plan, *named, place=place)
@@ -531,9 +531,9 @@ def test_the_experiment_is_the_golden_one(name: str) -> None:
 
 
 def misplaced_types(manifest: Mapping[str, Any]) -> list[str]:
-    """Return the fields whose type is not that of Katib's Go structs (a Job's are those of Kubernetes' schema).
+    """Return the fields whose type differs from Katib's Go structs (for the Job: from Kubernetes' schema).
 
-    The models of kubeflow-katib-api are generated from these structs, and take no number for a string, nor the reverse.
+    The models of kubeflow-katib-api are generated from these structs. They accept no number as a string, nor the reverse.
     """
     kubernetes_validate = pytest.importorskip("kubernetes_validate")
     problems = []
@@ -552,7 +552,7 @@ def misplaced_types(manifest: Mapping[str, Any]) -> list[str]:
 
 
 ODD_TEXTS = ["1e-05", "0o17", "-1", "yes", "1_000", ".5", "on", "2024-01-01", "0x1F"]
-"""Texts that a YAML reader may take for numbers, truth values or dates, and that pass the shell before a trial."""
+"""Texts that a YAML reader may parse as numbers, booleans or dates, and that the shell before a trial does not change."""
 ODD_SECTIONS: dict[str, Any] = {
     "space": {
         "rate": {"type": "float", "low": 1e-05, "high": 0.1, "log": True},
@@ -568,7 +568,7 @@ ODD_SECTIONS: dict[str, Any] = {
 }
 
 
-def test_the_models_of_katibs_api_take_no_number_for_a_string_and_no_string_for_a_number() -> None:
+def test_the_models_of_katibs_api_distinguish_numbers_from_strings() -> None:
     """Otherwise the tests of types below would prove nothing."""
     for name in ("min", "max", "step", "distribution"):
         with pytest.raises(ValidationError):
@@ -601,7 +601,7 @@ def test_kubectl_finds_katibs_types_in_a_golden_file(name: str) -> None:
 
 
 def scalars_of_spaces(node: yaml.Node, inside: bool = False) -> Iterator[yaml.ScalarNode]:
-    """Yield the scalars of all feasible spaces below a node, as they are written."""
+    """Yield the scalar nodes of all feasible spaces below a node."""
     if isinstance(node, yaml.MappingNode):
         for key, value in node.value:
             yield from scalars_of_spaces(value, inside or key.value == "feasibleSpace")
@@ -620,7 +620,7 @@ def test_every_value_of_a_feasible_space_is_quoted(name: str) -> None:
 
 
 @pytest.mark.parametrize("reader", READERS)
-def test_texts_that_look_like_numbers_are_strings_wherever_the_study_puts_them(reader: str) -> None:
+def test_texts_that_look_like_numbers_are_strings_everywhere_in_a_study(reader: str) -> None:
     (one,) = planned(study(**ODD_SECTIONS), "random", place=as_the_study_says(study(**ODD_SECTIONS)))
     (manifest,) = READERS[reader](one.yaml())
     assert misplaced_types(manifest) == []
@@ -628,7 +628,7 @@ def test_texts_that_look_like_numbers_are_strings_wherever_the_study_puts_them(r
 
 
 def test_kubectl_reads_a_bound_of_1e_05_as_a_string() -> None:
-    """Katib refuses a number there: cannot unmarshal number into Go struct field FeasibleSpace.min of type string."""
+    """Katib refuses a number: cannot unmarshal number into Go struct field FeasibleSpace.min of type string."""
     (one,) = planned(study(**ODD_SECTIONS), "random", place=as_the_study_says(study(**ODD_SECTIONS)))
     manifest = go(one.yaml())
     assert manifest["spec"]["parameters"][0]["feasibleSpace"]["min"] == "1e-05"
@@ -644,7 +644,7 @@ BOUNDS = st.lists(MAGNITUDES | MAGNITUDES.map(lambda x: -x), min_size=2, max_siz
 @example([1e-05, 0.1])
 @example([-1e-320, 1e300])
 @example([-1e16, 1e22])
-def test_any_float_bound_is_read_as_a_string_that_says_the_same_number(bounds: list[float]) -> None:
+def test_any_float_bound_is_parsed_as_a_string_of_the_same_number(bounds: list[float]) -> None:
     low, high = bounds
     (one,) = planned(study(space={"a": {"type": "float", "low": low, "high": high}}), "random")
     written = one.yaml()
@@ -659,7 +659,7 @@ def test_any_float_bound_is_read_as_a_string_that_says_the_same_number(bounds: l
 
 
 def table(page: str, head: str) -> list[list[str]]:
-    """The rows of the page's table that begins with this head."""
+    """Return the rows of the page's table with this header."""
     lines = page[page.index(head) :].splitlines()
     rows = [line for line in lines[: lines.index("")] if line.startswith("| `")]
     return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
@@ -680,7 +680,7 @@ def test_the_page_names_the_counterparts_that_there_are() -> None:
         assert row[3] == ("yes" if algorithm.seeded else "no")
 
 
-def test_the_page_shows_the_matrix() -> None:
+def test_the_docs_show_the_matrix() -> None:
     rows = {name: row[1:] for row in table(PAGE, "| | categorical") for name in re.findall(r"`([^`]+)`", row[0])}
     assert set(rows) == set(CAN)
     for name, marks in CAN.items():
@@ -692,7 +692,7 @@ def test_the_page_shows_the_matrix() -> None:
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The current folder, with a study in it."""
+    """Make a folder with a study the current folder."""
     monkeypatch.chdir(tmp_path)
     sections = {"name": "small", "datasets": ["mnist"], "methods": ["random", "hyperband"], "budget": {"epochs": 120}}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(sections))
@@ -703,45 +703,45 @@ def tuneoff(*arguments: str) -> Result:
     return CliRunner().invoke(cli, ["katib", "small.yaml", *arguments])
 
 
-def test_the_command_writes_a_file_an_experiment_and_says_where(folder: Path) -> None:
+def test_the_command_writes_one_file_per_experiment_and_prints_its_path(folder: Path) -> None:
     said = tuneoff("--namespace", "team", "--data", "s3://bucket/prepared")
     assert said.exit_code == 0
     files = ["runs/small/katib/small-mnist-random-0.yaml", "runs/small/katib/small-mnist-hb-0.yaml"]
     assert said.stdout.splitlines() == files
-    assert "Note: Katib 0.19 ends hyperband after its first rung" in said.stderr
+    assert "Note: Katib 0.19 ends hyperband after the first rung" in said.stderr
     for file in files:
         manifest = yaml.safe_load(Path(file).read_text())
         assert (manifest["kind"], manifest["metadata"]["namespace"]) == ("Experiment", "team")
 
 
-def test_a_dry_run_writes_nothing_and_shows_what_katib_would_read(folder: Path) -> None:
+def test_a_dry_run_writes_nothing_and_shows_what_katib_would_collect(folder: Path) -> None:
     said = tuneoff("--dry-run", "--algorithm", "tpe")
     assert said.exit_code == 0
-    assert "small-mnist-tpe-0: tpe, 12 trials of 10 epochs, 1 side by side" in said.stdout
+    assert "small-mnist-tpe-0: tpe, 12 trials of 10 epochs, 1 at a time" in said.stdout
     assert "2026-11-25T01:00:34.347Z  val_accuracy = 0.805555582" in said.stdout
     assert "val_accuracy: min 0.805556, max 1, latest 1" in said.stdout
     assert [p.name for p in folder.iterdir()] == ["small.yaml"]
 
 
-def test_what_was_found_is_not_recorded_beside_the_record_that_lies_on_the_clusters_volume(folder: Path) -> None:
+def test_results_are_not_collected_without_the_clusters_volume(folder: Path) -> None:
     file = folder / "small.yaml"
     on_volume = {"artifacts": "/on-no-machine/small", "cluster": {"volume": {"claim": "c", "mount": "/on-no-machine"}}}
     file.write_text(yaml.safe_dump({**yaml.safe_load(file.read_text()), **on_volume}))
     said = tuneoff("--collect", "--from", str(folder))
     assert isinstance(said.exception, StudyError)
-    assert "on the cluster's volume: collect in a pod that mounts it" in str(said.exception)
+    assert "on the cluster's volume, which is not mounted here. Collect in a pod that mounts it" in str(said.exception)
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        (("--algorithm", "darts"), "--algorithm 'darts' is none of Katib's: choose random, grid"),
+        (("--algorithm", "darts"), "--algorithm 'darts' is not an algorithm of Katib: choose random, grid"),
         (("--algorithm", "pbt"), "pbt: dropout"),
-        (("--from", "x"), "--from belongs to --collect"),
-        (("--collect", "--from", "nowhere"), "--from 'nowhere' is no folder"),
+        (("--from", "x"), "--from is only for --collect"),
+        (("--collect", "--from", "nowhere"), "--from 'nowhere' is not a folder"),
     ],
 )
-def test_a_mistake_is_a_sentence_and_leaves_nothing_behind(folder: Path, arguments: tuple[str, ...], sentence: str) -> None:
+def test_a_mistake_is_one_sentence_and_leaves_nothing_behind(folder: Path, arguments: tuple[str, ...], sentence: str) -> None:
     said = tuneoff(*arguments)
     assert isinstance(said.exception, StudyError)
     assert sentence in str(said.exception)

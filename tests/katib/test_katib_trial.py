@@ -1,4 +1,4 @@
-"""A Katib trial's entry: values as texts, epochs as lines that Katib's collector reads, weights that are gone on with."""
+"""Test a Katib trial: parsing values, printing epochs for Katib's collector, and continuing from a parent's weights."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ TEXTS = {"dropout": "0.2", "rate": "0.01", "layers": "4", "batch_norm": "true", 
         ("width", "16", 16),
     ],
 )
-def test_a_text_is_read_as_the_value_that_it_stands_for(name: str, text: str, value: object) -> None:
+def test_a_text_is_parsed_as_the_value_that_it_denotes(name: str, text: str, value: object) -> None:
     found = config_of(SPACE, {**TEXTS, name: text})[name]
     assert found == value
     assert type(found) is type(value)
@@ -63,7 +63,7 @@ def test_a_text_is_read_as_the_value_that_it_stands_for(name: str, text: str, va
         *(("width", t) for t in ("16.0", "64", "Auto")),
     ],
 )
-def test_a_text_that_the_space_does_not_know_is_refused_with_what_it_knows(name: str, text: str) -> None:
+def test_a_text_outside_the_space_is_refused_with_the_allowed_values(name: str, text: str) -> None:
     with pytest.raises(StudyError, match=name):
         config_of(SPACE, {**TEXTS, name: text})
 
@@ -71,11 +71,11 @@ def test_a_text_that_the_space_does_not_know_is_refused_with_what_it_knows(name:
 def test_a_configuration_must_have_each_parameter_and_no_other() -> None:
     with pytest.raises(StudyError, match="width has no value"):
         config_of(SPACE, {name: text for name, text in TEXTS.items() if name != "width"})
-    with pytest.raises(StudyError, match="depth is no parameter"):
+    with pytest.raises(StudyError, match="depth is not a parameter"):
         config_of(SPACE, {**TEXTS, "depth": "3"})
 
 
-def test_every_value_of_a_space_is_its_text_read_again() -> None:
+def test_every_value_of_a_space_survives_a_round_trip_as_text() -> None:
     for name, parameter in SPACE.items():
         for value in parameter.levels() or [1e-4, 0.0123, 0.1]:
             assert config_of(SPACE, {**TEXTS, name: text_of(value)})[name] == value
@@ -84,13 +84,13 @@ def test_every_value_of_a_space_is_its_text_read_again() -> None:
 NOW = datetime(2026, 11, 25, 1, 2, 3, 456_789, UTC)
 
 
-def test_a_line_has_its_time_and_every_number_that_is_one() -> None:
+def test_a_line_has_a_time_and_every_finite_number() -> None:
     line = line_of(Epoch(3, {"loss": math.nan, "val_loss": 2.5e-05, "val_accuracy": 0.875}, 1.0), 4.25, NOW)
     assert line == "2026-11-25T01:02:03.456Z epoch=3 val_loss=2.5e-05 val_accuracy=0.875 seconds=4.25"
     assert read_line(line) == {"epoch": 3, "val_loss": 2.5e-05, "val_accuracy": 0.875, "seconds": 4.25}
 
 
-def test_printed_epochs_are_read_again_also_behind_a_loggers_words_and_after_a_second_start() -> None:
+def test_printed_epochs_are_parsed_after_a_loggers_prefix_and_a_restart() -> None:
     curve = [Epoch(n, {"loss": 1 / n, "val_loss": 2 / n}, 2.0) for n in (1, 2, 3)]
     lines = [line_of(epoch, 2.0 * epoch.number, NOW) for epoch in curve]
     noise = ["epochs 1 to 3 on cpu", "I1125 01:00:00 13 main.go:139] warning: x=1", ""]
@@ -104,7 +104,7 @@ def test_data_on_s3_is_copied_without_its_test_part(tmp_path: Path, monkeypatch:
     store = FolderStore(tmp_path / "bucket")
     monkeypatch.setattr(trial, "open_store", lambda uri: store)
     (tmp_path / "scratch").mkdir()
-    with pytest.raises(StudyError, match=r"s3://bucket/mnist holds no prepared data: dataset.json is missing"):
+    with pytest.raises(StudyError, match=r"s3://bucket/mnist contains no prepared data: dataset.json is missing"):
         fetched("s3://bucket/mnist", tmp_path / "scratch")
     for name in ("dataset.json", "x_train.npy", "y_validation.npy", "x_test.npy", "y_test.npy", "other/x_train.npy"):
         store.write(name, b"{}")
@@ -124,11 +124,11 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def run(data: Path, study: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """The entry as a trial's pod starts it."""
+    """Run the trial as its pod starts it."""
     command = [sys.executable, "-m", "tuneoff.katib.trial", "--data", str(data), *arguments]
     path = os.pathsep.join([str(Path(__file__).parents[1] / "support"), *filter(None, [os.environ.get("PYTHONPATH")])])
     environment = {**os.environ, STUDY: study, "PYTHONPATH": path}
-    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=200)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=800)
 
 
 def told(**changes: object) -> str:
@@ -137,9 +137,7 @@ def told(**changes: object) -> str:
     return Study.model_validate({**sections, **changes}).model_dump_json(exclude_none=True)
 
 
-def test_a_trial_goes_on_from_the_weights_that_its_parent_left_and_prints_what_the_sample_shows(
-    data: Path, tmp_path: Path
-) -> None:
+def test_a_trial_continues_from_its_parents_weights_and_prints_the_sample_format(data: Path, tmp_path: Path) -> None:
     values = ("dropout=0.1", "learning_rate=0.01")
     done = run(data, told(), "--epochs", "2", "--checkpoint", str(tmp_path), "--trial", "a", *values)
     assert done.returncode == 0, done.stderr
@@ -158,10 +156,10 @@ def test_a_trial_goes_on_from_the_weights_that_its_parent_left_and_prints_what_t
     assert [p.name for p in tmp_path.iterdir()] == ["weights-000003.npz"], "the parent's are no longer needed"
 
 
-def test_a_training_that_diverges_fails_without_printing_what_is_no_number(data: Path) -> None:
+def test_a_diverging_training_fails_without_printing_nan(data: Path) -> None:
     done = run(data, told(model="small:moody", space=MOODS), "--epochs", "2", "mood=diverging")
     assert done.returncode == 1
-    assert "diverged: loss is no finite number after epoch 1" in done.stderr
+    assert "diverged: loss is not a finite number after epoch 1" in done.stderr
     assert "nan" not in done.stdout
     assert "Traceback" not in done.stderr
 
@@ -169,13 +167,15 @@ def test_a_training_that_diverges_fails_without_printing_what_is_no_number(data:
 @pytest.mark.parametrize(
     ("study", "arguments", "sentence"),
     [
-        ("{}", ("--epochs", "1", "a=1"), "holds no study in JSON: name"),
-        ("", ("--epochs", "1", "a=1"), "holds no study in JSON"),
+        ("{}", ("--epochs", "1", "a=1"), "does not contain a valid study in JSON: name"),
+        ("", ("--epochs", "1", "a=1"), "does not contain a valid study in JSON"),
         (told(), ("--epochs", "1", "dropout=0.1"), "learning_rate has no value"),
-        (told(), ("--epochs", "1", "dropout"), "'dropout' is not NAME=VALUE"),
+        (told(), ("--epochs", "1", "dropout"), "'dropout' does not have the form NAME=VALUE"),
     ],
 )
-def test_bad_input_is_one_sentence_and_exit_code_2(tmp_path: Path, study: str, arguments: tuple[str, ...], sentence: str) -> None:
+def test_bad_input_prints_one_sentence_and_has_exit_code_2(
+    tmp_path: Path, study: str, arguments: tuple[str, ...], sentence: str
+) -> None:
     done = run(tmp_path, study, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     (line,) = done.stderr.splitlines()

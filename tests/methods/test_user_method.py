@@ -106,7 +106,7 @@ def test_a_study_with_one_is_valid_and_the_path_is_left_as_it_was(beside: Path) 
     [
         (
             "{name: 'mine:Mine', settings: {start: many}}",
-            "methods[0].settings.start: 'many' is not taken: a whole number",
+            "methods[0].settings.start: 'many' is not allowed: give a whole number",
         ),
         ("{name: 'mine:Mine', settings: {begin: 4}}", "methods[0].settings.begin: the field is unknown"),
         ("{name: 'mine:Mine', settings: {start: 7}}", "methods[0]: Mine wants seven trials."),

@@ -113,7 +113,7 @@ def test_a_failure_is_the_word_of_its_trial_and_frees_its_place(made: Callable[[
     executor.start(trial(2, 1), None)
     assert heard(executor.next()) == (2, 1)
     executor.continue_trial(2)
-    assert executor.next() == TrialEvent(2, None, None, pytest.approx(0.1, abs=0.5), 7), "by itself"
+    assert executor.next() == TrialEvent(2, None, None, pytest.approx(0.1, abs=60), 7), "by itself"
     executor.close()
     assert objective.closed == [0, 1, 2]
 
@@ -126,7 +126,7 @@ class Meeting(Timed):
         self._barrier = barrier
 
     def __call__(self, trial: Trial, checkpoint: Checkpoint | None) -> Generator[Epoch, None, None]:
-        self._barrier.wait(timeout=20)
+        self._barrier.wait(timeout=120)
         for number in range(1, trial.proposal.target_epoch + 1):
             yield Epoch(number, {"loss": 0.5}, 0.0)
         self.closed.append(trial.id)
@@ -146,7 +146,7 @@ def test_a_worker_that_is_waited_for_does_not_keep_the_others_from_being_heard()
 
     class Slow(Timed):
         def __call__(self, trial: Trial, checkpoint: Checkpoint | None) -> Generator[Epoch, None, None]:
-            assert slow.wait(timeout=20)
+            assert slow.wait(timeout=120)
             yield Epoch(1, {"loss": 0.5}, 0.0)
 
     executor = ProcessExecutor([Slow({}), quick])

@@ -1,6 +1,6 @@
-"""The pipeline: compared whole with golden files, and checked for what a cluster must not be told.
+"""Test the pipeline: compare it with golden files, and check that it contains nothing that a cluster must not get.
 
-`TUNEOFF_REWRITE_GOLDEN=1 pytest tests/pipelines/test_bakeoff.py` writes the golden files anew.
+`TUNEOFF_REWRITE_GOLDEN=1 pytest tests/pipelines/test_bakeoff.py` rewrites the golden files.
 """
 
 from __future__ import annotations
@@ -95,7 +95,7 @@ STUDIES = {"minimal": MINIMAL, "large": LARGE, "s3": S3, "cluster": CLUSTER}
 
 @pytest.fixture(scope="module")
 def compiled(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Each study's pipeline, as `tuneoff compile` writes it."""
+    """Return each study's pipeline, as `tuneoff compile` writes it."""
     folder = tmp_path_factory.mktemp("compiled")
     return {name: compile_to(folder / f"{name}.yaml", sections) for name, sections in STUDIES.items()}
 
@@ -111,7 +111,7 @@ def spec(text: str) -> dict[str, Any]:
 
 
 def tasks(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Every task of the pipeline with the name of its component."""
+    """Yield every task of the pipeline with the name of its component."""
     document = spec(text)
     graphs = [document["root"]["dag"], *(c["dag"] for c in document["components"].values() if "dag" in c)]
     for graph in graphs:
@@ -124,7 +124,7 @@ def executors(text: str) -> dict[str, dict[str, Any]]:
 
 
 def step_of(name: str) -> str:
-    """exec-data-prep-2 and comp-data-prep-2 as data-prep."""
+    """Return data-prep for exec-data-prep-2 and comp-data-prep-2."""
     return re.sub(r"^(exec|comp)-(.*?)(-\d+)?$", r"\2", name)
 
 
@@ -133,7 +133,7 @@ def without_version(text: str) -> str:
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_pipeline_is_the_golden_one_but_for_the_sdks_version(compiled: dict[str, str], name: str) -> None:
+def test_the_pipeline_equals_the_golden_file_except_for_the_sdks_version(compiled: dict[str, str], name: str) -> None:
     file = GOLDEN / f"{name}.yaml"
     if os.environ.get("TUNEOFF_REWRITE_GOLDEN"):
         file.parent.mkdir(exist_ok=True)
@@ -142,7 +142,7 @@ def test_the_pipeline_is_the_golden_one_but_for_the_sdks_version(compiled: dict[
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_it_has_the_four_steps_and_nothing_else(compiled: dict[str, str], name: str) -> None:
+def test_the_pipeline_has_the_four_steps_and_nothing_else(compiled: dict[str, str], name: str) -> None:
     counts: dict[str, int] = {}
     for step in map(step_of, executors(compiled[name])):
         counts[step] = counts.get(step, 0) + 1
@@ -158,7 +158,7 @@ def test_a_loop_over_the_methods_follows_each_data_set(compiled: dict[str, str],
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_report_is_the_exit_task_so_that_it_runs_whatever_fails(compiled: dict[str, str], name: str) -> None:
+def test_the_report_is_the_exit_task_so_it_runs_after_any_failure(compiled: dict[str, str], name: str) -> None:
     (exit_task,) = [t for component, t in tasks(compiled[name]) if t.get("triggerPolicy", {}).get("strategy")]
     assert step_of(exit_task["componentRef"]["name"]) == "report"
     assert exit_task["triggerPolicy"]["strategy"] == "ALL_UPSTREAM_TASKS_COMPLETED"
@@ -173,10 +173,10 @@ def test_the_evaluator_waits_for_the_tuner(compiled: dict[str, str], name: str) 
 
 
 @pytest.mark.parametrize(("name", "cached"), [("minimal", {"mnist"}), ("large", set()), ("s3", set()), ("cluster", {"mnist"})])
-def test_prepared_data_is_cached_as_the_study_says_and_nothing_else_ever_is(
+def test_only_prepared_data_is_cached_and_only_if_the_study_says_so(
     compiled: dict[str, str], name: str, cached: set[str]
 ) -> None:
-    """KFP's cache does not see that a file or an object has changed, so that a user's own data set is not cached either."""
+    """KFP's cache does not notice that a file or an object has changed, so a user's own data set is not cached."""
     found = [
         (step_of(component), task["inputs"]["parameters"]["dataset"]["runtimeValue"]["constant"])
         for component, task in tasks(compiled[name])
@@ -201,13 +201,13 @@ def test_the_cache_is_keyed_by_the_datas_checksum_and_the_version(compiled: dict
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_one_step_alone_makes_the_studys_mlflow_run_before_the_fan_out(compiled: dict[str, str], name: str) -> None:
+def test_only_one_step_creates_the_studys_mlflow_run_before_the_fan_out(compiled: dict[str, str], name: str) -> None:
     first, *others = [given["tracking"] for given in data_prep_inputs(compiled[name])]
     assert first == {"componentInputParameter": "pipelinechannel--tracking"}
     assert others == [{"runtimeValue": {"constant": ""}}] * len(others)
 
 
-def test_a_single_step_may_have_resources_of_its_own(tmp_path: Path) -> None:
+def test_a_single_step_may_have_its_own_resources(tmp_path: Path) -> None:
     steps = {"data_prep": {"cpu": "500m", "retries": 0}, "evaluator": {"gpu": 0}, "reporter": {"memory": "2Gi"}}
     resources = {"cpu": "4", "memory": "16Gi", "gpu": 2, "retries": 3, "steps": steps}
     text = compile_to(tmp_path / "own.yaml", {**MINIMAL, "resources": resources})
@@ -221,7 +221,7 @@ def test_a_single_step_may_have_resources_of_its_own(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_only_the_steps_that_train_ask_for_a_gpu(compiled: dict[str, str], name: str) -> None:
+def test_only_the_steps_that_train_request_a_gpu(compiled: dict[str, str], name: str) -> None:
     found = executors(compiled[name])
     asked = {e: c["resources"]["accelerator"] for e, c in found.items() if "accelerator" in c.get("resources", {})}
     resources = Study.model_validate(STUDIES[name]).resources
@@ -265,13 +265,13 @@ def test_every_step_has_its_own_image_of_this_version(compiled: dict[str, str], 
     }
 
 
-def test_an_image_is_named_by_its_digest_where_the_study_gives_one(compiled: dict[str, str]) -> None:
+def test_an_image_is_named_by_its_digest_if_the_study_gives_one(compiled: dict[str, str]) -> None:
     images = {step_of(e): c["image"] for e, c in executors(compiled["cluster"]).items()}
     assert images["tune"] == f"registry.example.org/team/tuneoff/tuner-gpu@{DIGEST}"
     assert images["evaluate"] == "registry.example.org/team/tuneoff/evaluator-gpu:0.1.0-rc1"
 
 
-def test_methods_of_an_environment_of_their_own_have_its_image_and_systems_are_evaluated_in_it() -> None:
+def test_methods_run_in_their_environments_image_and_systems_are_evaluated_in_it() -> None:
     def images(*methods: str) -> list[str]:
         study = Study.model_validate({**MINIMAL, "budget": {"trials": 4, "seconds": 60}, "methods": list(methods)})
         return [image_of(study, step).split("/")[1].split(":")[0] for step in ("tuner", "evaluator")]
@@ -282,7 +282,7 @@ def test_methods_of_an_environment_of_their_own_have_its_image_and_systems_are_e
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_it_names_no_place_of_this_machine(compiled: dict[str, str], name: str) -> None:
+def test_the_pipeline_contains_no_path_of_this_machine(compiled: dict[str, str], name: str) -> None:
     for path in (str(Path.cwd()), str(Path.home()) + "/", str(Path(__file__).parents[2]), "/tmp", "file:"):
         assert path not in compiled[name].replace("mktemp -d", "")
     images = {c["image"] for c in executors(compiled[name]).values()}
@@ -294,8 +294,8 @@ def test_it_names_no_place_of_this_machine(compiled: dict[str, str], name: str) 
     assert slashed <= known, slashed - known
 
 
-def test_it_holds_neither_the_tracking_server_nor_the_place_of_the_artifacts(compiled: dict[str, str]) -> None:
-    """Both, and whatever secret a user put into them, are the pipeline's parameters."""
+def test_the_pipeline_contains_neither_the_tracking_server_nor_the_artifacts_uri(compiled: dict[str, str]) -> None:
+    """Both are parameters of the pipeline, because a user may have put secrets into them."""
     assert "mlflow.example.org" not in compiled["s3"]
     assert "s3://elsewhere" not in compiled["s3"]
     assert '"experiment":"mine"' in compiled["s3"]
@@ -314,7 +314,7 @@ def test_the_steps_get_the_study_itself(compiled: dict[str, str], name: str) -> 
 
 
 def test_a_change_of_memory_or_cpus_leaves_prepared_data_in_kfps_cache() -> None:
-    """The study's text is in the cache's key: what no step reads of it is left out."""
+    """The study's text is part of the cache key, so settings that no step reads are left out."""
     study = Study.model_validate(LARGE)
     resized = study.model_copy(update={"resources": study.resources.model_copy(update={"memory": "32Gi", "cpu": "8", "gpu": 2})})
     assert portable(study) == portable(resized)
@@ -326,13 +326,13 @@ def test_a_change_of_memory_or_cpus_leaves_prepared_data_in_kfps_cache() -> None
     assert (kept.resources.of("tuner").retries, kept.resources.of("evaluator").retries) == (7, 3)
 
 
-def test_names_are_those_that_kfp_takes(compiled: dict[str, str]) -> None:
+def test_names_are_valid_in_kfp(compiled: dict[str, str]) -> None:
     names = [spec(text)["pipelineInfo"]["name"] for text in compiled.values()]
     assert names == ["tuneoff-minimal", "tuneoff-large-study-v2", "tuneoff-s3", "tuneoff-cluster"]
 
 
 def test_texts_that_look_like_numbers_are_strings_for_kfps_server(tmp_path: Path) -> None:
-    """The server reads the file in Go, where 1e-05 without quotes is a number, and refuses it in a field of type string."""
+    """The server parses the file in Go: it reads 1e-05 without quotes as a number, and refuses it in a field of type string."""
     env = {"RATE": "1e-05", "MODE": "0o17", "SIGN": "-_1", "ANSWER": "yes"}
     cluster = {"env": env, "node_selector": {"pool": "1e5"}, "tolerations": [{"key": "on", "value": "0x1F"}]}
     text = compile_to(tmp_path / "odd.yaml", {**MINIMAL, "cluster": cluster})
@@ -346,7 +346,7 @@ def test_texts_that_look_like_numbers_are_strings_for_kfps_server(tmp_path: Path
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_reader_finds_the_same_in_a_golden_file(name: str) -> None:
+def test_every_yaml_reader_parses_a_golden_file_to_the_same_values(name: str) -> None:
     text = (GOLDEN / f"{name}.yaml").read_text()
     read = [reader(text) for reader in READERS.values()]
     assert all(documents == read[0] for documents in read)
@@ -356,7 +356,7 @@ def test_every_reader_finds_the_same_in_a_golden_file(name: str) -> None:
 
 
 def pods(text: str) -> dict[str, dict[str, Any]]:
-    """What Kubernetes is told of each executor's pod, by step."""
+    """Return the Kubernetes settings of each executor's pod, by step."""
     _, platform = yaml.safe_load_all(text)
     found = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     return {step_of(name): pod for name, pod in found.items()}
@@ -368,14 +368,14 @@ def whole_run(text: str) -> dict[str, Any]:
     return found
 
 
-def test_a_study_that_says_nothing_of_a_cluster_asks_only_for_pods_that_are_no_root(compiled: dict[str, str]) -> None:
+def test_without_a_cluster_section_only_a_non_root_user_is_required(compiled: dict[str, str]) -> None:
     for name in ("minimal", "large", "s3"):
         assert all(set(pod) == {"securityContext", "podMetadata"} for pod in pods(compiled[name]).values())
         assert all(pod["securityContext"] == {"runAsNonRoot": True} for pod in pods(compiled[name]).values())
         assert whole_run(compiled[name]) == {}
 
 
-def test_every_pod_mounts_the_volume_and_gets_the_secrets_and_the_way_to_its_image(compiled: dict[str, str]) -> None:
+def test_every_pod_gets_the_volume_the_secrets_and_the_pull_settings(compiled: dict[str, str]) -> None:
     for pod in pods(compiled["cluster"]).values():
         assert [(v["constant"], v["mountPath"]) for v in pod["pvcMount"]] == [("tuneoff-results", "/results")]
         given = {(s["secretName"], k["secretKey"]): k["envVar"] for s in pod["secretAsEnv"] for k in s["keyToEnv"]}
@@ -391,8 +391,8 @@ def test_every_pod_mounts_the_volume_and_gets_the_secrets_and_the_way_to_its_ima
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_every_pod_says_which_study_step_and_data_set_it_belongs_to(compiled: dict[str, str], name: str) -> None:
-    """The method is a loop's value, which KFP cannot make a label of: the step adds it to its own pod."""
+def test_every_pod_is_labelled_with_its_study_step_and_data_set(compiled: dict[str, str], name: str) -> None:
+    """The method is a loop's value, which KFP cannot use as a label. The step therefore adds the label to its own pod."""
     _, platform = yaml.safe_load_all(compiled[name])
     found = platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
     labels = {executor: pod["podMetadata"]["labels"] for executor, pod in found.items()}
@@ -409,14 +409,14 @@ def test_every_pod_says_which_study_step_and_data_set_it_belongs_to(compiled: di
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_the_study_is_told_to_no_step_of_a_cell(compiled: dict[str, str], name: str) -> None:
+def test_the_steps_of_a_cell_do_not_get_the_study_as_a_parameter(compiled: dict[str, str], name: str) -> None:
     """KFP copies a parameter into a dozen Argo nodes per cell, and Argo keeps at most 1 MiB of a workflow."""
     told = {step_of(component) for component, task in tasks(compiled[name]) if "study" in task["inputs"].get("parameters", {})}
     assert told == {"data-prep", "report"}
 
 
 @pytest.mark.parametrize("name", STUDIES)
-def test_tasks_are_titled_as_submit_titles_them(compiled: dict[str, str], name: str) -> None:
+def test_tasks_have_the_titles_that_submit_shows(compiled: dict[str, str], name: str) -> None:
     document = spec(compiled[name])
     graphs = [document["root"]["dag"], *(c["dag"] for c in document["components"].values() if "dag" in c)]
     titles = {task: t["taskInfo"]["name"] for graph in graphs for task, t in graph["tasks"].items() if "for-loop" not in task}
@@ -424,7 +424,7 @@ def test_tasks_are_titled_as_submit_titles_them(compiled: dict[str, str], name: 
     assert task_titles(Study.model_validate(STUDIES[name])) == titles
 
 
-def test_a_single_step_may_run_elsewhere_and_longer(compiled: dict[str, str]) -> None:
+def test_a_single_step_may_have_its_own_nodes_and_time_limit(compiled: dict[str, str]) -> None:
     found = pods(compiled["cluster"])
     pools = {step: pod["nodeSelector"]["labels"]["example.org/pool"] for step, pod in found.items()}
     assert pools == {"data-prep": "batch", "tune": "gpu", "evaluate": "batch", "report": "batch"}
@@ -445,7 +445,7 @@ def test_retries_wait_longer_each_time_and_the_whole_run_has_a_deadline(compiled
     assert whole_run(compiled["cluster"]) == {"activeDeadlineSeconds": 604800, "resourceTtlOnCompletion": 86400}
 
 
-def test_the_place_decides_no_result_and_is_not_told_to_the_steps(compiled: dict[str, str]) -> None:
+def test_the_cluster_section_is_not_passed_to_the_steps(compiled: dict[str, str]) -> None:
     study, moved = Study.model_validate(CLUSTER), Study.model_validate({**CLUSTER, "cluster": {}})
     assert study.science() == moved.science()
     assert portable(study) == portable(moved)

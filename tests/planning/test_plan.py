@@ -66,7 +66,7 @@ def test_a_plan_without_a_probe_adds_up_and_estimates_no_time() -> None:
     assert json.loads(json.dumps(plan_json(plan)))["trials"] == 96
     text = "\n".join(lines(plan))
     assert "mnist/grid" in text
-    assert "In all: at most 96 trials and 864 epochs." in text
+    assert "Total: at most 96 trials and 864 epochs." in text
     assert "not estimated without the probe" in text
 
 
@@ -138,9 +138,10 @@ def test_a_plan_says_whose_time_is_not_known() -> None:
     probe = Probe(("mnist",), 100, 100, pace().timings, 1.0, 1, "cpu")
     text = "\n".join(lines(Plan("study", (known, untold), Disk(1, 1, 1, 1, 1), 2, 1, None, 10**9, (probe,))))
     assert re.search(r"mnist/ray-asha +[?] +81 +– +– +– +it began too slowly to tell: 0 trials in 64 s", text)
-    assert "Where it says ?, nothing tells beforehand." in text
-    assert "Memory: about 1.0 GB at most." in text
-    assert "Time here: not known, since mnist/ray-asha began too slowly; ask again when this machine has less to do." in text
+    assert "A ? means that the number is not known: it cannot be known in advance." in text
+    assert "Memory: at most about 1.0 GB." in text
+    why = "not known, because mnist/ray-asha started too slowly in the probe"
+    assert f"Time on this machine: {why}. Run the command again when this machine is less busy." in text
 
 
 # The whole of it
@@ -162,8 +163,8 @@ def test_a_probe_plans_time_memory_and_disk(tmp_path: Path) -> None:
     assert plan.memory_bytes > 200e6
     assert plan.disk.prepared
     assert plan.disk.models
-    assert any("rehearsing grid" in line for line in said)
-    assert re.search(r"Time here: about .* one cell on", "\n".join(lines(plan)))
+    assert any("simulating the searches of grid" in line for line in said)
+    assert re.search(r"Time on this machine: about .* one cell on", "\n".join(lines(plan)))
 
 
 def test_a_builder_that_breaks_is_one_sentence(tmp_path: Path) -> None:

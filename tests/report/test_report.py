@@ -1,4 +1,4 @@
-"""The whole report: from a store to its files, at any moment of a study."""
+"""The whole report, from a store to its files, at any time during a study."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class TestFiles:
             assert search["best"].dropna().is_monotonic_increasing
             assert search["seconds"].is_monotonic_increasing
 
-    def test_markdown_names_every_cell_and_takes_no_markup_from_it(self, store, summary):
+    def test_markdown_names_every_cell_and_escapes_markup_in_names(self, store, summary):
         text = read(store, "report.md")
         assert "| mnist | grid | complete |" in text
         assert "<script" not in text
@@ -111,24 +111,24 @@ class TestFiles:
 
 
 class TestSummary:
-    def test_cells_are_told_apart(self, summary):
+    def test_cells_are_listed_by_state(self, summary):
         assert len(summary.complete) == 7
         assert summary.failed == {"fashion_mnist/hyperband": "RuntimeError: the oven <script>alert(1)</script> is cold"}
         assert summary.missing == {}
 
-    def test_metrics_are_by_cell(self, store, summary):
+    def test_metrics_are_named_by_cell(self, store, summary):
         metrics = summary.metrics
         scores = {(s["dataset"], s["method"]): s for s in results(store)["scores"]}
         assert metrics["mnist/random/best_val_accuracy"] == scores["mnist", "random"]["best"]["objective"]
         assert metrics["mnist/random/test_accuracy"] == scores["mnist", "random"]["test"]["accuracy"]["mean"]
         assert "fashion_mnist/hyperband/test_accuracy" not in metrics
 
-    def test_the_short_text_says_that_three_seeds_are_too_few(self, summary):
+    def test_the_short_report_says_that_three_seeds_are_too_few(self, summary):
         assert "3 seeds are too few to separate the methods." in summary.markdown
 
 
 class TestPage:
-    def test_nothing_is_fetched_from_anywhere(self, html):
+    def test_the_page_loads_nothing_from_the_network(self, html):
         assert not re.search(r"https?://|//[a-z]", re.sub(r"<title>.*?</title>", "", html, flags=re.S))
         assert not re.search(r"@import|url\((?!#)|srcset|<link|<iframe|<object|<base", html)
         assert re.findall(r'src="(?!data:)', html) == []
@@ -143,7 +143,7 @@ class TestPage:
         assert not re.search(r"\son[a-z]+=|javascript:", html)
         assert "default-src 'none'" in html
 
-    def test_what_people_named_is_escaped(self, html):
+    def test_names_and_reasons_are_escaped(self, html):
         assert "the oven &lt;script&gt;alert(1)&lt;/script&gt; is cold" in html
 
     def test_its_tags_are_balanced(self, html):
@@ -159,11 +159,11 @@ class TestPage:
         colours = set(re.findall(r'<i class="dot (c\d)"></i>bayes</span>', html))
         assert colours == {"c2"}
 
-    def test_it_is_the_same_twice_but_for_the_time(self, store):
-        pages = [re.sub(r"Made .*? UTC", "", page(compute(read_study(store), {}), {})) for _ in range(2)]
+    def test_rendering_twice_differs_only_in_the_time(self, store):
+        pages = [re.sub(r"Written .*? UTC", "", page(compute(read_study(store), {}), {})) for _ in range(2)]
         assert pages[0] == pages[1]
 
-    def test_every_section_is_there(self, html):
+    def test_the_page_has_every_section(self, html):
         for heading in (
             "Answer",
             "The paper, checked",
@@ -195,21 +195,21 @@ class TestPictures:
         report(store)
         return read(store, "report.html")
 
-    def test_they_are_part_of_the_page(self, tmp_path):
+    def test_pictures_are_embedded_in_the_page(self, tmp_path):
         html = self.picture(tmp_path, 100)
         assert 'src="data:image/png;base64,iVBORw' in html
         assert "abc123" in html
         assert "5-fold cross-validation" in html
         assert "<b>0</b>" not in html
 
-    def test_one_that_is_too_large_is_named_and_left_out(self, tmp_path):
+    def test_a_picture_that_is_too_large_is_named_and_left_out(self, tmp_path):
         html = self.picture(tmp_path, 500_000)
-        assert "samples.png is left out" in html
+        assert "samples.png is left out because it is too large" in html
         assert "data:image/png" not in html
 
 
 class TestAnyMoment:
-    """The report works whatever is there."""
+    """The report works at any stage of a study."""
 
     def made(self, tmp_path, **changes):
         store = FolderStore(tmp_path)
@@ -225,14 +225,14 @@ class TestAnyMoment:
         jsonschema.validate(results(store), json.loads(read(store, "results.schema.json")))
         return summary, html
 
-    def test_before_anything_has_begun(self, tmp_path):
+    def test_before_the_first_search(self, tmp_path):
         store, study = self.made(tmp_path)
         summary, html = self.check(store)
         assert summary.missing == {c.name: "not started" for c in study.cells}
         assert summary.metrics == {}
-        assert "Nothing has been searched on this data set yet." in html
+        assert "No search has started on this data set yet." in html
 
-    def test_half_done(self, tmp_path):
+    def test_with_half_of_a_cell_finished(self, tmp_path):
         store, study = self.made(tmp_path)
         write_search(store, study, study.cells[0], 0)
         write_search(store, study, study.cells[0], 1, broken=True)
@@ -240,14 +240,14 @@ class TestAnyMoment:
         assert "1 of 3 searches have ended; running or interrupted: seed 1 after 3 trials; 1 not started" in html
         assert len(summary.missing) == 8
 
-    def test_searched_and_not_evaluated(self, tmp_path):
+    def test_searched_but_not_evaluated(self, tmp_path):
         store, study = self.made(tmp_path, datasets=["mnist"], methods=["random"], seeds=[0])
         write_search(store, study, study.cells[0], 0)
         summary, html = self.check(store)
         assert summary.missing == {"mnist/random": "all searches have ended, but the incumbent is not evaluated yet"}
         assert "No winner has been scored on the test images yet." in html
 
-    def test_trials_that_went_on_under_changed_configurations(self, tmp_path):
+    def test_trials_that_continue_with_changed_configurations(self, tmp_path):
         store, _ = self.made(tmp_path, datasets=["mnist"], methods=["random"], seeds=[0])
         config = paper_config(random.Random(0))
         changed = config | {"dropout": 0.25}
@@ -272,8 +272,8 @@ class TestAnyMoment:
         for label in ("random", "bayes"):
             write(store, "mnist", label, 0, made(0.75, config=paper_config(random.Random(0))))
         summary, _ = self.check(store)
-        said = "random and bayes found the same best validation accuracy, 75.00 %. What follows is about random."
-        assert said in summary.markdown.replace("\u202f", " ")
+        words = "random and bayes found the same best validation accuracy, 75.00 %. The next sentences are about random."
+        assert words in summary.markdown.replace("\u202f", " ")
 
     def test_a_search_in_which_everything_diverged(self, tmp_path):
         store, _ = self.made(tmp_path, datasets=["mnist"], methods=["random"], seeds=[0])
@@ -283,7 +283,7 @@ class TestAnyMoment:
         assert summary.missing == {"mnist/random": "no trial succeeded, so there is no incumbent to evaluate"}
         assert "loss is nan" in html
 
-    def test_a_conditional_space_of_the_users_own_with_hostile_values(self, tmp_path):
+    def test_a_users_conditional_space_with_hostile_values(self, tmp_path):
         store, study = self.made(tmp_path, space=CONDITIONAL, datasets=["mine/own.npz"], methods=["random", "bayes"])
         for cell in study.cells:
             for seed in study.seeds:
@@ -313,7 +313,7 @@ class TestAnyMoment:
         name = layout.evaluation("mnist", "random") + "evaluation.json"
         store.write(name, found.model_copy(update={"classes": classes, "confusion": matrix}).model_dump_json().encode())
         _, html = self.check(store)
-        assert "its ten most frequent confusions" in html
+        assert "The table has the ten most frequent confusions of the first retraining" in html
         assert 'class="matrix' not in html
 
     def test_more_methods_than_colours(self, tmp_path):
@@ -361,16 +361,16 @@ class TestSize:
         monkeypatch.setattr("tuneoff.report.html.MOST_BYTES", len(whole.encode()) - 1)
         small = page(computed, {})
         assert len(small) < len(whole) < MOST_BYTES
-        assert "The numbers of the curves are left out, to keep the page small" in small
+        assert "The numbers of the curves are left out to keep the page small" in small
         assert "Parallel coordinates of the trials" in small, "one part is enough"
         monkeypatch.setattr("tuneoff.report.html.MOST_BYTES", 1)
         smallest = page(computed, {})
         assert "Parallel coordinates of the trials" not in smallest
-        assert "Left out, to keep the page small" in smallest
+        assert "Left out to keep the page small" in smallest
 
 
 class Balance(HTMLParser):
-    """Finds the first tag that is not closed where it should be."""
+    """Finds the first tag that is not closed properly."""
 
     VOID = {"meta", "br", "img", "input", "line", "path", "hr"}
 
@@ -395,13 +395,13 @@ class Balance(HTMLParser):
 
 
 class TestClaimsAndFrameworks:
-    def test_the_papers_claims_stand_there_with_what_is_missing(self, store, html):
+    def test_the_page_lists_the_papers_claims_and_what_is_missing_to_test_them(self, store, html):
         found = {c["number"]: c["verdict"] for c in results(store)["claims"]}
         assert list(found) == ["C1", "C2", "C3", "C4", "C5", "C6"]
         assert found["C1"] == "not testable"
         assert "Not testable in this study. The test needs a random search of" in html
 
-    def test_the_same_algorithm_in_two_frameworks_is_set_side_by_side(self, tmp_path):
+    def test_the_same_algorithm_in_two_frameworks_is_compared(self, tmp_path):
         study = made_study(methods=["random", "optuna-random"], seeds=[0, 1, 2, 3], datasets=["mnist"])
         report(made_store(tmp_path, study), {})
         (found,) = json.loads(read(FolderStore(tmp_path), "results.json"))["algorithms"]
@@ -411,5 +411,5 @@ class TestClaimsAndFrameworks:
         assert "Random search on mnist" in html
         assert found["pairs"][0]["verdict"] in html
 
-    def test_a_study_of_one_method_an_algorithm_has_no_such_section(self, html):
+    def test_a_study_with_one_method_per_algorithm_has_no_frameworks_section(self, html):
         assert 'id="frameworks"' not in html

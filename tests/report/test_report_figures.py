@@ -1,4 +1,4 @@
-"""What the figures show, read off matplotlib's figures, and what of them stands in the page, read off their SVG."""
+"""The figures of the report: their content in matplotlib, and their SVG in the page."""
 
 from __future__ import annotations
 
@@ -54,10 +54,10 @@ class TestCurves:
     def lines(self, *searches, axis="trials", **fields):
         return axes_of(figure_curves(shown(*searches, **fields), axis, COLOURS)).lines
 
-    def test_a_figure_for_each_axis_on_which_something_was_spent(self):
+    def test_there_is_a_figure_for_each_axis_with_a_used_budget(self):
         assert tuple(shown(search(made(0.5))).ends) == AXES
 
-    def test_a_curve_steps_after_a_trial_and_never_in_between(self):
+    def test_a_curve_changes_only_when_a_trial_ends(self):
         (line,) = self.lines(search(made(0.5), made(0.7), made(0.6), made(0.9)))
         assert line.get_drawstyle() == "steps-post"
         assert line.get_xdata().tolist() == [1, 2, 4, 4]
@@ -67,7 +67,7 @@ class TestCurves:
         figure = figure_curves(shown(search(made(0.5)), search(made(0.5), made(0.6), seed=1)), "trials", COLOURS)
         assert axes_of(figure).lines[0].get_xdata()[-1] == axes_of(figure).get_xlim()[1] == 2
 
-    def test_a_search_that_has_not_ended_is_dotted_and_goes_as_far_as_it_got(self):
+    def test_an_unfinished_search_is_dotted_up_to_its_last_trial(self):
         _, open_ = self.lines(search(made(0.5), ended=None), search(made(0.5), made(0.6), seed=1))
         assert open_.get_xdata().tolist() == [1]
         assert open_.get_linestyle() not in ("-", "None")
@@ -78,7 +78,7 @@ class TestCurves:
         (area,) = axes_of(figure).collections
         assert sorted(set(area.get_paths()[0].vertices[:, 1].round(6))) == [15, 25]
 
-    def test_a_quartile_worse_than_any_value_leaves_the_picture(self):
+    def test_a_quartile_worse_than_any_value_is_clipped(self):
         late = search(made(status=Status.FAILED), made(0.5), seed=1)
         figure = figure_curves(shown(search(made(0.5)), search(made(0.6), seed=2), late), "trials", COLOURS)
         (area,) = axes_of(figure).collections
@@ -89,10 +89,10 @@ class TestCurves:
         numbers = shown(search(made(0.5), made(0.7)))
         assert len({axes_of(figure_curves(numbers, axis, COLOURS)).get_ylim() for axis in AXES}) == 1
 
-    def test_the_start_of_a_curve_does_not_decide_how_far_the_vertical_axis_reaches(self):
+    def test_the_start_of_a_curve_does_not_set_the_range_of_the_vertical_axis(self):
         assert shown(search(made(0.01), *[made(0.9)] * 29)).reach[0] > 0.8
 
-    def test_what_has_no_value_is_not_drawn(self):
+    def test_searches_without_a_score_are_not_drawn(self):
         assert shown(search(made(float("nan"), status=Status.DIVERGED))) is None
         assert shown(search(ended=None)) is None
 
@@ -105,7 +105,7 @@ class TestCurves:
         labels = [
             axes_of(figure_curves(shown(search(made(0.5, seconds=s))), "seconds", COLOURS)).get_xlabel() for s in (9, 900, 90_000)
         ]
-        assert [label.partition(",")[0] for label in labels] == ["seconds", "minutes", "hours"]
+        assert [label.partition(" of ")[0] for label in labels] == ["seconds", "minutes", "hours"]
 
 
 class TestColours:
@@ -114,13 +114,13 @@ class TestColours:
         (line,), (area,) = axes_of(figure).lines, axes_of(figure).collections
         assert to_hex(line.get_color()) == to_hex(area.get_facecolor()[0][:3]) == METHODS[2]
 
-    def test_colours_come_again_with_dashes(self):
+    def test_colours_repeat_with_dashes(self):
         figure = figure_curves(shown(search(made(0.5))), "trials", {"random": len(METHODS) + 2})
         (line,) = axes_of(figure).lines
         assert to_hex(line.get_color()) == METHODS[2]
         assert line._unscaled_dash_pattern[1] == DASHES[1][1]  # matplotlib has no public way to read it
 
-    def test_in_the_page_they_are_its_variables(self):
+    def test_the_svg_uses_the_css_variables_of_the_page(self):
         svg = draw_curves(shown(search(made(0.5))), "trials", COLOURS, "x")
         assert "stroke: var(--m2)" in svg
         assert "fill: var(--soft)" in svg
@@ -137,7 +137,7 @@ class TestLearning:
         epochs = list(range(1, len(values) + 1))
         return [Learning(method="random", seed=0, trial=0, epochs=epochs, metrics=metrics, retrainings=list(retrainings))]
 
-    def test_search_and_retrainings_are_apart(self):
+    def test_search_and_retrainings_have_separate_figures(self):
         curves = self.curve(0.1, 0.2, retrainings=[{"accuracy": [0.5], "loss": [0.5]}, {"accuracy": [0.4], "loss": [0.5]}])
         search_, retrainings = (axes_of(figure_learning(curves, "accuracy", p, COLOURS)) for p in ("search", "retrainings"))
         assert [line.get_linestyle() for line in search_.lines] == ["--", "-"]  # training, validation
@@ -168,12 +168,12 @@ class TestParallel:
         assert [line.get_xdata().tolist() for line in lines] == [[0, 1, 2]] * 2
         assert [line.get_ydata()[1:].tolist() for line in lines] == [[0.5, 0], [0.5, 1]]
 
-    def test_axes_are_named_above_and_levels_beside_them(self):
+    def test_axes_have_their_names_above_and_their_levels_next_to_them(self):
         axes = axes_of(figure_parallel(self.numbers(), COLOURS))
         assert [t.get_text() for t in axes.get_xticklabels()][:2] == ["kind", "rate"]
         assert {"a", "b", "0.25", "10.00"} <= {t.get_text() for t in axes.texts}
 
-    def test_a_trial_says_what_it_was(self):
+    def test_the_tooltip_of_a_trial_describes_it(self):
         svg = draw_parallel(self.numbers(), COLOURS, "x")
         assert re.search(
             r'<g class="trial m2"><title>random, seed 0, trial 1: 10.00.% after 1 epochs\nkind b, rate 0.5</title>', svg
@@ -181,7 +181,7 @@ class TestParallel:
 
 
 class TestInThePage:
-    def test_what_people_named_is_text_and_nothing_else(self, recwarn):
+    def test_names_given_by_users_are_text_and_never_markup(self, recwarn):
         svg = draw_parallel(TestParallel().numbers(HOSTILE), COLOURS, "x")
         assert "&lt;script&gt;" in svg
         assert ">$x_$<" in svg
@@ -189,23 +189,23 @@ class TestInThePage:
         assert not re.search("<script|<!--", svg)
         assert len(recwarn) == 0
 
-    def test_identifiers_are_each_figures_own_and_all_are_used(self):
+    def test_ids_are_unique_to_a_figure_and_all_of_them_are_used(self):
         numbers = shown(search(made(0.5)))
         one, other = (draw_curves(numbers, "trials", COLOURS, name) for name in ("one", "other"))
         assert not set(ids(one)) & set(ids(other))
         assert len(set(ids(one))) == len(ids(one))
         assert set(ids(one)) == set(re.findall(r'(?:url\(|href=")#([^)"]*)', one))
 
-    def test_it_is_the_same_twice(self):
+    def test_drawing_twice_gives_the_same_svg(self):
         numbers = shown(search(made(0.5)))
         assert draw_curves(numbers, "trials", COLOURS, "x") == draw_curves(numbers, "trials", COLOURS, "x")
 
-    def test_it_scales_and_has_no_background_style_or_address_of_its_own(self):
+    def test_the_svg_scales_and_has_no_background_style_or_url(self):
         svg = draw_curves(shown(search(made(0.5))), "trials", COLOURS, "x")
         assert svg.startswith('<svg viewBox="0 0 380 260" role="img" aria-label="Best so far against trials">')
         assert not re.search("<style|<metadata|xmlns|http|<!DOCTYPE|<\\?xml", svg)
 
-    def test_a_users_settings_of_matplotlib_stay_as_they_are_and_do_no_harm(self):
+    def test_the_users_matplotlib_settings_have_no_effect_and_are_kept(self):
         numbers = shown(search(made(0.5)))
         plain = draw_curves(numbers, "trials", COLOURS, "x")
         with matplotlib.rc_context({"svg.fonttype": "path", "text.color": "red", "axes.grid": True, "axes.facecolor": "black"}):
@@ -236,10 +236,10 @@ class TestFamily:
         assert [to_hex(x.get_color()) == METHODS[2] for x in lines] == [True, False, True, False]
         assert [x.is_dashed() for x in lines] == [False, False, True, False]
 
-    def test_a_line_says_what_it_is(self):
+    def test_the_tooltip_of_a_line_describes_its_trial(self):
         assert "trial 2, continues 0, x → 0.6" in draw_family(self.numbers(), COLOURS, "one", "Lineages")
 
-    def test_a_failed_trial_is_no_line(self):
+    def test_a_failed_trial_has_no_line(self):
         failed = made(status=Status.FAILED, parent=0, first=1, config={"x": 0.1})
         found = family(search(made(0.5), failed), ObjectiveSettings())
         assert len(axes_of(figure_family(found, COLOURS)).lines) == 1

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import re
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,13 @@ class Killed(Curve):
                 raise KeyboardInterrupt
 
 
+def _until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 800
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
 # Trials
 
 
@@ -113,12 +121,13 @@ def test_each_trial_that_ends_is_a_line_with_its_figures(tmp_path: Path) -> None
 
 
 def test_trials_that_fail_or_diverge_say_why(tmp_path: Path) -> None:
-    lines, _ = logged(
+    lines, record = logged(
         tmp_path / "log", method=Plain(points=3), objective=Curve(diverging=(1,), failing=(0,)), limits=Limits(trials=3)
     )
-    assert lines[0] == f"{WHERE}trial 0 failed in 0.0 s (no result so far): ValueError: no such layer"
+    seconds = next(e["seconds"] for e in record.events if e["event"] == "told")
+    assert lines[0] == f"{WHERE}trial 0 failed in {seconds:.1f} s (no result so far): ValueError: no such layer"
     why = "loss is no finite number after epoch 2"
-    assert re.fullmatch(rf"{WHERE}trial 1 diverged after 2 epochs in \d\.\d s \(no result so far\): {why}", lines[1])
+    assert re.fullmatch(rf"{WHERE}trial 1 diverged after 2 epochs in \d+\.\d s \(no result so far\): {why}", lines[1])
     assert lines[2].startswith(f"{WHERE}trial 2 completed, val_accuracy ")
 
 
@@ -188,10 +197,7 @@ def test_a_search_that_fails_is_a_line_at_once_although_others_go_on() -> None:
     log = SearchLog(study, study.cells[0], lambda: [SearchRecord("mnist", "random", 0)], report=lines.append)
     log.start()
     log.failed(0, f"{WHERE}method random failed in ask: KeyError: 'x'.")
-    deadline = time.monotonic() + 5
-    while not lines:
-        assert time.monotonic() < deadline
-        time.sleep(0.005)
+    _until(lambda: len(lines) > 0)
     assert lines == [f"{WHERE}the search failed: method random failed in ask: KeyError: 'x'."]
     log.close()
 
@@ -206,9 +212,11 @@ def test_progress_is_a_line_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyP
     write_search(store, study, study.cells[0], 0, broken=True)
     search, lines = read_search(store, "mnist", "random", 0), list[str]()
     log = SearchLog(study, study.cells[0], lambda: [search], report=lines.append, unsent=lambda searches: 2)
+    began = time.monotonic()
     log.start()
-    time.sleep(0.3)
+    _until(lambda: len(lines) > 2)
     log.close()
+    longest = math.ceil(time.monotonic() - began)
     assert search.incumbent is not None
     assert search.incumbent.trial.outcome is not None
     best = f"best val_accuracy {-(search.incumbent.trial.outcome.loss or 0):.4f}"
@@ -220,7 +228,8 @@ def test_progress_is_a_line_a_minute(tmp_path: Path, monkeypatch: pytest.MonkeyP
     )
     assert len(lines) > 2
     assert set(lines[:-1]) == {progress}
-    assert lines[-1] == f"mnist/random: 0 of 1 search ended: 3 of 8 trials, 27 epochs, {best}; this step searched for 0:00"
+    ended = f"mnist/random: 0 of 1 search ended: 3 of 8 trials, 27 epochs, {best}; this step searched for "
+    assert lines[-1] in [ended + clock_text(seconds) for seconds in range(longest + 1)]
 
 
 def test_all_seeds_and_every_limit_are_in_the_line(tmp_path: Path) -> None:
@@ -264,14 +273,18 @@ def test_a_report_that_raises_and_records_that_cannot_be_read_end_nothing(
         if "trial 1 " in line:
             raise BrokenPipeError
 
+    reads = 0
+
     def unreadable() -> list[SearchRecord]:
+        nonlocal reads
+        reads += 1
         raise OSError("no such device")
 
     study = toy_study()
     log = SearchLog(study, study.cells[0], unreadable, lambda: {0: record}, report)
     log.start()
     search.run()
-    time.sleep(0.1)
+    _until(lambda: reads > 2)
     log.close()
     record.close()
     assert [line.split()[4] for line in lines if "completed" in line] == ["0", "1", "2", "3", "4"], "each once"
@@ -282,14 +295,12 @@ def test_a_reader_that_has_stopped_reading_does_not_hold_the_step(tmp_path: Path
     monkeypatch.setattr(progress_log, "CLOSE_PATIENCE_SECONDS", 0.1)
     search, record = toy_search(tmp_path / "log", method=Plain(points=5))
     study, full = toy_study(), threading.Event()
-    log = SearchLog(study, study.cells[0], list, lambda: {0: record}, lambda line: full.wait(20) and None)
+    log = SearchLog(study, study.cells[0], list, lambda: {0: record}, lambda line: full.wait() and None)
     log.start()
-    began = time.monotonic()
     search.run()
-    log.close()
+    log.close()  # returns although the reader never reads
     record.close()
     full.set()
-    assert time.monotonic() - began < 5
 
 
 def test_a_line_leaves_the_process_at_once() -> None:

@@ -61,12 +61,12 @@ def test_the_grid_that_the_table_was_made_from_may_stand_there(tmp_path: Path) -
     [
         (
             {"space": {"units": {"type": "int", "low": 8, "high": 24, "step": 8}}},
-            "searches the table's own grid: leave the section out",
+            "the section differs from the table's grid, which a table study searches: leave the section out",
         ),
-        ({"datasets": ["mnist"]}, "the table is of made: leave the section out"),
-        ({"budget": {"trials": 2, "epochs_per_trial": 5}}, "5 is not taken: the table's curves have 4 epochs"),
+        ({"datasets": ["mnist"]}, "the section differs from the table's data set, made: leave the section out"),
+        ({"budget": {"trials": 2, "epochs_per_trial": 5}}, "5 is too large: the table's curves have 4 epochs"),
         ({"split": {"folds": 3}}, "are not cross-validated"),
-        ({"artifacts": "s3://bucket/x"}, "into a folder"),
+        ({"artifacts": "s3://bucket/x"}, "give a local folder"),
         ({"methods": ["ray-pbt"]}, "ray-pbt continues trials with another configuration, for which a table"),
         ({"methods": ["flaml"], "budget": {"seconds": 5}}, "flaml trains models of its own, for which a table"),
         ({"objective": "replay:none.parquet"}, "does not exist: give a table"),
@@ -81,7 +81,7 @@ def test_what_a_table_cannot_answer_is_one_sentence(sections: dict[str, Any], se
 def test_a_table_with_gaps_is_refused_and_says_how_much_is_there(tmp_path: Path) -> None:
     table_file(tmp_path / "table.parquet", trainings()[1:3])
     (sentence,) = faults(study_file(tmp_path))
-    assert "the table has 2 of the 6 points of its grid, and a study needs them all" in sentence
+    assert "the table has only 2 of the 6 points of its grid: a study needs all of them" in sentence
 
 
 def test_the_table_is_looked_for_beside_the_study_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -130,7 +130,7 @@ def test_a_study_may_be_put_on_another_table(tmp_path: Path, monkeypatch: pytest
 def test_a_study_that_trains_is_put_on_no_table(tmp_path: Path) -> None:
     file = tmp_path / "study.yaml"
     file.write_text("name: trains\ndatasets: [mnist]\nmethods: [random]\nbudget: {trials: 2}\n")
-    with pytest.raises(StudyError, match=r"--table 'x\.parquet' is not taken: .*study\.yaml searches no table"):
+    with pytest.raises(StudyError, match=r"--table 'x\.parquet' is not allowed: .*study\.yaml is not a table study"):
         read_study(file, "x.parquet")
 
 

@@ -1,4 +1,4 @@
-"""`tuneoff init`: a study file that is valid, explained, and never in anybody's way."""
+"""`tuneoff init`: the study file that it writes is valid and explained, and no existing file is overwritten."""
 
 from __future__ import annotations
 
@@ -38,17 +38,17 @@ def test_choices_come_into_the_file_and_data_is_looked_at(tmp_path: Path, monkey
     assert [(d.name, d.path) for d in study.datasets] == [("mnist", None), ("parts", str(tmp_path / "studies/../parts.npz"))]
     assert (study.budget.epochs, study.budget.trials, study.budget.epochs_per_trial, study.seeds) == (30, 12, 3, [0, 1])
     text = Path("studies/mine.yaml").read_text()
-    assert "# 3 classes, images 8 × 8: 180 to train and validate, 60 to test." in text
+    assert "# 3 classes, images 8 × 8: 180 for training and validation, 60 for testing." in text
     assert "MNIST: images 28 × 28, 10 classes" in text
 
 
 @pytest.mark.parametrize(
     ("chosen", "sentence"),
     [
-        (Choices(data=("mnst",)), "--data 'mnst' is no data set (did you mean mnist?)"),
+        (Choices(data=("mnst",)), "--data 'mnst' is not a built-in data set (did you mean mnist?)"),
         (Choices(data=("none.npz",)), "none.npz is no file"),
         (Choices(methods=("randm",)), "'randm' is not a method (did you mean random"),
-        (Choices(name="No Name"), "'No Name' is not taken"),
+        (Choices(name="No Name"), "'No Name' is not allowed"),
         (Choices(epochs=3, epochs_per_trial=5), "Epochs = 3 does not pay"),
     ],
 )

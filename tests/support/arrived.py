@@ -1,4 +1,7 @@
-"""Whether all of a study arrived: arrived.py STORE --tracking-uri URI. Exit code 1 and a line for what is missing."""
+"""Check that a study's results are complete in its store and in MLflow: arrived.py STORE --tracking-uri URI.
+
+Prints a line for each missing part, and ends with exit code 1 if a part is missing.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +20,7 @@ from tuneoff.tracking.mlflow.runs import KEY, connect
 
 
 def missing(store: Store, tracking_uri: str) -> list[str]:
-    """What a study that ended well would have in its store and on its MLflow server, and this one has not."""
+    """Return a line for each result that a completed study must have in its store and in MLflow, and that is missing."""
     result = read_study(store)
     return [*_of_cells(result), *_of_report(store, result), *_of_mlflow(result, tracking_uri)]
 
@@ -37,7 +40,7 @@ def _of_report(store: Store, result: StudyResult) -> Iterator[str]:
     there = set(store.names(layout.REPORT))
     for name in ("report.html", "results.json"):
         if layout.REPORT + name not in there:
-            yield f"{layout.REPORT}{name} is not there"
+            yield f"{layout.REPORT}{name} does not exist"
             return
     results = json.loads(store.read(layout.REPORT + "results.json"))
     for cell in results["states"]:
@@ -46,20 +49,20 @@ def _of_report(store: Store, result: StudyResult) -> Iterator[str]:
 
 
 def _of_mlflow(result: StudyResult, tracking_uri: str) -> Iterator[str]:
-    """Each trial on record must be one ended run, and files must be on their way through the server."""
+    """Check that each recorded trial is one run that has ended, and that at least one run has a file."""
     client = connect(tracking_uri)
     experiment = client.get_experiment_by_name(result.study.experiment)
     if experiment is None:
-        yield f"the experiment {result.study.experiment} is not there"
+        yield f"the experiment {result.study.experiment} does not exist"
         return
     runs = list(_runs(client, experiment.experiment_id, result.id))
     doubled = sorted(key for key, count in Counter(run.data.tags[KEY] for run in runs).items() if count > 1)
     if doubled:
-        yield f"runs that are there twice: {', '.join(doubled)}"
+        yield f"duplicate runs: {', '.join(doubled)}"
     told = sum(len(search.told) for cell in result.cells for search in cell.searches)
     trials = sum(run.data.tags["tuneoff.kind"] == "trial" for run in runs)
     if trials != told:
-        yield f"{told} trials are on record, and {trials} in MLflow"
+        yield f"the record has {told} trials, but MLflow has {trials}"
     for run in runs:
         if run.info.status not in ("FINISHED", "FAILED"):
             yield f"the run {run.data.tags[KEY]} is {run.info.status}"
@@ -86,7 +89,7 @@ def main() -> int:
     for line in lacking:
         print(line, file=sys.stderr)
     if not lacking:
-        print(f"{arguments.store} is whole, and so is {arguments.tracking_uri}.")
+        print(f"{arguments.store} and {arguments.tracking_uri} are complete.")
     return 1 if lacking else 0
 
 

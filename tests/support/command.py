@@ -26,7 +26,7 @@ def start(*arguments: object) -> subprocess.Popen[str]:
 def tuneoff(*arguments: object) -> tuple[int, str]:
     """Exit code and output of the command."""
     process = start(*arguments)
-    said, _ = process.communicate(timeout=280)
+    said, _ = process.communicate(timeout=800)
     return process.returncode, said
 
 

@@ -1,4 +1,4 @@
-"""A KFP server for tests: speaks the calls of its REST API (v2beta1) that KFP's own client makes, and runs nothing."""
+"""A fake KFP server for tests. It answers the calls of the REST API (v2beta1) that KFP's client makes, and runs nothing."""
 
 from __future__ import annotations
 
@@ -17,16 +17,17 @@ from urllib.parse import parse_qs, urlsplit
 from serving import Quiet, Serving
 
 States = list[tuple[str, dict[str, str]]]
-"""How a run goes: its state and those of its tasks by name, one a look; the last one stays. A name may end in #1, #2, ...
+"""The course of a run: at each request, its next state and the states of its tasks by name. The last entry is repeated.
 
-Names are those that the real API server gives (recorded/, KFP 2.17): Argo's nodes, with a driver and an attempt for each.
+A name may end in #1, #2, ... The names are those of the real API server (recorded/, KFP 2.17): Argo's nodes, with a driver and
+an attempt for each.
 """
 
 
 def argo(**tasks: str) -> dict[str, str]:
-    """Return tasks and their states with all that KFP lists next to them: `tune_2` is the task tune-2.
+    """Return tasks and their states, with the other nodes that KFP lists for them. `tune_2` is the task tune-2.
 
-    A value may name several states, one for each iteration of the loop that the task is in.
+    A value may contain several states, one for each iteration of the task's loop.
     """
     found = {"root-driver": "SUCCEEDED", "exit-handler-1": "RUNNING", "iteration-iterations(0:0)": "RUNNING"}
     for task, states in tasks.items():
@@ -47,7 +48,7 @@ FAILS: States = [("RUNNING", argo(tune="RUNNING")), ("FAILED", argo(tune="FAILED
 
 
 class FakeKfp(Serving):
-    """Keeps what it is told. `script` says by a run's number, from 0, how it goes; `began` is called when a run is made."""
+    """Stores created objects. `script` maps a run's number, from 0, to its course. `began` is called when a run is created."""
 
     def __init__(self) -> None:
         self.many_users = False
@@ -71,7 +72,7 @@ class FakeKfp(Serving):
         super().__init__(_handler(self))
 
     def look(self, run: dict[str, Any]) -> dict[str, Any]:
-        """The run as it stands at this look."""
+        """Return the run's state at this request, and advance its course."""
         states = self.script(self.runs.index(run))
         look = min(self._looks.get(run["run_id"], 0), len(states) - 1)
         self._looks[run["run_id"]] = look + 1
@@ -81,7 +82,7 @@ class FakeKfp(Serving):
         return {**run, "run_details": {"task_details": details}}
 
     def answer(self, method: str, path: str, query: dict[str, str], body: Any) -> tuple[int, Any]:
-        """Status and JSON of one call."""
+        """Return status and JSON for one call."""
         route = path.removeprefix("/apis/v2beta1/")
         match method, route:
             case "GET", "healthz":
@@ -140,7 +141,7 @@ class FakeKfp(Serving):
 
 
 def not_there(run_id: str) -> dict[str, Any]:
-    """What the real server answers where it has no such run."""
+    """Return the real server's answer for a run that does not exist."""
     recorded: dict[str, Any] = json.loads((Path(__file__).parent / "recorded" / "run-not-there.json").read_text())
     text = json.dumps(recorded).replace("00000000-0000-0000-0000-000000000000", run_id)
     answer: dict[str, Any] = json.loads(text)

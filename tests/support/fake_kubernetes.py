@@ -1,4 +1,4 @@
-"""A Kubernetes API for tests: answers what its client asks for from a few objects, and keeps none."""
+"""A fake Kubernetes API for tests, which answers its client from a few objects and stores nothing."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from serving import Quiet, Serving
 
 
 class FakeKubernetes(Serving):
-    """Objects by their path below /api/v1/, lists included; `forbidden` are kinds that may not be looked at, and at `silent`
-    ones it hangs up. `denied` are (account, verb, resource.group) that a review of access refuses; it is asked by POST."""
+    """Serves `objects`, which are keyed by their path below /api/v1/ and include lists.
+
+    Requests for `forbidden` kinds are refused. Requests for `silent` kinds get no answer: the connection is closed.
+    `denied` contains the (account, verb, resource.group) that a review of access, sent by POST, refuses.
+    """
 
     def __init__(self) -> None:
         self.objects: dict[str, dict[str, Any]] = {}
@@ -27,7 +30,7 @@ class FakeKubernetes(Serving):
         super().__init__(_handler(self))
 
     def kubeconfig(self, file: Path) -> Path:
-        """A kubeconfig that leads here."""
+        """Write a kubeconfig for this server, and return its path."""
         named = {"clusters": "cluster", "users": "user", "contexts": "context"}
         parts: dict[str, Any] = {"cluster": {"server": self.uri}, "user": {}, "context": {"cluster": "fake", "user": "fake"}}
         text = {"apiVersion": "v1", "kind": "Config", "current-context": "fake"}
@@ -35,7 +38,7 @@ class FakeKubernetes(Serving):
         return file
 
     def answer(self, path: str) -> tuple[int, dict[str, Any]]:
-        """Status and JSON for a path below /api/v1/."""
+        """Return status and JSON for a path below /api/v1/."""
         if kind_of(path) in self.forbidden:
             return 403, {"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403}
         if not path:
@@ -47,7 +50,7 @@ class FakeKubernetes(Serving):
         return 404, {"kind": "Status", "status": "Failure", "reason": "NotFound", "code": 404}
 
     def review(self, path: str, spec: dict[str, Any]) -> tuple[int, dict[str, Any]]:
-        """Status and JSON for a LocalSubjectAccessReview."""
+        """Return status and JSON for a LocalSubjectAccessReview."""
         if kind_of(path) in self.forbidden:
             return 403, {"kind": "Status", "status": "Failure", "reason": "Forbidden", "code": 403}
         self.reviews.append(spec)
@@ -66,7 +69,7 @@ def node(
     taints: list[dict[str, str]] | None = None,
     images: Iterable[str] = (),
 ) -> Any:
-    """A node as the API lists it."""
+    """Return a node in the format of the API."""
     status = {"allocatable": allocatable, "images": [{"names": [name], "sizeBytes": 1} for name in images]}
     return {"metadata": {"labels": labels or {}}, "spec": {"taints": taints or []}, "status": status}
 

@@ -1,4 +1,4 @@
-"""A registry of container images for tests: says which manifests it has, to anybody, to those with a token, or to nobody."""
+"""A fake registry of container images for tests. It can require no token, a public token, or a login."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ TOKEN = "anybody"
 
 
 class FakeRegistry(Serving):
-    """Has `images` (NAME:TAG or NAME@DIGEST). `calls` are the requests, each with its Authorization."""
+    """Serves `images` (NAME:TAG or NAME@DIGEST). `calls` records each request with its Authorization header."""
 
     def __init__(self) -> None:
         self.images: set[str] = set()
         self.wants_token = False
         self.private = False
-        """Whether its tokens give no right, as for a repository that needs a login."""
+        """Whether its public tokens grant no access, as for a repository that needs a login."""
         self.realm: str | None = None
-        """Where tokens are had; by default here."""
+        """Address that issues tokens; None for this server."""
         self.broken: int | None = None
         self.calls: list[tuple[str, str | None]] = []
         self.accepted = ""
@@ -29,7 +29,7 @@ class FakeRegistry(Serving):
         return self.uri.removeprefix("http://")
 
     def status(self, path: str, authorization: str | None) -> int:
-        """The answer to HEAD."""
+        """Return the status for a HEAD request."""
         name, _, version = path.removeprefix("/v2/").partition("/manifests/")
         if self.broken is not None:
             return self.broken

@@ -1,4 +1,4 @@
-"""Katib's objects as kubectl prints them: experiments and trials of the shape that Katib 0.19's controller gives them."""
+"""Build Katib's experiments and trials as kubectl prints them, in the format of Katib 0.19's controller."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ CREATED = "2026-11-25T01:00:00Z"
 
 
 def at(seconds: int) -> str:
-    """A moment so many seconds after the experiment's creation."""
+    """Return the time a number of seconds after the experiment's creation."""
     return f"2026-11-25T{1 + seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}Z"
 
 
@@ -27,7 +27,7 @@ def condition(kind: str, message: str, when: str, holds: bool = True) -> dict[st
 
 
 def experiment(one: Planned, ended: str | None = "Succeeded", seconds: int = 300) -> dict[str, Any]:
-    """The experiment, as it was written and with Katib's status."""
+    """Return the experiment's manifest with Katib's status."""
     why = "Experiment has succeeded because max trial count has reached" if ended == "Succeeded" else "Experiment is running"
     conditions = [condition("Created", "Experiment is created", CREATED)]
     conditions.append(condition("Running", "Experiment is running", at(1), holds=ended is None))
@@ -46,7 +46,7 @@ def experiment(one: Planned, ended: str | None = "Succeeded", seconds: int = 300
 
 
 def observation(metrics: Mapping[str, tuple[str, str, str]]) -> dict[str, Any]:
-    """Of each metric its smallest, largest and latest value, as texts."""
+    """Return Katib's observation with the smallest, largest and latest value of each metric, as texts."""
     return {"metrics": [{"name": n, "min": least, "max": most, "latest": last} for n, (least, most, last) in metrics.items()]}
 
 
@@ -61,7 +61,7 @@ def trial(
     message: str = "Trial has succeeded",
     labels: Mapping[str, str] = {},
 ) -> dict[str, Any]:
-    """One trial of the experiment: created and started `begun` seconds after it, over at `ended`."""
+    """Return a trial of the experiment, created and started `begun` seconds after it, and ended at `ended` (None: running)."""
     name = f"{one.name}-{suffix}"
     spec = one.manifest["spec"]
     conditions = [condition("Created", "Trial is created", at(begun))]

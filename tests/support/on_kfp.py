@@ -1,4 +1,4 @@
-"""A study on a fake KFP server, for the tests of submitting and following it: small pauses, and what the user hears."""
+"""Helpers for tests that submit a study to a fake KFP server and follow it."""
 
 from __future__ import annotations
 
@@ -17,18 +17,18 @@ VOLUME = {"volume": {"claim": "results", "mount": "/results"}}
 
 
 def a_study(**changes: Any) -> Study:
-    """A study of two cells whose record is on the cluster's volume; `changes` replace its sections."""
+    """Return a study of two cells whose record is on the cluster's volume. `changes` replace its sections."""
     return made_study(**{"datasets": ["mnist"], "methods": ["random", "grid"], "cluster": VOLUME, **changes})
 
 
 def submitted(kfp: FakeKfp, study: Study | None = None, **options: Any) -> tuple[submitting.Submitted, list[str]]:
-    """Submit the study; return what became of it and the lines that the user hears."""
+    """Submit the study, and return the result and the messages for the user."""
     said: list[str] = []
     return submitting.submit(study or a_study(), KfpServer(Login(kfp.uri)), note=said.append, **options), said
 
 
 def tuneoff(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, str, str]:
-    """Run the command; return its exit code and what it wrote to both streams."""
+    """Run the command, and return its exit code and its output on both streams."""
     monkeypatch.setattr("sys.argv", ["tuneoff", *map(str, arguments)])
     with pytest.raises(SystemExit) as ended:
         main()

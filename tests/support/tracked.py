@@ -1,4 +1,4 @@
-"""Small stores, a ready-made SQLite schema, and what an MLflow server shows: for the tests of tracking."""
+"""Helpers of the tracking tests: small stores, a prepared SQLite schema, and the content of an MLflow server."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def write_prepared(store: FolderStore, name: str) -> None:
 
 
 class Unreliable:
-    """An MLflow client whose n-th write, or first write of a name, raises before or after it was done."""
+    """An MLflow client whose n-th write, or first write of a name, raises before or after it is done."""
 
     WRITES = ("create", "log", "set", "update", "delete", "finalize")
 
@@ -91,7 +91,7 @@ def client_of(store: FolderStore) -> Any:
 
 
 def runs_of(client: Any) -> list[Any]:
-    """All runs of all experiments that are not deleted."""
+    """Return all runs of all experiments that are not deleted."""
     experiments = [e.experiment_id for e in client.search_experiments()]
     found = client.search_runs(experiments, max_results=1000)
     assert not found.token
@@ -99,7 +99,7 @@ def runs_of(client: Any) -> list[Any]:
 
 
 def shown(client: Any) -> dict[str, dict[str, Any]]:
-    """What the server shows, by key; fails where a key is doubled. Ids and the order of arrival are left out."""
+    """Return the content of the server by key, without ids and order of arrival. Fails if a key occurs twice."""
     runs = runs_of(client)
     key_of = {run.info.run_id: run.data.tags[KEY] for run in runs}
     assert len(set(key_of.values())) == len(runs), "a run is there twice"

@@ -26,7 +26,7 @@ from tuneoff.systems.h2o_automl import _free_ports
 from tuneoff.systems.host import HostedSystem
 from tuneoff.systems.protocol import SystemTrial, Work
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 needs_java = pytest.mark.skipif(shutil.which("java") is None, reason="H2O needs Java, and no program java is found")
 
 

@@ -39,7 +39,7 @@ from tuneoff.systems.host import HostedSystem
 from tuneoff.systems.protocol import Work
 from tuneoff.workers.method_host import MethodFailed
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = pytest.mark.timeout(1800)
 
 
 @pytest.fixture(scope="module")

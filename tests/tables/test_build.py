@@ -106,13 +106,13 @@ def test_a_table_says_how_it_was_made(whole: Path) -> None:
     assert {"python", "keras", "numpy"} <= set(made.versions)
 
 
-def test_a_card_says_that_trainings_of_unlike_processors_have_seconds_that_do_not_compare(whole: Path) -> None:
+def test_a_card_says_that_the_seconds_of_different_processors_cannot_be_compared(whole: Path) -> None:
     file = whole / "table.parquet"
     info = read_table(str(file)).info
     (made,) = info.made
     other = made.model_copy(update={"hardware": made.hardware | {"processor": "another"}})
-    assert not [line for line in lines(file, info) if "unlike processors" in line]
-    assert [line for line in lines(file, info.model_copy(update={"made": (made, other)})) if "unlike processors" in line]
+    assert not [line for line in lines(file, info) if "different processors" in line]
+    assert [line for line in lines(file, info.model_copy(update={"made": (made, other)})) if "different processors" in line]
 
 
 def test_a_build_that_was_killed_goes_on_and_gives_the_same_table(whole: Path, tmp_path: Path) -> None:
@@ -131,7 +131,7 @@ def test_a_build_that_was_killed_goes_on_and_gives_the_same_table(whole: Path, t
         "1",
     ]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    deadline = time.monotonic() + 250
+    deadline = time.monotonic() + 800
     while trained(journal) < 1 and time.monotonic() < deadline:
         time.sleep(0.02)
     os.kill(process.pid, signal.SIGKILL)
@@ -165,8 +165,8 @@ def test_shards_share_the_trainings_and_the_last_one_writes_the_table(tmp_path: 
 
 def test_what_was_begun_as_another_study_is_left_alone(whole: Path) -> None:
     for changes, said_so in (
-        ({"training": {"batch_size": 16}}, "was begun with another training: give another --out"),
-        ({"budget": {"trials": 4, "epochs_per_trial": 3}}, r"was begun with budget\.epochs_per_trial = 2"),
+        ({"training": {"batch_size": 16}}, "was started with other settings in the section training. Give another --out"),
+        ({"budget": {"trials": 4, "epochs_per_trial": 3}}, r"was started with budget\.epochs_per_trial = 2"),
     ):
         study = small_study(whole, **{**GRID, **changes})
         with pytest.raises(StudyError, match=said_so):
@@ -209,7 +209,9 @@ def test_a_table_with_gaps_goes_on_where_nothing_else_is_left_of_its_build(tmp_p
 def test_a_table_of_another_study_is_not_overwritten(whole: Path, tmp_path: Path) -> None:
     shutil.copy(whole / "table.parquet", tmp_path)
     study = small_study(tmp_path, **GRID)  # on a file of its own
-    with pytest.raises(StudyError, match=r"table\.parquet was begun with another datasets: give another --out"):
+    with pytest.raises(
+        StudyError, match=r"table\.parquet was started with other settings in the section datasets\. Give another --out"
+    ):
         built(tmp_path, study)
 
 
@@ -218,14 +220,14 @@ def test_an_imported_table_is_not_overwritten(tmp_path: Path) -> None:
     space = Space.model_validate({"units": {"type": "categorical", "values": [8]}})
     info = TableInfo(name="mine", dataset="mine", space=space, epochs=2, origin="csv curves.csv")
     write_table(tmp_path / "table.parquet", info, [RecordedTraining({"units": 8}, 0, epochs)])
-    with pytest.raises(StudyError, match=r"is a table imported from csv curves\.csv: give another --out"):
+    with pytest.raises(StudyError, match=r"is a table that was imported from csv curves\.csv\. Give another --out"):
         built(tmp_path, small_study(tmp_path, **GRID))
 
 
 @pytest.mark.parametrize(
     ("changes", "said_so"),
     [
-        ({"split": {"folds": 3}}, r"give split\.validation, not split\.folds"),
+        ({"split": {"folds": 3}}, r"The study has split\.folds, .* Give split\.validation instead"),
         (
             {"space": {"x": {"type": "float", "low": 0.0, "high": 1.0}}, "methods": ["random"]},
             "x is a range without step or grid_points",
@@ -248,4 +250,4 @@ def test_the_order_of_the_trainings_is_the_same_every_time_and_mixes_the_grid(tm
 
 def test_what_is_left_is_said_in_words() -> None:
     assert said(Progress(2, 10, 0, 7300.0)) == ", 8 left, about 2 h 02 min"
-    assert said(Progress(10, 10, 1, 0.0)) == ", 1 failed in this sitting"
+    assert said(Progress(10, 10, 1, 0.0)) == ", 1 failed in this run"

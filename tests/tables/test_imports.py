@@ -46,7 +46,7 @@ def test_gaps_are_counted_and_the_largest_whole_part_can_be_kept(tmp_path: Path)
     file = csv_file(tmp_path, left_out=((32, "SGD"),))
     found = imported(tmp_path, file)
     assert "5 of the 6 points (83.3%)" in coverage(found.info)
-    assert "no study can search it" in coverage(found.info)
+    assert "No study can search it" in coverage(found.info)
     part = imported(tmp_path, file, subgrid=True)
     assert (part.info.complete, part.info.points, part.left_out) == (True, 4, 1)
     assert part.info.space.grid_levels() == {"units": [8, 16], "optimizer": ["Adam", "SGD"]}
@@ -69,9 +69,9 @@ def test_runs_of_equal_values_are_seeds(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("extra", "sentence"),
     [
-        ("8,SGD,1,0.5,1\n", r"the epochs of .*'units': 8.* are \[1, 1, 2, 3\], and not 1, 2, 3"),
-        ("8,SGD,4,much,1\n", "line 20: val_accuracy is 'much', and a number is wanted"),
-        ("8,SGD,first,0.5,1\n", "line 20: epoch is 'first', and a number is wanted"),
+        ("8,SGD,1,0.5,1\n", r"the epochs of .*'units': 8.* are \[1, 1, 2, 3\]\. Give 1, 2, 3"),
+        ("8,SGD,4,much,1\n", "line 20: val_accuracy is 'much', which is not a number"),
+        ("8,SGD,first,0.5,1\n", "line 20: epoch is 'first', which is not a number"),
         ("64,,1,0.5,1\n", "not every run has a value of optimizer"),
     ],
 )
@@ -83,7 +83,7 @@ def test_a_faulty_csv_is_refused_with_its_place(extra: str, sentence: str, tmp_p
 
 def test_a_csv_without_epochs_or_scores_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("x,score\n1,2\n")
-    with pytest.raises(StudyError, match="needs a column epoch and one for each hyperparameter; its columns are x, score"):
+    with pytest.raises(StudyError, match="needs the column epoch and one column per hyperparameter, but has x, score"):
         imported(tmp_path, tmp_path / "a.csv")
     (tmp_path / "b.csv").write_text("x,epoch,loss\n1,1,2\n")
     with pytest.raises(StudyError, match="neither val_accuracy nor val_loss"):
@@ -112,7 +112,7 @@ def test_an_optuna_study_becomes_a_table(tmp_path: Path) -> None:
     assert (found.info.complete, found.info.points, found.info.epochs) == (True, 6, 3)
     curve = read_table(str(tmp_path / "own.parquet")).training({"rate": 0.2, "kind": "b"}, 0).curve
     assert [e.metrics for e in curve] == [{"val_accuracy": pytest.approx(0.2 + step / 100)} for step in range(3)]
-    with pytest.raises(StudyError, match="holds the studies mine: give one of them as --study"):
+    with pytest.raises(StudyError, match=r"holds the studies mine\. Give one of them as --study"):
         imported(tmp_path, tmp_path / "study.db", "optuna", "other")
 
 

@@ -1,4 +1,4 @@
-"""What the store says of tracking without asking the server, so that `tuneoff status` can show the backlog live."""
+"""Notes on tracking in the store, from which `tuneoff status` shows the backlog live without contacting the server."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ def test_a_server_that_cannot_be_used_is_in_the_note_with_its_reason(tmp_path: P
     with pytest.raises(Exception, match="is damaged"):
         tracker.deliver(result.cells[0].cell, result.cells[0].searches)
     note = tracking_note(cells(read_study(store))) or ""
-    assert note.startswith("8 trials are not known to be in MLflow yet (MLflow's database")
+    assert note.startswith("8 trials may not be in MLflow yet (MLflow's database")
     assert note.endswith(
-        "mlflow.db is damaged (file is not a database): move it away, and it is made anew): they are sent as the"
-        " search goes on, or by `tuneoff sync`."
+        "mlflow.db is damaged (file is not a database): move it away, and Tuneoff creates a new one). The running study sends"
+        " missing trials; `tuneoff sync` sends them at once."
     )
     (store.root / layout.MLFLOW_DATABASE).unlink()
     sync_study(store)

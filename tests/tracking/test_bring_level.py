@@ -27,7 +27,7 @@ from tuneoff.tracking import Tracker, bring_level, delivery, sync_study
 from tuneoff.tracking.mlflow.runs import KEY, connect
 
 LOST = "Tracking: the server is lost ("
-BACK = "Tracking: the server is back, and has everything again."
+BACK = "Tracking: the server is back and up to date."
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +113,7 @@ def test_a_server_that_is_away_and_comes_back_gets_everything(
     assert len(proxy.spoilt) == 12
     lost, back = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Tracking")]
     assert lost.startswith(LOST)
-    assert lost.endswith("; this step tries again for 5 minutes.")
+    assert lost.endswith("; this step retries for 5 minutes.")
     assert back == BACK
     assert "Tracking" not in summary
     assert level_with(store, proxy.uri, tmp_path)
@@ -130,15 +130,15 @@ def test_a_server_that_stays_away_fails_no_report_and_what_is_missing_is_said(
     proxy.spoil = lambda method, path: fault
     begun = time.monotonic()
     metrics, summary = report(store, study, proxy.uri, tmp_path)
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 240  # on a busy machine; a server that is waited for costs more
     assert metrics
     assert layout.REPORT + "report.html" in store.names(layout.REPORT)
     lost, missing = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Tracking")]
     assert lost.startswith(LOST)
     assert missing.startswith("Tracking: MLflow is not up to date (")
     assert missing.endswith(
-        "): 3 trials and 1 evaluation not known to be there; 1 ended search perhaps still marked as running."
-        f" The record has everything, and `tuneoff sync {store.uri}` sends the rest."
+        "): 3 trials and 1 evaluation may be missing; 1 ended search may still be marked as running."
+        f" The record is complete. Run `tuneoff sync {store.uri}` to send the rest."
     )
     assert summary.endswith(f"\n\n**Tracking:** {missing.removeprefix('Tracking: ')}\n")
     proxy.spoil = calm
@@ -191,6 +191,6 @@ def test_what_the_step_itself_cannot_do_fails_no_report(
     monkeypatch.setattr(bring_level, "read_study", unreadable)
     metrics, summary = report(store, study, proxy.uri, tmp_path)
     assert metrics
-    said = f"MLflow may not be up to date (OSError: no such device). `tuneoff sync {store.uri}` sends what is missing."
+    said = f"MLflow may not be up to date (OSError: no such device). Run `tuneoff sync {store.uri}` to send the missing results."
     assert summary.endswith(f"**Tracking:** {said}\n")
     assert f"Tracking: {said}\n" in capsys.readouterr().out

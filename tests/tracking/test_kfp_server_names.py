@@ -1,4 +1,4 @@
-"""Under KFP, which may name an MLflow server and a run of its own to each step; against a real `mlflow server`."""
+"""Tracking under KFP, which may name an MLflow server and its own run to each step; with a real `mlflow server`."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tuneoff.tracking.mlflow.runs import KEY, PARENT, connect, named_server
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A server that takes one name alone, as one in a cluster takes that of its service; its address under that name."""
+    """Start a server that accepts only one host name, as in a cluster, and yield its address under that name."""
     folder, port = tmp_path_factory.mktemp("server"), free_port()
     small_store(folder)  # brings the schema
     with running_server(folder, port, "--allowed-hosts", f"localhost:{port}", host=f"localhost:{port}"):
@@ -37,7 +37,7 @@ def study_store(tmp_path: Path, server: str) -> FolderStore:
 
 @pytest.fixture
 def kfp_run(server: str, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """A run as KFP makes it for a step, and the variables by which it tells the step; no key of S3 is set."""
+    """Create a run as KFP does for a step, and set the variables that KFP sets. No S3 key is set."""
     client = connect(server)
     experiment = client.get_experiment_by_name("kfp") or client.get_experiment(client.create_experiment("kfp"))
     run = client.create_run(experiment.experiment_id, run_name="tune")
@@ -58,7 +58,7 @@ def of_study(server: str, store: FolderStore) -> dict[str, Any]:
     return {r.data.tags[KEY]: r for r in runs_of(connect(server)) if r.data.tags.get("tuneoff.study_id") == study_id}
 
 
-def test_our_runs_hang_below_kfps_and_its_own_is_neither_resumed_nor_changed(
+def test_our_runs_are_children_of_kfps_run_which_is_neither_resumed_nor_changed(
     server: str, study_store: FolderStore, kfp_run: Any
 ) -> None:
     sync_study(study_store)
@@ -106,14 +106,16 @@ def test_artifacts_go_through_the_server_without_a_key_of_s3(server: str, study_
     assert [f.path for f in connect(server).list_artifacts(run.info.run_id)] == ["record.jsonl"]
 
 
-def test_a_server_that_does_not_know_its_name_says_what_it_must_be_started_with(server: str, study_store: FolderStore) -> None:
+def test_the_error_of_a_rejected_host_name_names_the_option_to_start_the_server_with(
+    server: str, study_store: FolderStore
+) -> None:
     port = server.rpartition(":")[2]
     with pytest.raises(StudyError) as caught:
         sync_study(study_store, f"http://127.0.0.1:{port}")
     name = f"127.0.0.1:{port}"
     assert (
         str(caught.value)
-        == f"the MLflow server refuses the name {name} (403): start it with --allowed-hosts {name}, port included"
+        == f"the MLflow server rejects the host name {name} (403): start it with --allowed-hosts {name}, port included"
     )
 
 
@@ -122,5 +124,5 @@ def test_where_the_study_names_no_server_it_is_the_one_that_kfp_names(monkeypatc
     assert named_server("") == "http://mlflow.mlflow:5000"
     assert named_server("http://mine:5000") == "http://mine:5000"
     monkeypatch.delenv("MLFLOW_TRACKING_URI")
-    with pytest.raises(StudyError, match="no MLflow server is named: give tracking"):
+    with pytest.raises(StudyError, match="no MLflow server is named: set tracking"):
         connect("")

@@ -1,4 +1,4 @@
-"""A real `mlflow server` on loopback that is away when the search begins, comes, and is gone again."""
+"""A real `mlflow server` on loopback that is unavailable when the search begins, starts later, and stops again."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def test_a_server_that_is_away_at_first_gets_everything_once(tmp_path: Path, mon
     folder = small_store(tmp_path / "server").root
     with running_server(folder, port):
         assert delivery.close(patience_seconds=30) is None
-        assert lines[1:] == ["Tracking: the server is back, and has everything again."]
+        assert lines[1:] == ["Tracking: the server is back and up to date."]
         assert (tracker.waiting, backlog(store)) == (0, 0)
         tracker.finish()
         there = shown(connect(uri))

@@ -1,4 +1,4 @@
-"""The notes of parent runs show every text as it is, and stay within what MLflow keeps."""
+"""Notes of parent runs show every text literally, and stay within MLflow's length limit."""
 
 from __future__ import annotations
 

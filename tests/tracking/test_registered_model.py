@@ -108,14 +108,14 @@ def test_repeating_makes_no_second_version(store: FolderStore, client: Any) -> N
     assert len(client.search_logged_models(["1"])) == 1
 
 
-def test_an_evaluation_done_anew_is_a_new_version_under_the_same_alias(store: FolderStore, client: Any) -> None:
+def test_a_repeated_evaluation_is_a_new_version_under_the_same_alias(store: FolderStore, client: Any) -> None:
     write_evaluation(store, STUDY, STUDY.cells[0])
     assert sync_study(store).evaluations == 1
     assert evaluation_run(client).data.tags["tuneoff.model"] == "models:/made.mnist.random/2"
     assert client.get_model_version_by_alias("made.mnist.random", "incumbent").version == 2
 
 
-def test_a_model_that_cannot_be_loaded_costs_the_model_alone(tmp_path: Path, model_file: Path) -> None:
+def test_if_a_model_cannot_be_loaded_only_the_model_is_missing(tmp_path: Path, model_file: Path) -> None:
     store = evaluated_store(tmp_path)
     store.write(MODEL, b"no model")
     assert sync_study(store).evaluations == 1

@@ -1,4 +1,4 @@
-"""Advice from finished studies or shipped tables: the method to use at a budget, and what following it would have cost."""
+"""Recommend a method for a budget, from finished studies or shipped tables, and estimate the regret of the recommendation."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .bundled import Outcome, shipped
 
 @dataclass(frozen=True)
 class Advice:
-    """What the rule says, what was left out, and how the rule did on each data set when made from the others."""
+    """The recommendation for a budget, the methods that were left out, and the regret of following the rule."""
 
     choice: Choice
-    followed: tuple[Followed, ...]
-    left_out: dict[str, list[str]]  # methods without so large a budget, and the data sets on which they lack it
+    followed: tuple[Followed, ...]  # for each data set, the regret there of the advice made from the other data sets
+    left_out: dict[str, list[str]]  # methods whose budget was too small, and the data sets where it was
     epochs: int
     full_epochs: tuple[int, ...]  # of each study
     settings: dict[str, dict[str, object]]
@@ -33,19 +33,19 @@ class Advice:
 
 @dataclass(frozen=True)
 class Source:
-    """Searches to make advice from: those of a finished study, or those on a table that comes with Tuneoff."""
+    """The searches that advice is made from: those of a finished study, or those on a table that comes with Tuneoff."""
 
     place: str
     study: Study
     curves: Sequence[Progress]
     by_itself: Set[tuple[str, str, int]]
     fixed: frozenset[str]
-    table: str | None = None  # its name, where it comes with Tuneoff …
-    anchors: tuple[float, float] | None = None  # … and is known as a whole
+    table: str | None = None  # the table's name, if the table comes with Tuneoff
+    anchors: tuple[float, float] | None = None  # the table's best loss and the scale of its regret, known for such a table
 
 
 def study_in(place: str) -> Source:
-    """The study in an output folder or s3:// URI."""
+    """Return the searches of the study in an output folder or s3:// URI."""
     result = read_study(open_store(place))
     searches = [s for c in result.cells if not c.is_system for s in c.searches]
     return Source(
@@ -58,12 +58,12 @@ def study_in(place: str) -> Source:
 
 
 def shipped_tables() -> list[Source]:
-    """The searches on the tables that come with Tuneoff."""
+    """Return the searches on the tables that come with Tuneoff."""
     return [on_table(outcome) for outcome in shipped()]
 
 
 def on_table(outcome: Outcome) -> Source:
-    """The searches of an outcome."""
+    """Return the searches of an outcome that comes with Tuneoff."""
     name = outcome.study.datasets[0].name
     return Source(
         place=f"the table {outcome.table}",
@@ -77,27 +77,35 @@ def on_table(outcome: Outcome) -> Source:
 
 
 def advise(sources: Sequence[Source], epochs: int) -> Advice:
-    """The rule of the report's recommendation over all data sets of these sources, at so many epochs for a search.
+    """Apply the rule of the report's recommendation to all data sets of the sources.
 
-    Methods count that were given so much on every data set. StudyError where no search was given as much, where fewer than two
-    methods were everywhere, and where a label stands for two different ones.
+    Only methods that had the budget on every data set are compared.
+
+    Args:
+        sources: The searches to compare.
+        epochs: The budget of one search, in epochs.
+
+    Raises:
+        StudyError: No search had this budget, fewer than two methods had it on every data set, or one label means different
+            methods.
     """
     for source in sources:
         most = max((float(c.epochs[-1]) for c in source.curves if len(c.trial)), default=epochs)
         if most <= epochs - source.study.full_epochs:
-            raise StudyError(f"--budget {epochs} is too much: no search of {source.place} trained more than {most:.0f} epochs.")
+            raise StudyError(f"--budget {epochs} is too large: no search of {source.place} trained more than {most:.0f} epochs.")
     places = listed([s.place for s in sources])
     methods = _methods(sources)
     every = [field for source in sources for field in _fields(source, epochs, len(sources) > 1)]
     if not every:
-        raise StudyError(f"{places}: no search has a score yet, so there is nothing to advise from.")
+        raise StudyError(f"{places}: no search has a score yet, so no advice can be given. Finish the study first.")
     common = [m for m in methods if all(m in field.methods for field in every)]
     left_out = {m: [f.dataset for f in every if m not in f.methods] for m in methods if m not in common}
     if len(methods) < 2:
-        raise StudyError(f"{places}: there is one method only, so there is nothing to advise.")
+        raise StudyError(f"{places}: there is only one method. Advice needs at least two.")
     if len(common) < 2:
         lacking = "; ".join(f"{m} not on {listed(names)}" for m, names in left_out.items())
-        raise StudyError(f"--budget {epochs}: fewer than two methods were given so many epochs everywhere ({lacking}).")
+        why = f"fewer than two methods had a budget of {epochs} epochs on every data set ({lacking})"
+        raise StudyError(f"--budget {epochs} is too large: {why}. Give a smaller budget.")
     fields = [Field(f.dataset, tuple(common), f.regret[:, [f.methods.index(m) for m in common]], f.fixed) for f in every]
     random = set().union(*(random_methods(s.study) for s in sources))
     return Advice(
@@ -111,28 +119,28 @@ def advise(sources: Sequence[Source], epochs: int) -> Advice:
 
 
 def lines(advice: Advice) -> list[str]:
-    """The advice as sentences, one a line."""
+    """Return the advice as sentences, one per line."""
     choice = advice.choice
     where = f"a budget of {epochs_said([advice.epochs], advice.full_epochs[0])} on data like {listed(choice.datasets)}"
     if len(advice.full_epochs) > 1:
         where = f"a budget of {advice.epochs} epochs on data like {listed(choice.datasets)}"
     said = [recommendation_said(choice, where, advice.settings) if choice.best else refusal_said(choice, where)]
     said += [
-        f"{s.method}: mean rank {s.mean_rank:.2f}, the best in {100 * s.probability:.0f} % of the draws"
+        f"{s.method}: mean rank {s.mean_rank:.2f}, the best in {100 * s.probability:.0f} % of the bootstrap draws"
         + ("" if s.regret is None else f", normalised regret {s.regret:.3f}")
         for s in choice.standings
     ]
     if len(choice.datasets) == 1:
-        said.append("What following this costs on other data is not known: that takes a second data set.")
+        said.append("The regret of this advice on other data is not known: to estimate it, give a second data set.")
     said += [_followed_line(f) for f in advice.followed]
     said += [
-        f"Not considered: {m}, which was not given {advice.epochs} epochs on {listed(d)}." for m, d in advice.left_out.items()
+        f"Not considered: {m}, whose budget was below {advice.epochs} epochs on {listed(d)}." for m, d in advice.left_out.items()
     ]
     return said
 
 
 def advice_json(advice: Advice) -> dict[str, Any]:
-    """The same for scripts."""
+    """Return the advice as JSON data, for scripts."""
     return {
         "epochs": advice.epochs,
         **json.loads(advice.choice.model_dump_json()),
@@ -143,21 +151,24 @@ def advice_json(advice: Advice) -> dict[str, Any]:
 
 
 def _followed_line(found: Followed) -> str:
-    lots = "" if found.lots is None else f", random search {found.lots:.3f}"
+    lots = "" if found.lots is None else f"; random search has {found.lots:.3f}"
     return (
-        f"Followed on {found.dataset}, from the other data sets alone: {found.advised}, normalised regret {found.regret:.3f};"
-        f" the best there, {found.best}, {found.best_regret:.3f}{lots}."
+        f"Check on {found.dataset}: the other data sets advise {found.advised} (normalised regret {found.regret:.3f})."
+        f" The best method there is {found.best} ({found.best_regret:.3f}){lots}."
     )
 
 
 def _methods(sources: Sequence[Source]) -> dict[str, MethodChoice]:
-    """Every method by its label, in the studies' order."""
+    """Return the methods of all sources by label, in the studies' order."""
     found: dict[str, tuple[str, MethodChoice]] = {}
     for source in sources:
         for method in source.study.methods:
             place, known = found.setdefault(method.label, (source.place, method))
             if known != method:
-                raise StudyError(f"{method.label} stands for another method or other settings in {source.place} than in {place}.")
+                raise StudyError(
+                    f"The label {method.label} means another method or other settings in {source.place} than in {place}."
+                    " Give one of the two another label."
+                )
     return {label: method for label, (_, method) in found.items()}
 
 

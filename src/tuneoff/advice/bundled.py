@@ -1,6 +1,6 @@
-"""What all methods found on a table that comes with Tuneoff, small enough to come with it too: advice needs no searching.
+"""Summaries of all methods' searches on the tables that come with Tuneoff, so that advice needs no new searches.
 
-`python -m tuneoff.advice.bundled DIR` writes it from a finished study on a table, into `searched/`.
+`python -m tuneoff.advice.bundled DIR` writes a summary from a finished table study into `data/`.
 """
 
 from __future__ import annotations
@@ -29,48 +29,52 @@ DECIMALS = 6
 
 
 class Steps(Model):
-    """One search's best loss as a step function of the epochs that it had trained."""
+    """The best loss of one search as a step function of the trained epochs."""
 
     method: str
     seed: int
-    by_itself: bool  # it ended although its budget would have paid for more
-    epochs: list[int]  # where the best changed, and the end
-    losses: list[float | None]  # the best from there on; None before there is one
+    by_itself: bool  # the method ended the search before its budget was spent
+    epochs: list[int]  # where the best loss changed, and the end of the search
+    losses: list[float | None]  # the best loss from there on; None before the first score
 
 
 class Outcome(Model):
-    """All searches of a study on a table."""
+    """All searches of a table study."""
 
     schema_version: int = SCHEMA
     table: str
     fingerprint: str  # of the table's rows
     study: Study
-    versions: dict[str, list[str]]  # of the packages that searched; several where searches differ
-    regret_zero: float  # the loss of the table's best
+    versions: dict[str, list[str]]  # versions of the packages that searched; several if the searches differ
+    regret_zero: float  # the loss of the table's best configuration
     regret_one: float  # the median loss of random search's trials
-    fixed: list[str]  # methods that ask for the same with every seed
+    fixed: list[str]  # methods that propose the same trials with every seed
     searches: list[Steps]
 
     def curves(self) -> list[Progress]:
-        """The searches' curves over epochs; what else a curve has is not kept, and is 0."""
+        """Return the searches' best-so-far curves over epochs. All other fields of a curve are 0, since they are not stored."""
         return [_curve(s, self.study) for s in self.searches]
 
 
 def outcome_of(result: StudyResult) -> Outcome:
-    """What a finished study on a table found. StudyError where it trained, and where a search is not at its end."""
+    """Summarise the searches of a finished table study.
+
+    Raises:
+        StudyError: The study is not a table study, a search is unfinished, or no trial has a score.
+    """
     study = result.study
     if study.objective.table is None:
-        raise StudyError(f"the study {study.name} searched no table: give the output folder of one with objective: table:TABLE.")
+        raise StudyError(f"the study {study.name} is not a table study: give the output folder of a table study.")
     searches = [search for cell in result.cells for search in cell.searches]
     unfinished = sorted({s.method for s in searches if s.ended is None})
     if unfinished:
-        raise StudyError(f"the study {study.name} is not at its end ({', '.join(unfinished)}): `tuneoff run` goes on with it.")
+        raise StudyError(f"the study {study.name} is unfinished ({', '.join(unfinished)}): continue it with `tuneoff run`.")
     info = read_info(study.objective.table.path)
     curves = [progress(search, study.objective) for search in searches]
     facts, _ = table_facts(result)
     anchors = anchors_of(study, curves, facts.best.get(study.datasets[0].name))
     if anchors is None:
-        raise StudyError(f"the study {study.name} found nothing: no trial has a score.")
+        raise StudyError(f"the study {study.name} cannot be used: no trial has a score.")
     alone = ended_by_themselves(searches, study)
     return Outcome(
         table=info.name,
@@ -85,7 +89,7 @@ def outcome_of(result: StudyResult) -> Outcome:
 
 
 def write_outcome(outcome: Outcome, folder: Path = HERE) -> Path:
-    """Write TABLE.json, a line a search; returns its path."""
+    """Write TABLE.json with one line per search, and return its path."""
     head = outcome.model_copy(update={"searches": []}).model_dump_json(exclude_defaults=True).removesuffix("}")
     lines = ",\n".join(s.model_dump_json() for s in outcome.searches)
     file = folder / f"{outcome.table}.json"
@@ -95,12 +99,12 @@ def write_outcome(outcome: Outcome, folder: Path = HERE) -> Path:
 
 
 def shipped(folder: Path = HERE) -> list[Outcome]:
-    """The outcomes that come with Tuneoff, by the table's name."""
+    """Return the outcomes that come with Tuneoff, in the order of the tables' names."""
     return [Outcome.model_validate_json(file.read_bytes()) for file in sorted(folder.glob("*.json"))]
 
 
 def _anywhere(study: Study, table: str) -> Study:
-    """The study without a place of this machine."""
+    """Return the study without any path of this machine."""
     sections = study.model_dump(mode="json", exclude_none=True)
     sections["objective"]["replay"]["table"] = f"{table}.parquet"
     return Study.model_validate(sections)

@@ -1,9 +1,8 @@
 """The best-so-far losses of all searches at common budgets: the table that every comparison of the report reads.
 
-A clock is the unit in which a budget is counted: trials, epochs or seconds (see best_so_far.py). The full common budget of a clock
-is
-the smallest amount that any search had spent when its budget ended it, so every method could have reached every budget that is
-compared. Three rules cover the searches that have no value of their own at a budget:
+A clock is the unit in which a budget is counted: trials, epochs or seconds (see best_so_far.py). The full common budget of a
+clock is the smallest amount that any search had spent when its budget ended it, so every method could have reached every budget
+that is compared. Three rules cover the searches that have no value of their own at a budget:
 
 - A search that ended before its budget was spent (a finished grid, for example) keeps its last value.
 - A search that has not ended is NaN beyond the budget that it has reached. It is never dropped.

@@ -1,1 +1,1 @@
-"""The commands of `tuneoff`, by what they are for. Each imports what it needs when it is called."""
+"""The commands of `tuneoff`, grouped by purpose. Each command imports its dependencies when it is called."""

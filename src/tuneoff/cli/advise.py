@@ -1,4 +1,4 @@
-"""The command that turns finished searches into advice."""
+"""The command that recommends a method from finished searches."""
 
 from __future__ import annotations
 
@@ -10,14 +10,16 @@ from .options import json_option
 
 
 @click.command()
-@click.option("--budget", type=click.IntRange(min=1), required=True, help="Epochs that a search may train in all.")
-@click.option("--dir", "places", metavar="DIR", multiple=True, help="A study's output folder or s3:// URI; may be given again.")
+@click.option("--budget", type=click.IntRange(min=1), required=True, metavar="N", help="Total training epochs of one search.")
+@click.option("--dir", "places", metavar="DIR", multiple=True, help="Output folder or s3:// URI of a study. May be repeated.")
 @json_option
 def advise(budget: int, places: tuple[str, ...], as_json: bool) -> None:
-    """Say which method to use at a budget, from the studies in each DIR; by default from the tables that come with Tuneoff.
+    """Recommend a method for a budget.
 
-    The rule is that of the report's recommendation (docs/statistics.md). With two data sets or more it also says what following
-    the advice would have cost on each, had it been made from the others alone.
+    The advice is made from the studies in each --dir. Without --dir it is made from the tables that come with Tuneoff.
+
+    The rule is the same as in the report's recommendation (see docs/statistics.md). With two or more data sets, the command
+    also prints for each of them what following the advice would have cost there, if it had been made from the others alone.
     """
     from ..advice.advise import advice_json, lines, shipped_tables, study_in
     from ..advice.advise import advise as made

@@ -1,4 +1,4 @@
-"""Commands that tell what there is, and whether a study file is right."""
+"""The commands that create, check and plan studies, and that list methods and data sets."""
 
 from __future__ import annotations
 
@@ -21,7 +21,11 @@ if TYPE_CHECKING:
 @click.command()
 @json_option
 def methods(as_json: bool) -> None:
-    """List the search methods, those of installed packages' entry points (group tuneoff.methods) last."""
+    """List the search methods.
+
+    Methods that installed packages add (entry points of the group tuneoff.methods) come last. With --json the list includes
+    each method's settings.
+    """
     from ..methods.registry import REGISTRY, find
     from ..methods.user_method import registered
 
@@ -61,15 +65,25 @@ def _method(spec: MethodSpec) -> dict[str, Any]:
 
 @click.command("check-method")
 @click.argument("name")
-@click.option("--settings", default="{}", help="The method's settings, as JSON.")
-@click.option("--path", default=".", type=click.Path(exists=True, file_okay=False), help="Where your module lies.")
-@click.option("--quick", is_flag=True, help="Fewer draws, seeds and kills, and no training: about ten seconds.")
+@click.option("--settings", default="{}", help="Settings of the method, as JSON.")
+@click.option(
+    "--path",
+    default=".",
+    type=click.Path(exists=True, file_okay=False),
+    help="Folder of your own module.  [default: the current folder]",
+)
+@click.option("--quick", is_flag=True, help="Use fewer draws, seeds and kills, and train nothing: about ten seconds.")
 @json_option
 def check_method(name: str, settings: str, path: str, quick: bool, as_json: bool) -> None:
-    """Put the search method NAME, or module:Class of your own, to every check of the contract that its spec asks for.
+    """Check a search method against the method contract.
 
-    Exit code 1 where one fails, 2 where NAME cannot be had here. Slow methods take minutes: a suggestion's own seconds are said
-    first. A system that trains models of its own has one check, which trains: none with --quick.
+    NAME is a name that `tuneoff methods` lists, or module:Class for your own method. The command runs every check of the
+    contract that applies to the method's spec.
+
+    Slow methods take minutes; the time per suggestion is printed first. A system that trains its own models has one check,
+    which trains and is skipped with --quick.
+
+    Exit code 1 means that a check failed, and 2 that the method is not available here.
     """
     from ..contract.harness import FULL, QUICK
     from ..contract.runner import Result, Verdict
@@ -89,7 +103,7 @@ def check_method(name: str, settings: str, path: str, quick: bool, as_json: bool
     if as_json:
         click.echo(json.dumps({"method": name, "checks": [asdict(entry) for entry in found]}, indent=1))
     else:
-        click.echo(f"{name}: {len(results) - failed} of {len(results)} checks passed or fail as is known of it.")
+        click.echo(f"{name}: {len(results) - failed} of {len(results)} checks passed, or failed as its known failures say.")
     sys.exit(CELL_FAILED if failed else 0)
 
 
@@ -111,7 +125,7 @@ def _checked_line(entry: Result | Pace) -> str:
     from ..contract.runner import Pace
 
     if isinstance(entry, Pace):
-        return f"{entry.seconds:.4f} s a suggestion (the last of {entry.suggestions})"
+        return f"{entry.seconds:.4f} s per suggestion (the last of {entry.suggestions})"
     said = f": {entry.said}" if entry.said else ""
     return f"{entry.verdict:<13} {entry.seconds:7.2f} s  {entry.check.replace('_', ' ')}{said}"
 
@@ -119,7 +133,10 @@ def _checked_line(entry: Result | Pace) -> str:
 @click.command()
 @json_option
 def datasets(as_json: bool) -> None:
-    """List the built-in data sets, and whether they lie in the cache."""
+    """List the built-in data sets.
+
+    The list shows whether each data set is in the cache already.
+    """
     from ..data.fetch import cache_path
     from ..data.registry import BUILTINS
 
@@ -138,13 +155,16 @@ def datasets(as_json: bool) -> None:
 
 @click.group()
 def data() -> None:
-    """Get data sets."""
+    """Fetch data sets."""
 
 
 @data.command("fetch")
 @click.argument("names", nargs=-1, required=True)
 def fetch(names: tuple[str, ...]) -> None:
-    """Fetch built-in data sets into the cache, each checked against its pinned SHA-256 sums."""
+    """Fetch built-in data sets into the cache.
+
+    NAMES are names that `tuneoff datasets` lists. Each downloaded file is checked against its pinned SHA-256 sum.
+    """
     from ..data.fetch import fetch as fetch_one
     from ..data.registry import builtin
 
@@ -159,7 +179,10 @@ def fetch(names: tuple[str, ...]) -> None:
 @table_option
 @json_option
 def validate(study: str, table: str | None, as_json: bool) -> None:
-    """Check STUDY: every fault in one pass, one sentence each."""
+    """Check STUDY and print every fault.
+
+    All faults are found in one pass. Each is one sentence with the file, the line and the field.
+    """
     from ..study_file.check import check_file, warnings
     from ..study_file.faults import field_name
 
@@ -180,7 +203,10 @@ def validate(study: str, table: str | None, as_json: bool) -> None:
 
 @click.command()
 def schema() -> None:
-    """Print the JSON schema of a study file."""
+    """Print the JSON schema of a study file.
+
+    Editors use it to check and complete study files.
+    """
     from ..study_file.check import schema as made
 
     click.echo(json.dumps(made(), indent=1))
@@ -188,21 +214,22 @@ def schema() -> None:
 
 @click.command()
 @study_argument
-@click.option("--no-probe", "unprobed", is_flag=True, help="Only what the file says: nothing is fetched, trained or timed.")
+@click.option("--no-probe", "unprobed", is_flag=True, help="Use only the study file; fetch, train and time nothing.")
 @table_option
 @json_option
 def plan(study: str, unprobed: bool, table: str | None, as_json: bool) -> None:
-    """Say what STUDY will take before it starts: trials, epochs, time, memory, disk.
+    """Estimate the cost of STUDY before it starts.
 
-    A probe of about a minute prepares the data, trains the space's cheapest, middle and dearest configuration for two epochs as
-    a run would, and leads each method through its search without training.
+    The plan shows trials, epochs, time, memory and disk space. It is based on a probe of about a minute, which prepares the
+    data, trains a cheap, a medium and an expensive configuration for two epochs as a run would, and simulates each method's
+    search without training.
     """
     from ..objectives import objective_of
     from ..study_file.check import read_study, warnings
 
     found = read_study(study, table)
     sys.path[:0] = [str(Path(study).parent.absolute()), str(Path.cwd())]
-    if unprobed or objective_of(found).processes is None:  # there is nothing to train, and nothing to probe
+    if unprobed or objective_of(found).processes is None:  # a table study trains nothing that could be probed
         from ..planning.plan import without_probe
 
         made = without_probe(found)
@@ -236,28 +263,41 @@ def _data_names(context: click.Context, parameter: click.Parameter, incomplete: 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default="study.yaml")
-@click.option("--name", default="my-study", show_default=True, help="The study's name.")
+@click.option("--name", default="my-study", show_default=True, help="Name of the study.")
 @click.option(
     "--data",
     multiple=True,
     shell_complete=_data_names,
-    help="A built-in data set or an .npz; may be given again.  [default: a part of fashion_mnist]",
+    help="Built-in data set, or path of an .npz file. May be repeated.  [default: a part of fashion_mnist]",
 )
 @click.option(
     "--method",
     "methods",
     multiple=True,
     shell_complete=_method_names,
-    help="A search method; may be given again.  [default: random, bayes, hyperband]",
+    help="Search method. May be repeated.  [default: random, bayes, hyperband]",
 )
 @click.option(
-    "--epochs", type=click.IntRange(min=1), help="Epochs that each method may train in all.  [default: ten full trials]"
+    "--epochs",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Total training epochs of each search.  [default: enough for ten full trials]",
 )
-@click.option("--trials", type=click.IntRange(min=1), help="Configurations that each method may start.")
-@click.option("--epochs-per-trial", type=click.IntRange(1, 10_000), default=5, show_default=True, help="Epochs of a full trial.")
-@click.option("--seeds", type=click.IntRange(1, 1000), default=1, show_default=True, help="How many seeds.")
+@click.option("--trials", type=click.IntRange(min=1), metavar="N", help="Number of trials of each search.")
+@click.option(
+    "--epochs-per-trial",
+    type=click.IntRange(1, 10_000),
+    default=5,
+    show_default=True,
+    metavar="N",
+    help="Epochs of a full trial.",
+)
+@click.option("--seeds", type=click.IntRange(1, 1000), default=1, show_default=True, metavar="N", help="Number of seeds.")
 def init(file: Path, **choices: Any) -> None:
-    """Write a study file with every section explained, by default study.yaml. A file that is there is left alone."""
+    """Write a first study file that explains every section.
+
+    FILE is study.yaml by default. An existing file is never overwritten.
+    """
     from ..study_file.template import Choices, write
 
     write(Choices(**choices), file)
@@ -266,13 +306,15 @@ def init(file: Path, **choices: Any) -> None:
 
 @click.command()
 @click.argument("folder", metavar="[DIR]", type=click.Path(path_type=Path, file_okay=False), default="runs")
-@click.option("--tracking-uri", help="An MLflow server to look for; by default MLFLOW_TRACKING_URI.")
-@click.option("--kfp-host", help="A KFP server to look for, such as http://127.0.0.1:8888.")
+@click.option("--tracking-uri", help="MLflow server to check.  [default: MLFLOW_TRACKING_URI]")
+@click.option("--kfp-host", help="KFP server to check, such as http://127.0.0.1:8888.")
 @json_option
 def doctor(folder: Path, tracking_uri: str | None, kfp_host: str | None, as_json: bool) -> None:
-    """Look at this machine: what is installed, what can be written in DIR (by default runs) and reached, and what to do.
+    """Check this machine, and say how to fix problems.
 
-    Exit code 1 where something that is needed, or was asked for, does not work.
+    The command checks what is installed, whether DIR (by default runs) can be written, and whether servers can be reached.
+
+    Exit code 1 means that something that is needed, or that an option asks for, does not work.
     """
     from ..doctor.machine import examine
 
@@ -282,9 +324,13 @@ def doctor(folder: Path, tracking_uri: str | None, kfp_host: str | None, as_json
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]), default="bash")
 def completion(shell: str) -> None:
-    """Print the script that completes commands, options and study files in SHELL.
+    """Print the completion script for a shell.
 
-    For bash: tuneoff completion bash > ~/.local/share/bash-completion/completions/tuneoff
+    The script completes commands, options and study files. The default shell is bash. To install the script for bash:
+
+    \b
+    tuneoff completion bash \\
+        > ~/.local/share/bash-completion/completions/tuneoff
     """
     from click.shell_completion import get_completion_class
 

@@ -1,4 +1,4 @@
-"""Commands that run a study on a cluster."""
+"""The command that runs a study on a cluster."""
 
 from __future__ import annotations
 
@@ -21,26 +21,26 @@ _file = click.Path(path_type=Path, dir_okay=False)
 
 @click.command()
 @study_argument
-@click.option("--host", required=True, envvar="KF_PIPELINES_ENDPOINT", help="KFP's address.  [env: KF_PIPELINES_ENDPOINT]")
-@click.option("--namespace", help="Of the runs, where KFP has many users; by default the study's cluster.namespace.")
-@click.option("--experiment", help="KFP's experiment; by default that of the study's tracking.")
-@click.option("--wait", is_flag=True, help="Follow the run to its end, and restart it where its pods were lost.")
+@click.option("--host", required=True, envvar="KF_PIPELINES_ENDPOINT", help="Address of KFP.  [env: KF_PIPELINES_ENDPOINT]")
+@click.option("--namespace", help="Namespace of the run, if KFP has several users.  [default: cluster.namespace in STUDY]")
+@click.option("--experiment", help="Experiment in KFP.  [default: the experiment in STUDY's tracking section]")
+@click.option("--wait", is_flag=True, help="Follow the run until it ends, and restart it if its pods were lost.")
 @click.option(
     "--again",
     type=click.IntRange(0, 100),
     default=3,
     show_default=True,
-    help="Restart a run whose pods were lost up to N times (with --wait).",
+    help="With --wait: restart a run whose pods were lost up to N times.",
     metavar="N",
 )
-@click.option("--new", is_flag=True, help="End a run that KFP takes for running into the same store, and start another.")
-@click.option("--check", "checking", is_flag=True, help="Start nothing: say what the cluster lacks for this study.")
-@click.option("--token-file", type=_file, help="A file with a token for KFP, read anew for each call.")
-@click.option("--existing-token", envvar="TUNEOFF_KFP_TOKEN", help="A token for KFP.  [env: TUNEOFF_KFP_TOKEN]")
-@click.option("--service-account", is_flag=True, help="In a pod: the token of its service account for KFP.")
-@click.option("--cookies", envvar="TUNEOFF_KFP_COOKIES", help="Cookies of a login in a browser.  [env: TUNEOFF_KFP_COOKIES]")
-@click.option("--ca-cert", type=_file, help="The certificate of the authority that signed KFP's.")
-@click.option("--kube-context", help="For --check and --wait: the kubeconfig's context; by default the current one.")
+@click.option("--new", is_flag=True, help="End any run that KFP shows as writing to the same store, and start a new run.")
+@click.option("--check", "checking", is_flag=True, help="Start nothing. Check whether the cluster has what STUDY needs.")
+@click.option("--token-file", type=_file, help="File with a token for KFP. It is read again for each call.")
+@click.option("--existing-token", envvar="TUNEOFF_KFP_TOKEN", help="Token for KFP.  [env: TUNEOFF_KFP_TOKEN]")
+@click.option("--service-account", is_flag=True, help="Inside a pod: use the token of the pod's service account.")
+@click.option("--cookies", envvar="TUNEOFF_KFP_COOKIES", help="Cookies of a browser login to KFP.  [env: TUNEOFF_KFP_COOKIES]")
+@click.option("--ca-cert", type=_file, help="Certificate of the authority that signed KFP's certificate.")
+@click.option("--kube-context", help="With --check or --wait: context of the kubeconfig.  [default: the current context]")
 @json_option
 def submit(
     study: str,
@@ -59,11 +59,15 @@ def submit(
     kube_context: str | None,
     as_json: bool,
 ) -> None:
-    """Run STUDY on the cluster whose KFP is at --host: compile it, upload it, start it; a run that goes on is found, not doubled.
+    """Run STUDY on a cluster with Kubeflow Pipelines (KFP).
 
-    Without --wait it returns once the run is started. With it, Ctrl-C ends the watching alone (exit code 130): the run continues
-    on the cluster, and the same command watches it again. Exit codes otherwise as those of `tuneoff run`; --check gives 1 where
-    something is lacking.
+    The command compiles STUDY, uploads it, and starts a run. If a run of the same study is active already, the command uses
+    that run and does not start a second one.
+
+    Without --wait, the command returns once the run has started. With --wait, Ctrl-C ends only the watching (exit code 130):
+    the run continues on the cluster, and the same command watches it again.
+
+    The other exit codes are those of `tuneoff run`. With --check, exit code 1 means that the cluster lacks something.
     """
     from ..cluster.kfp_server import Login
     from ..cluster.preconditions import refuse_what_stays_here, store_on_cluster
@@ -105,7 +109,8 @@ def _submit(plan: Study, login: Login, options: _Options) -> int:
     console.print(f"Study {plan.name}: {extent(plan)}, on {login.host}", markup=False, soft_wrap=True)
     server = KfpServer(login)
     if server.many_users and server.namespace is None:
-        raise StudyError(f"KFP at {server.host} has many users: give --namespace, or cluster.namespace in the study.")
+        remedy = "Give --namespace, or set cluster.namespace in the study"
+        raise StudyError(f"KFP at {server.host} has several users, so a run needs a namespace. {remedy}.")
     view = view_of(server.pods_namespace, options.kube_context)
     links: list[str] = []
     try:
@@ -127,19 +132,19 @@ def _submit(plan: Study, login: Login, options: _Options) -> int:
         click.echo(f"tuneoff: {done.ended}.", err=True)
         return CELL_FAILED
     if done.run.state == "CANCELED":
-        click.echo("tuneoff: The run was canceled; the same command goes on with the study.", err=True)
+        click.echo("tuneoff: The run was canceled. Run the same command again to continue the study.", err=True)
         return STOPPED
     if done.missing:
-        click.echo(f"tuneoff: Not at their end: {', '.join(done.missing)}; the same command goes on.", err=True)
+        click.echo(f"tuneoff: Unfinished: {', '.join(done.missing)}. Run the same command again to continue.", err=True)
     return CELL_FAILED if done.run.state == "FAILED" else STOPPED if done.missing else 0
 
 
 def _interrupted(links: list[str]) -> int:
-    """Say what continues after Ctrl-C: a run that was started, but not the watching."""
+    """Print that a started run continues after Ctrl-C, and return the exit code."""
     if links:
         said = f"Interrupted. The run continues on the cluster: {links[-1]}. The same command watches it again."
     else:
-        said = "Interrupted before a run was started: the same command begins again."
+        said = "Interrupted before a run was started. Run the same command again to start one."
     click.echo(f"tuneoff: {said}", err=True)
     return INTERRUPTED
 

@@ -1,4 +1,4 @@
-"""Commands that look back at what a study left."""
+"""The commands that show, export and publish the record of a study."""
 
 from __future__ import annotations
 
@@ -20,12 +20,17 @@ if TYPE_CHECKING:
 
 @click.command()
 @place_argument
-@click.option("--watch", "watching", is_flag=True, help="Show it again and again until the study has ended.")
+@click.option("--watch", "watching", is_flag=True, help="Refresh the table until the study has ended.")
 @json_option
 def status(place: str, watching: bool, as_json: bool) -> None:
-    """Show where each cell of DIR (an output folder or s3:// URI) stands: trials, best, what is left, what tracking lacks.
+    """Show the progress of each cell of DIR.
 
-    Reads only, and asks no server: also while it runs."""
+    A cell is one method on one data set. The table shows its trials, best score and remaining budget, and the trials that
+    tracking has not received yet.
+
+    DIR is a study's output folder or s3:// URI. The command only reads, and contacts no tracking server. It also works while
+    the study runs.
+    """
     from rich.console import Console
 
     from ..core.store.open import open_store
@@ -42,11 +47,18 @@ def status(place: str, watching: bool, as_json: bool) -> None:
 
 
 def trial_options(command: Callable[..., None]) -> Callable[..., None]:
-    """What `trials` and `best` share: the place, which cells, and how to print."""
+    """Add the argument and options that `trials` and `best` share."""
     for option in (
-        click.option("--format", "form", type=click.Choice(["table", "json", "csv"]), default="table", show_default=True),
-        click.option("--method", help="Of one method only (its label in the study)."),
-        click.option("--dataset", help="Of one data set only."),
+        click.option(
+            "--format",
+            "form",
+            type=click.Choice(["table", "json", "csv"]),
+            default="table",
+            show_default=True,
+            help="Output format.",
+        ),
+        click.option("--method", help="Only trials of this method (its label in the study)."),
+        click.option("--dataset", help="Only trials of this data set."),
         place_argument,
     ):
         command = option(command)
@@ -55,9 +67,12 @@ def trial_options(command: Callable[..., None]) -> Callable[..., None]:
 
 @click.command()
 @trial_options
-@click.option("--top", type=click.IntRange(min=1), help="Only so many of each method and data set, the best first.")
+@click.option("--top", type=click.IntRange(min=1), metavar="N", help="Only the N best trials per method and data set.")
 def trials(place: str, dataset: str | None, method: str | None, form: str, top: int | None) -> None:
-    """List the trials of DIR (an output folder or s3:// URI) in the order in which they were asked."""
+    """List the trials of DIR in the order they were proposed.
+
+    DIR is a study's output folder or s3:// URI.
+    """
     from ..core.store.open import open_store
     from ..core.store.study_store import read_study
     from ..inspect.terminal_tables import best, chosen
@@ -69,9 +84,19 @@ def trials(place: str, dataset: str | None, method: str | None, form: str, top: 
 
 @click.command()
 @trial_options
-@click.option("--top", type=click.IntRange(min=1), default=1, show_default=True, help="How many of each method and data set.")
+@click.option(
+    "--top",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    metavar="N",
+    help="Number of trials per method and data set.",
+)
 def best(place: str, dataset: str | None, method: str | None, form: str, top: int) -> None:
-    """List the best trials of DIR (an output folder or s3:// URI) by the study's objective."""
+    """List the best trials of DIR by the study's objective.
+
+    DIR is a study's output folder or s3:// URI.
+    """
     from ..core.store.open import open_store
     from ..core.store.study_store import read_study
     from ..inspect.terminal_tables import best as best_of
@@ -98,19 +123,28 @@ def _print_trials(result: StudyResult, rows: list[TrialRow], form: str) -> None:
 
 @click.command()
 @place_argument
-@click.option("--to", "kind", type=click.Choice(["optuna", "deepcave", "csv", "figures"]), required=True, help="As what.")
+@click.option(
+    "--to", "kind", type=click.Choice(["optuna", "deepcave", "csv", "figures"]), required=True, help="Format of the export."
+)
 @click.option(
     "--out",
     type=click.Path(path_type=Path),
-    help="What to write; by default NAME-optuna.db, NAME-deepcave, NAME-csv, NAME-figures.",
+    help="File or folder to write.  [default: STUDY_NAME-optuna.db, -deepcave, -csv or -figures]",
 )
-@click.option("--format", "form", type=click.Choice(["pdf", "png", "svg"]), help="Of the figures.  [default: pdf]")
+@click.option("--format", "form", type=click.Choice(["pdf", "png", "svg"]), help="Format of the figures.  [default: pdf]")
 def export(place: str, kind: str, out: Path | None, form: str | None) -> None:
-    """Write the record of DIR (an output folder or s3:// URI) as another program reads it, and print where.
+    """Export the record of DIR for another program.
 
-    optuna: a SQLite storage with a study per search, for `optuna-dashboard sqlite:///FILE` and Optuna's plots. deepcave: a folder
-    with a run per search, for DeepCAVE. csv: a folder with trials.csv and curves.csv, a row a trial and a row an epoch.
-    figures: a folder with each of the report's figures, with its legend, for a paper.
+    DIR is a study's output folder or s3:// URI. The command prints the path that it wrote. The formats are:
+
+    \b
+    optuna    a SQLite file with one Optuna study per search, for Optuna's
+              plots and `optuna-dashboard sqlite:///FILE`
+    deepcave  a folder with one run per search, for DeepCAVE
+    csv       a folder with trials.csv (one row per trial) and curves.csv
+              (one row per epoch)
+    figures   a folder with every figure of the report and its legend,
+              for a paper
     """
     from ..core.store.open import open_store
     from ..core.store.study_store import read_study
@@ -127,7 +161,10 @@ def export(place: str, kind: str, out: Path | None, form: str | None) -> None:
 @place_argument
 @json_option
 def report(place: str, as_json: bool) -> None:
-    """Write the report of DIR (an output folder or s3:// URI) anew from its record."""
+    """Write the report of DIR again from its record.
+
+    DIR is a study's output folder or s3:// URI.
+    """
     from ..core.store.open import open_store
     from ..report.report import report as write
 
@@ -142,10 +179,13 @@ def report(place: str, as_json: bool) -> None:
 
 @click.command()
 @place_argument
-@click.option("--tracking-uri", help="The MLflow server; by default the study's, or SQLite in DIR.")
+@click.option("--tracking-uri", help="MLflow server.  [default: the study's server, else SQLite in DIR]")
 @json_option
 def sync(place: str, tracking_uri: str | None, as_json: bool) -> None:
-    """Bring MLflow and TensorBoard level with the record of DIR (an output folder or s3:// URI)."""
+    """Send the record of DIR to MLflow and TensorBoard.
+
+    DIR is a study's output folder or s3:// URI. Only trials and evaluations that are missing there are sent.
+    """
     from ..core.errors import RecordError, StudyError
     from ..core.store.open import open_store
     from ..tracking import sync_study
@@ -157,16 +197,20 @@ def sync(place: str, tracking_uri: str | None, as_json: bool) -> None:
         raise
     except Exception as error:
         why = f"the tracking server cannot be used ({brief(error)})"
-        raise StudyError(f"{place}: {why}; the record has everything, so try again later.") from error
+        raise StudyError(f"{place}: {why}. The record is complete, so you can run the command again later.") from error
     click.echo(json.dumps(asdict(counts)) if as_json else str(counts))
 
 
 @click.command()
 @click.argument("folder", metavar="DIR", type=click.Path(exists=True, file_okay=False, path_type=Path))
-@click.option("--mlflow-port", type=int, default=5000, show_default=True)
-@click.option("--tensorboard-port", type=int, default=6006, show_default=True)
+@click.option("--mlflow-port", type=int, default=5000, show_default=True, help="Port of MLflow.")
+@click.option("--tensorboard-port", type=int, default=6006, show_default=True, help="Port of TensorBoard.")
 def ui(folder: Path, mlflow_port: int, tensorboard_port: int) -> None:
-    """Serve DIR's MLflow and TensorBoard pages on loopback until Ctrl-C. A port that is taken is replaced by a free one."""
+    """Serve the MLflow and TensorBoard pages of DIR.
+
+    DIR is a study's output folder. The servers accept connections from this machine only, and run until Ctrl-C. If a port is
+    in use, a free port is used instead.
+    """
     from ..inspect.ui import serve
 
     serve(folder, mlflow_port, tensorboard_port, click.echo)

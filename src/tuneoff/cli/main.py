@@ -1,4 +1,4 @@
-"""The command `tuneoff`. Every command imports what it needs when it is called, so that help comes at once."""
+"""The command line `tuneoff`. Each command imports its dependencies when it is called, so that help is printed at once."""
 
 from __future__ import annotations
 
@@ -17,11 +17,15 @@ from .options import BAD_INPUT, CELL_FAILED, STOPPED
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="tuneoff")
 def cli() -> None:
-    """Compare hyperparameter-optimisation methods: equal budgets, several seeds, every trial on record.
+    """Compare hyperparameter tuners fairly.
 
-    Begin with `tuneoff run studies/quickstart.yaml`.
+    Every method gets the same budget and the same seeds, and every trial is recorded.
 
-    Exit codes: 0 all went well, 1 a cell failed, 2 bad input, 3 stopped on request, 130 no longer watching a run on a cluster.
+    Start with `tuneoff run studies/quickstart.yaml`. In the help of the commands, STUDY is a study file, and DIR is a study's
+    output folder.
+
+    Exit codes: 0 success, 1 a cell (a method on a data set) failed, 2 bad input, 3 stopped on request, 130 Ctrl-C ended the
+    watching of a run on a cluster, but not the run.
     """
 
 
@@ -38,10 +42,10 @@ for _command in (
 
 
 def main() -> NoReturn:
-    """Run the command; a user's mistake is one sentence and exit code 2, never a traceback."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow talks about the processor wherever it is imported
+    """Run the command. A user's mistake prints one sentence and exits with code 2, never with a traceback."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")  # TensorFlow logs the processor's features on every import
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # what a terminal cannot show, such as a file name that is no text
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal cannot show every file name
     from ..core.errors import CellFailed, RecordError, ReplayError, StudyError
     from ..core.store.stop_request import Stopped
 
@@ -52,9 +56,9 @@ def main() -> NoReturn:
         error.show()
         sys.exit(BAD_INPUT)
     except click.exceptions.Abort:
-        _fail("Interrupted. What was trained is on record: run the same command again to go on.", CELL_FAILED)
+        _fail("Interrupted. The finished epochs are on record. Run the same command again to continue.", CELL_FAILED)
     except Stopped as error:
-        _fail(f"{error}: the same command goes on.", STOPPED)
+        _fail(f"{error}. Run the same command again to continue.", STOPPED)
     except StudyError as error:
         _fail(str(error), BAD_INPUT)
     except (CellFailed, RecordError, ReplayError) as error:
@@ -64,7 +68,7 @@ def main() -> NoReturn:
     except ImportError as error:
         from ..core.runtime.extras import remedy
 
-        _fail(f"{error}. Install what this command needs: {remedy(error.name)}.", BAD_INPUT)
+        _fail(f"{error}. Install the missing package: {remedy(error.name)}.", BAD_INPUT)
 
 
 def _fail(message: str, code: int) -> NoReturn:

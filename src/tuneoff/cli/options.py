@@ -1,4 +1,4 @@
-"""What several commands share: exit codes, options, and how they name things."""
+"""Exit codes, options and helpers that several commands share."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ if TYPE_CHECKING:
 
 CELL_FAILED, BAD_INPUT, STOPPED = 1, 2, 3
 INTERRUPTED = 130
-"""As a shell counts it: 128 and SIGINT's number. Only for `submit --wait`, where what was watched continues elsewhere."""
+"""The shell's code for Ctrl-C: 128 plus the number of SIGINT. Only `submit --wait` uses it; the watched run continues."""
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, for scripts.")
 
 
 def _study_files(context: click.Context, parameter: click.Parameter, incomplete: str) -> list[str]:
-    """YAML files, and folders that may hold some."""
+    """Return the YAML files, and the folders that may contain some, that complete an argument."""
     folder, _, start = incomplete.rpartition("/")
     place = Path(folder or ("/" if incomplete.startswith("/") else "."))
     found = sorted(p for p in place.glob("*") if p.name.startswith(start) and (p.is_dir() or p.suffix in (".yaml", ".yml")))
@@ -32,19 +32,25 @@ def _study_files(context: click.Context, parameter: click.Parameter, incomplete:
 
 study_argument = click.argument("study", type=click.Path(), shell_complete=_study_files)
 table_option = click.option(
-    "--table", help="Search this table (a path or s3:// URI) in place of the one that STUDY names; NAME then ends in the table's."
+    "--table",
+    help="For a table study: search this table (a path or s3:// URI) instead of the study's own. The table's name is appended to"
+    " the study's name.",
 )
 place_argument = click.argument("place", metavar="DIR")
 
 
 def extent(plan: Study) -> str:
-    """How large a study is, in words."""
+    """Return the size of a study in words: its numbers of data sets, methods and seeds."""
     counts = ((plan.datasets, "data set"), (plan.methods, "method"), (plan.seeds, "seed"))
     return " × ".join(f"{len(listed)} {what}{'' if len(listed) == 1 else 's'}" for listed, what in counts)
 
 
 def told(findings: Iterable[Finding], as_json: bool) -> int:
-    """Print each finding as it comes, or all of them as JSON; returns the exit code: CELL_FAILED where one fails."""
+    """Print each finding at once, or all findings as JSON at the end.
+
+    Returns:
+        The exit code: CELL_FAILED if a finding is a failure, else 0.
+    """
     from ..core.finding import State
 
     found = []
@@ -59,7 +65,7 @@ def told(findings: Iterable[Finding], as_json: bool) -> int:
 
 
 def report_of(place: str) -> str:
-    """Where the report of a store lies."""
+    """Return the path or URI of a store's report."""
     from ..core import layout
 
     return f"{place.rstrip('/')}/{layout.REPORT}report.html"

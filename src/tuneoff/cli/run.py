@@ -1,4 +1,4 @@
-"""Commands that do a study's work."""
+"""The commands that run a study or a part of it on this machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ from .options import CELL_FAILED, STOPPED, extent, json_option, place_argument, 
 
 @click.command()
 @study_argument
-@click.option("--out", type=click.Path(path_type=Path), help="The output folder; by default runs/NAME.")
+@click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: runs/STUDY_NAME]")
 @table_option
 @json_option
 def run(study: str, out: Path | None, table: str | None, as_json: bool) -> None:
-    """Run STUDY on this machine, or go on with it where --out holds it already.
+    """Run STUDY on this machine.
 
-    Ctrl-C, SIGTERM or `tuneoff stop DIR` lets the running epochs end and the report be written; Ctrl-C twice ends it at once.
+    If the output folder holds an unfinished run of STUDY, the command continues it.
+
+    Ctrl-C, SIGTERM or `tuneoff stop DIR` stops the run: the running epochs finish, and the report is written. A second Ctrl-C
+    stops it at once.
     """
     from rich.console import Console
 
@@ -59,18 +62,24 @@ def run(study: str, out: Path | None, table: str | None, as_json: bool) -> None:
 @click.command()
 @place_argument
 def stop(place: str) -> None:
-    """Ask the study that runs in DIR (an output folder or s3:// URI) to stop, as Ctrl-C in its terminal would."""
+    """Stop the study that runs in DIR.
+
+    DIR is the study's output folder or s3:// URI. As after Ctrl-C, the running epochs finish, and the report is written.
+    """
     from ..pipelines.local import stop as stop_it
 
     stop_it(place)
-    click.echo(f"Asked {place} to stop: its running epochs end, and the report is written.")
+    click.echo(f"Asked the study in {place} to stop. The running epochs finish, and the report is written.")
 
 
 @click.command("compile")
 @study_argument
-@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="The pipeline's YAML file.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), required=True, help="YAML file to write.")
 def compile_(study: str, output: Path) -> None:
-    """Compile STUDY to a KFP v2 pipeline, for any cluster: it names no place of this machine and holds no secret."""
+    """Compile STUDY to a Kubeflow Pipelines (KFP v2) pipeline.
+
+    The file works on any cluster: it contains no paths of this machine and no secrets.
+    """
     from ..cluster.preconditions import refuse_what_stays_here
     from ..core.errors import StudyError
     from ..pipelines.submit import compile_study
@@ -79,7 +88,7 @@ def compile_(study: str, output: Path) -> None:
     plan = read_study(study)
     refuse_what_stays_here(plan, study)
     if output.suffix not in (".yaml", ".yml"):
-        raise StudyError(f"--output {str(output)!r} is not taken: KFP wants a file name that ends in .yaml.")
+        raise StudyError(f"--output {str(output)!r} is not allowed: give a file name that ends in .yaml, as KFP requires.")
     compile_study(plan, output)
     click.echo(str(output))
 
@@ -87,12 +96,12 @@ def compile_(study: str, output: Path) -> None:
 @click.command()
 @click.argument("name", type=click.Choice(["data_prep", "tuner", "evaluator", "reporter"]))
 @study_argument
-@click.option("--out", type=click.Path(path_type=Path), help="The output folder; by default runs/NAME.")
-@click.option("--dataset", help="The data set's name in the study; not for reporter.")
-@click.option("--method", help="The method's label in the study; for tuner and evaluator.")
-@click.option("--data", type=click.Path(path_type=Path), help="The prepared data's folder; by default OUT/prepared/DATASET.")
+@click.option("--out", type=click.Path(path_type=Path), help="Output folder.  [default: runs/STUDY_NAME]")
+@click.option("--dataset", help="Name of the data set in the study. Required by every step except reporter.")
+@click.option("--method", help="Label of the method in the study. Required by tuner and evaluator.")
+@click.option("--data", type=click.Path(path_type=Path), help="Folder of the prepared data.  [default: OUT/prepared/DATASET]")
 def step(name: str, study: str, out: Path | None, dataset: str | None, method: str | None, data: Path | None) -> None:
-    """Run one step of STUDY as plain Python, without KFP: data_prep, tuner, evaluator or reporter."""
+    """Run one step of STUDY as plain Python, without KFP."""
     from importlib import import_module
 
     from ..core.errors import StudyError
@@ -106,10 +115,10 @@ def step(name: str, study: str, out: Path | None, dataset: str | None, method: s
     plan = read_study(study)
     folder = out or Path("runs") / plan.name
     held = held_study(open_store(plan.artifacts or str(folder))) if name == "evaluator" else None
-    plan = plan.keeping(held) if held else plan  # what was collected from elsewhere is evaluated like the others
+    plan = plan.keeping(held) if held else plan  # methods that were collected from Katib are evaluated like the others
     missing = [o for o, v in (("--dataset", dataset), ("--method", method)) if v is None and o in _NEEDED[name]]
     if missing:
-        raise StudyError(f"step {name} needs {' and '.join(missing)}.")
+        raise StudyError(f"The step {name} requires {' and '.join(missing)}.")
     if dataset is not None and dataset not in [d.name for d in plan.datasets]:
         raise StudyError(f"--dataset {dataset!r} is not in the study: choose {', '.join(d.name for d in plan.datasets)}.")
     if method is not None and method not in [m.label for m in plan.methods]:
@@ -124,7 +133,7 @@ def step(name: str, study: str, out: Path | None, dataset: str | None, method: s
     elif name == "reporter":
         work(text, store, tracking, None, None)
     elif objective_of(plan).needs_prepared_data and not Path(prepared, "dataset.json").is_file():
-        raise StudyError(f"{prepared} holds no prepared data: run `tuneoff step data_prep {study} --dataset {dataset}` first.")
+        raise StudyError(f"{prepared} holds no prepared data. Run `tuneoff step data_prep {study} --dataset {dataset}` first.")
     else:
         work(text, dataset, method, store, tracking, prepared, None, None)
 

@@ -1,4 +1,4 @@
-"""Commands that make tables of recorded trainings, for studies that search them without training."""
+"""The commands that make tables of recorded trainings, which table studies search without training."""
 
 from __future__ import annotations
 
@@ -14,25 +14,39 @@ from .options import STOPPED, study_argument
 if TYPE_CHECKING:
     from ..tables.build import Progress, Shard
 
-table_option = click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="The table; by default NAME.parquet.")
+table_option = click.option(
+    "--out", type=click.Path(path_type=Path, dir_okay=False), help="Table to write.  [default: STUDY_NAME.parquet]"
+)
 
 
 @click.group()
 def table() -> None:
-    """Make tables of recorded trainings, which a study then searches instead of training (objective: replay:TABLE)."""
+    """Make tables of recorded trainings.
+
+    A table study searches such a table instead of training models, so that many methods can be compared in minutes.
+    """
 
 
 @table.command()
 @study_argument
 @table_option
-@click.option("--shard", default="1/1", show_default=True, metavar="N/K", help="Only the n-th of K shares, for K machines.")
-@click.option("--workers", type=click.IntRange(1, 256), help="Trainings side by side, a thread each; by default one a core.")
-@click.option("--partial", is_flag=True, help="Write the table also where trainings are missing.")
+@click.option("--shard", default="1/1", show_default=True, metavar="N/K", help="Train only share N of K, to build on K machines.")
+@click.option(
+    "--workers",
+    type=click.IntRange(1, 256),
+    metavar="N",
+    help="Run N trainings at the same time, with one thread each.  [default: the number of cores]",
+)
+@click.option("--partial", is_flag=True, help="Write the table even if trainings are missing.")
 def build(study: str, out: Path | None, shard: str, workers: int | None, partial: bool) -> None:
-    """Train every configuration of STUDY's grid with each of its seeds, with whole curves, into one Parquet file.
+    """Train the whole grid of STUDY and write a table.
 
-    Each finished training is on disk, in FILE.building, before the next starts: however it ends, the same command goes on. With
-    shards, bring the .jsonl files of all machines into one FILE.building, and run it once more there.
+    Every configuration of the grid is trained with each seed of STUDY. The table is one Parquet file with the full learning
+    curves.
+
+    Each finished training is saved in FILE.building before the next one starts. After any interruption, run the same command
+    again to continue. With --shard, copy the .jsonl files of all machines into one FILE.building, and run the command once
+    more there.
     """
     from ..study_file.check import read_study
     from ..tables.build import build as build_it
@@ -47,8 +61,11 @@ def build(study: str, out: Path | None, shard: str, workers: int | None, partial
     if built.info is not None:
         click.echo(f"{file}, {write_card(file, built.info)}")
     if built.missing:
-        why = "Stopped on request" if built.stopped else "This shard is at its end"
-        click.echo(f"tuneoff: {why}: {built.missing:,} trainings are missing; the same command goes on.", err=True)
+        why = "Stopped on request" if built.stopped else "This shard is finished"
+        click.echo(
+            f"tuneoff: {why}: {built.missing:,} trainings of the table are missing. Run the same command again to continue.",
+            err=True,
+        )
         sys.exit(STOPPED)
 
 
@@ -58,14 +75,18 @@ def _shard(text: str) -> Shard:
 
     found = re.fullmatch(r"([1-9][0-9]{0,5})/([1-9][0-9]{0,5})", text)
     if not found or int(found[1]) > int(found[2]):
-        raise StudyError(f"--shard {text!r} is not taken: give N/K with 1 ≤ N ≤ K, such as 2/4.")
+        raise StudyError(f"--shard {text!r} is not allowed: give N/K with 1 ≤ N ≤ K, such as 2/4.")
     return Shard(int(found[1]), int(found[2]))
 
 
 @table.command()
 @click.argument("file", metavar="TABLE", type=click.Path(path_type=Path))
 def card(file: Path) -> None:
-    """Write TABLE's card, beside it: what it is of, how it was made and on what, its limits, and how to make it again."""
+    """Write a description of TABLE next to it.
+
+    The card is a Markdown file. It says what the table contains, how and on which hardware it was made, what its limits are,
+    and how to make it again.
+    """
     from ..core.table import read_info
     from ..tables.card import write_card
 
@@ -74,16 +95,24 @@ def card(file: Path) -> None:
 
 @table.command("import")
 @click.argument("source", metavar="SOURCE")
-@click.option("--from", "kind", type=click.Choice(["optuna", "mlflow", "csv"]), required=True, help="What SOURCE is.")
-@click.option("--study", "name", help="The Optuna study or MLflow experiment in it; may be left out where it is the only one.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The table, a .parquet file.")
-@click.option("--subgrid", is_flag=True, help="Keep the largest part of the grid that is whole, so that a study can search it.")
+@click.option("--from", "kind", type=click.Choice(["optuna", "mlflow", "csv"]), required=True, help="Kind of SOURCE.")
+@click.option("--study", "name", help="Optuna study, if SOURCE has several, or MLflow experiment.  [MLflow's default: Default]")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="Table to write, a .parquet file.")
+@click.option(
+    "--subgrid", is_flag=True, help="Keep only a complete part of the grid, as large as possible, for a study to search."
+)
 def import_(source: str, kind: str, name: str | None, out: Path, subgrid: bool) -> None:
-    """Make a table of a finished study of yours, and say which share of its grid is there.
+    """Make a table from your own finished study.
 
-    SOURCE is an Optuna storage (a SQLite file or a URL), an MLflow server's URI or SQLite file, or a CSV with a row an epoch:
-    epoch, val_accuracy or val_loss, what else there is of loss, accuracy, test_loss, test_accuracy, seconds and seed, and a
-    column for each hyperparameter.
+    The command prints how much of the grid the table covers. SOURCE depends on --from:
+
+    \b
+    optuna  an Optuna storage: a SQLite file or a URL
+    mlflow  the URI of an MLflow server, or its SQLite file
+    csv     a CSV file with one row per epoch
+
+    The CSV file needs the column epoch, one of val_accuracy and val_loss, and one column per hyperparameter. The columns loss,
+    accuracy, test_loss, test_accuracy, seconds and seed are optional.
     """
     from ..tables.card import write_card
     from ..tables.imports import coverage, runs_of, write_imported
@@ -91,18 +120,20 @@ def import_(source: str, kind: str, name: str | None, out: Path, subgrid: bool) 
     found = write_imported(runs_of(kind, source, name), out.stem, f"{kind} {Path(source).name}", out, subgrid)
     click.echo(f"{out}, {write_card(out, found.info)}: {coverage(found.info)}")
     if found.left_out:
-        click.echo(f"Left out: {found.left_out:,} trainings beside that part.")
+        click.echo(f"Left out: {found.left_out:,} trainings that are not in this part of the grid.")
 
 
 class _Bar:
-    """How far a build is: a bar on a terminal, a line now and then elsewhere."""
+    """Show the progress of a build: a bar on a terminal, else a line once a minute."""
 
     def __init__(self) -> None:
         from rich.console import Console
         from rich.progress import BarColumn, MofNCompleteColumn, TextColumn
         from rich.progress import Progress as RichProgress
+        from rich.table import Column
 
-        columns = (TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+        words = TextColumn("{task.description}", table_column=Column(overflow="fold"))  # wraps, so that no number is cut
+        columns = (TextColumn("trainings"), BarColumn(), MofNCompleteColumn(), words)
         self._console = Console(stderr=True, highlight=False)
         self._bar = RichProgress(*columns, console=self._console)
         self._task = self._bar.add_task("", total=None)
@@ -120,7 +151,7 @@ class _Bar:
         self._console.print(line, markup=False, soft_wrap=True)
 
     def show(self, progress: Progress) -> None:
-        """Called after each training, by whichever thread trained it."""
+        """Show the progress. The threads of the build call this after each training."""
         import time
 
         from ..tables.build import said

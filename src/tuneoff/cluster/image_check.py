@@ -1,4 +1,4 @@
-"""Whether the pods of a study can get their images: from the nodes that have them, else from the registry."""
+"""Check whether the pods of a study can get their images, from the nodes or from a registry."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ..core.study import Step, Study
 from .registry_check import Presence, Reference, Registries
 
 MOST_LISTED = 50
-"""A node lists so many of its images, the largest first, unless its kubelet is told otherwise."""
+"""By default, a node lists at most this many of its images, largest first (a setting of the kubelet)."""
 
 
 @dataclass(frozen=True)
 class NodeImages:
-    """Full names of the images that a node lists, and whether the list may lack others."""
+    """Full names of the images that a node lists, and whether the list may be incomplete (`cut`)."""
 
     names: frozenset[str]
     cut: bool
 
     @classmethod
     def of(cls, node: Any) -> NodeImages:
-        """Read them from a node as Kubernetes' client has it."""
+        """Read the images from a node object of Kubernetes' client."""
         images = node.status.images or []
         names = {str(Reference.of(name)) for image in images for name in image.names or []}
         return cls(frozenset(names), len(images) >= MOST_LISTED)
@@ -34,7 +34,7 @@ def image_findings(study: Study, nodes: Mapping[Step, Mapping[int, NodeImages]] 
 
     Args:
         study: The study.
-        nodes: By step, the nodes that can take its pods, each under its number; None where the nodes could not be asked.
+        nodes: For each step, the nodes that can run its pods, keyed by node number; None if the nodes could not be read.
     """
     from .step_images import image_of
 
@@ -59,19 +59,19 @@ def _finding(study: Study, image: str, nodes: Mapping[int, NodeImages] | None, r
     presence, why = registries.look(reference)
     if presence is Presence.THERE:
         return Finding("image", State.OK, f"{image} is in its registry")
-    where = f" (it is on {having} of {len(nodes)} nodes)" if nodes else " (the nodes were not looked at)" if nodes is None else ""
+    where = f" (it is on {having} of {len(nodes)} nodes)" if nodes else " (the nodes were not checked)" if nodes is None else ""
     if presence is Presence.MISSING:
-        return Finding("image", State.FAILING, f"there is no image {image} in its registry{where}", _remedy(study, image))
-    remedy = "see that the nodes can pull it, with cluster.images.pull_secrets where it wants a login"
-    return Finding("image", State.WARNING, f"{image} was not looked at: {why}{where}", remedy)
+        return Finding("image", State.FAILING, f"the registry has no image {image}{where}", _remedy(study, image))
+    remedy = "make sure that the nodes can pull it; if it needs a login, set cluster.images.pull_secrets"
+    return Finding("image", State.WARNING, f"{image} was not checked: {why}{where}", remedy)
 
 
 def _never_pulled(image: str, nodes: Mapping[int, NodeImages] | None, having: int) -> Finding:
-    """Judge an image that the nodes must have already (pull_policy: Never)."""
+    """Return the finding for an image that the nodes must have already (pull_policy: Never)."""
     remedy = "load it into every node, or let the nodes pull it (cluster.images.pull_policy)"
     if not nodes:
-        why = "nor were the nodes" if nodes is None else "no node takes its step"
-        return Finding("image", State.WARNING, f"{image} was not looked at: {why}", remedy)
+        why = "the nodes could not be read" if nodes is None else "no node can run its step"
+        return Finding("image", State.WARNING, f"{image} was not checked: {why}", remedy)
     if having == len(nodes):
         return Finding("image", State.OK, f"{image} is on the nodes")
     if any(node.cut for node in nodes.values()):
@@ -84,6 +84,6 @@ def _never_pulled(image: str, nodes: Mapping[int, NodeImages] | None, having: in
 def _remedy(study: Study, image: str) -> str:
     images = study.cluster.images
     if image in images.names.values():
-        return "build and push it, or name another in cluster.images.names"
+        return "build and push it, or set another image in cluster.images.names"
     name = image.removeprefix(f"{images.prefix}/").partition("@")[0].partition(":")[0]
-    return f"build it with `make images PREFIX={images.prefix} IMAGES={name}` and push it, or name another in cluster.images"
+    return f"build it with `make images PREFIX={images.prefix} IMAGES={name}` and push it, or set another in cluster.images"

@@ -1,4 +1,4 @@
-"""A KFP server through its own client: log in, find or make pipeline, version and experiment, start a run and look at it."""
+"""Talk to a KFP server: log in, find or create the pipeline, its version and the experiment, start runs and read their state."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from typing import Any
 from ..core.errors import RunGone, StudyError, plain
 
 PATIENCE_SECONDS = 30.0
-"""How long a call is made again where the server fails it or is away; what would make something twice is asked for once."""
+"""How long a failed call is repeated. A call that could create something twice is not repeated."""
 FIRST_PATIENCE_SECONDS = 5.0
-"""The same for the first call: a wrong address shall be known soon."""
+"""How long the first call is repeated. It is short, so that a wrong address is reported soon."""
 FIRST_PAUSE_SECONDS = 0.2
 LONGEST_PAUSE_SECONDS = 10.0
 NOTE_AFTER_SECONDS = 10.0
-"""A server that has not answered for longer is worth a line."""
+"""If a server has not answered for longer than this, the user gets a message."""
 RECENT_RUNS = 100
 
 ENDED = ("SUCCEEDED", "SKIPPED", "FAILED", "CANCELED")
@@ -34,12 +34,12 @@ LIVING = ("PENDING", "RUNNING", "PAUSED", "CANCELING")
 
 @dataclass(frozen=True)
 class Login:
-    """Where KFP is, and how to log in; every way is one of its client's own. The last three are None for none."""
+    """KFP's address, and how to log in. Every way is one that KFP's client offers. Fields that are None are not used."""
 
     host: str
-    namespace: str | None = None  # of the runs; needed where KFP has many users
-    service_account: bool = False  # the pod's own token, which the kubelet renews
-    token_file: Path | None = None  # read anew for each call
+    namespace: str | None = None  # namespace of the runs, required if KFP has several users
+    service_account: bool = False  # use the pod's own token, which the kubelet renews
+    token_file: Path | None = None  # read again for each call
     token: str | None = None
     cookies: str | None = None
     ca_cert: Path | None = None
@@ -47,7 +47,7 @@ class Login:
 
 @dataclass(frozen=True)
 class Step:
-    """A step of a run, as far as KFP tells it; a step within a loop stands there once an iteration."""
+    """A step of a run and its state, as KFP lists them. A step in a loop occurs once per iteration."""
 
     name: str
     state: str
@@ -55,14 +55,14 @@ class Step:
 
 @dataclass(frozen=True)
 class Run:
-    """A run as it stands."""
+    """The current state of a run."""
 
     id: str
     name: str
     state: str  # one of ENDED or LIVING
     error: str | None
     steps: tuple[Step, ...]
-    store: str | None  # its parameter of that name
+    store: str | None  # the run's parameter `store`
     created_at: str = ""  # ISO 8601, to the second: sorts by time
 
     @property
@@ -71,17 +71,19 @@ class Run:
 
 
 class KfpServer:
-    """One server, logged in. Every method raises StudyError in one sentence where the server cannot do it."""
+    """A connection to one KFP server. Every method raises a one-sentence StudyError if the server cannot do what it asks."""
 
     def __init__(self, login: Login) -> None:
         if not login.host.startswith(("http://", "https://")):
-            raise StudyError(f"--host {login.host!r} is not taken: give KFP's address, such as http://127.0.0.1:8888.")
+            raise StudyError(
+                f"--host {login.host!r} is not an http(s) address. Give KFP's address, such as http://127.0.0.1:8888."
+            )
         if login.token_file is not None and not login.token_file.is_file():
-            raise StudyError(f"--token-file {str(login.token_file)!r} is no file: give one that holds a token for KFP.")
+            raise StudyError(f"--token-file {str(login.token_file)!r} is not a file. Give a file that contains a token for KFP.")
         self.host = login.host.rstrip("/")
         self.namespace: str | None = None
         self.note: Callable[[str], None] = lambda line: None
-        """Hears when the server stops answering during a call that is made again, and when it answers again."""
+        """Receives a message when the server stops answering during a repeated call, and when it answers again."""
         self._client = self._connect(login)
 
     def _connect(self, login: Login) -> Any:
@@ -92,12 +94,14 @@ class KfpServer:
         if login.service_account and path is None:
             path = os.environ.get(kfp_client.KF_PIPELINES_SA_TOKEN_ENV, kfp_client.KF_PIPELINES_SA_TOKEN_PATH)
             if not Path(path).is_file():
-                raise StudyError(f"--service-account needs {path}, which is not there: this is no pod with a token for KFP.")
+                raise StudyError(
+                    f"--service-account needs the file {path}, which does not exist. Use it only in a pod with a token for KFP."
+                )
         credentials = kfp_client.ServiceAccountTokenVolumeCredentials(path) if path else None
-        # The client asks for KFP's health five times with pauses before it says that there is none: the address is tried first.
+        # KFP's client retries a health check five times before it fails. Our own check first detects a wrong address sooner.
         self._api = self._plain_api(login, credentials)
         self.many_users = bool(self._ask(self._healthy, first=True))
-        self.namespace = login.namespace if self.many_users else None  # of one user's KFP: naming one there is refused
+        self.namespace = login.namespace if self.many_users else None  # a single-user KFP refuses calls with a namespace
         return self._ask(
             lambda: Client(
                 host=self.host,
@@ -111,7 +115,7 @@ class KfpServer:
         )
 
     def _plain_api(self, login: Login, credentials: Any) -> Any:
-        """KFP's generated client with the same login, for what its own client has no words for."""
+        """Return KFP's generated API client with the same login, for calls that the high-level client does not offer."""
         import kfp_server_api
         from urllib3.util import Retry
 
@@ -133,26 +137,30 @@ class KfpServer:
 
     @property
     def pods_namespace(self) -> str:
-        """Where the pods of runs are: a user's namespace, or that of a KFP for one user."""
+        """The namespace of the runs' pods: the user's namespace, or `kubeflow` for a single-user KFP."""
         return self.namespace or "kubeflow"
 
     @property
     def version(self) -> str | None:
-        """What the server says of its version; None where it says nothing."""
+        """The version that the server reports, or None if it reports none."""
         ask = self._api.call_api
         with contextlib.suppress(Exception), _quietly():
-            said = ask("/apis/v1beta1/healthz", "GET", response_type="object", auth_settings=["Bearer"], _request_timeout=10)[0]
-            return str(said.get("tag_name") or "") or None
+            answer = ask("/apis/v1beta1/healthz", "GET", response_type="object", auth_settings=["Bearer"], _request_timeout=10)[0]
+            return str(answer.get("tag_name") or "") or None
         return None
 
     # Pipelines
 
     def upload(self, file: Path, pipeline: str, version: str) -> tuple[str, str, bool]:
-        """Ids of the pipeline and its version, made where they are not there yet; and whether the version was there."""
+        """Create the pipeline and its version unless they exist.
+
+        Returns:
+            The id of the pipeline, the id of its version, and whether the version existed already.
+        """
         pipeline_id = self._pipeline(pipeline) or self._make_pipeline(pipeline)
-        there = self._version(pipeline_id, version)
-        if there is not None:
-            return pipeline_id, there, True
+        existing = self._version(pipeline_id, version)
+        if existing is not None:
+            return pipeline_id, existing, True
         made = self._made(
             lambda: self._client.upload_pipeline_version(str(file), version, pipeline_id=pipeline_id).pipeline_version_id,
             lambda: self._version(pipeline_id, version),
@@ -175,23 +183,23 @@ class KfpServer:
     # Runs
 
     def experiment(self, name: str) -> str:
-        """The experiment's id; it is made where it is not there yet."""
+        """Return the experiment's id. Create the experiment if it does not exist."""
 
         def find() -> str | None:
             try:
                 return str(self._client.get_experiment(experiment_name=name, namespace=self.namespace).experiment_id)
-            except ValueError:  # what the client says where there is none
+            except ValueError:  # raised by the client if the experiment does not exist
                 return None
 
-        there = self._ask(find)
-        if there is not None:
-            return str(there)
+        existing = self._ask(find)
+        if existing is not None:
+            return str(existing)
         return self._made(lambda: self._client.create_experiment(name, namespace=self.namespace).experiment_id, find)
 
     def start(
         self, experiment_id: str, name: str, pipeline: tuple[str, str], parameters: dict[str, Any], service_account: str | None
     ) -> Run:
-        """Start a run of the pipeline's version. Starting is asked for once: an answer that is lost starts no second run."""
+        """Start a run of the pipeline's version. The call is made only once, so that a lost answer cannot start a second run."""
         name = f"{name}-{secrets.token_hex(3)}"
 
         def start() -> str:
@@ -208,62 +216,70 @@ class KfpServer:
         return str(listed.runs[0].run_id) if listed.runs else None
 
     def living(self, experiment_id: str, store: str) -> list[Run]:
-        """The runs into this store that have not ended, the oldest first; of equally old ones, by id."""
+        """Return the runs that write to this store and have not ended, oldest first. Runs of the same age are sorted by id."""
         listed = self._ask(
             lambda: self._client.list_runs(experiment_id=experiment_id, sort_by="created_at desc", page_size=RECENT_RUNS)
         )
         runs = [_run(run) for run in listed.runs or []]
-        found = [run for run in runs if run.state in LIVING and run.store == store]
-        return sorted(found, key=lambda run: (run.created_at, run.id))
+        active = [run for run in runs if run.state in LIVING and run.store == store]
+        return sorted(active, key=lambda run: (run.created_at, run.id))
 
     def end(self, run_id: str) -> None:
-        """End a run and take it out of KFP's list, whether its workflow is still there or not."""
-        with contextlib.suppress(StudyError, RunGone):  # KFP answers 500 where the workflow is gone
+        """End a run and delete it from KFP's list, even if its workflow no longer exists."""
+        with contextlib.suppress(StudyError, RunGone):  # KFP answers 500 if the workflow no longer exists
             self._ask_of_run(run_id, lambda: self._client.terminate_run(run_id), patience_seconds=0.0)
         with contextlib.suppress(RunGone):
             self._ask_of_run(run_id, lambda: self._client.delete_run(run_id))
 
     def terminate(self, run_id: str) -> None:
-        """End a run; KFP keeps what it knows of it."""
+        """End a run. It stays in KFP's list."""
         self._ask_of_run(run_id, lambda: self._client.terminate_run(run_id))
 
     def look_for_runs(self) -> None:
-        """Ask for the namespace's runs, to see that it may be done."""
+        """List the namespace's runs, to check that this login may do so. Raise StudyError if not."""
         self._ask(lambda: self._client.list_runs(namespace=self.namespace, page_size=1))
 
     def run(self, run_id: str, patience_seconds: float = PATIENCE_SECONDS) -> Run:
-        """The run as it stands."""
+        """Return the current state of a run."""
         return _run(self._ask_of_run(run_id, lambda: self._client.get_run(run_id), patience_seconds))
 
     def _ask_of_run(self, run_id: str, call: Callable[[], Any], patience_seconds: float = PATIENCE_SECONDS) -> Any:
-        """What the call returns; RunGone where the server has no such run."""
+        """Return the result of a call about a run. Raise RunGone if the server has no such run."""
         try:
             return self._ask(call, patience_seconds=patience_seconds)
         except StudyError as error:
             if getattr(error.__cause__, "status", None) == 404:
                 raise RunGone(
-                    f"The run {run_id} is not in KFP any more: somebody has deleted it. What it trained is on record;"
-                    " the same command starts a new run, which continues from there."
+                    f"The run {run_id} no longer exists in KFP: it was deleted. The record still has its results."
+                    " Run the same command again: it starts a new run that continues from the record."
                 ) from error
             raise
 
     def link(self, run_id: str) -> str:
-        """The run's page, where the pages are served beside the API."""
+        """Return the address of the run's page, which is correct if KFP's pages and API have the same host."""
         return f"{self.host}/#/runs/details/{run_id}"
 
     # Calls
 
     def _made(self, make: Callable[[], Any], find: Callable[[], str | None], tries: int = 4) -> str:
-        """The id of what `make` makes. Where its answer is lost, or somebody else was faster, `find` finds it before it is tried
-        again; that is for what has a name of its own, so that the server makes it once."""
+        """Create an object on the server, exactly once, and return its id.
+
+        If the answer is lost, or another client was faster, `find` looks for the object before `make` is called again. The
+        object must have a unique name.
+
+        Args:
+            make: Creates the object, and returns its id.
+            find: Returns the id of the object, or None if it does not exist.
+            tries: Maximum number of calls of `make`.
+        """
         pause = FIRST_PAUSE_SECONDS
         for left in reversed(range(tries)):
             try:
                 return str(self._ask(make, patience_seconds=0.0))
             except StudyError as error:
-                found = find()
-                if found is not None:
-                    return found
+                existing = find()
+                if existing is not None:
+                    return existing
                 if not left or not error.__cause__ or not _passes(error.__cause__):
                     raise
             time.sleep(pause)
@@ -271,7 +287,7 @@ class KfpServer:
         raise AssertionError("unreachable")
 
     def _ask(self, call: Callable[[], Any], first: bool = False, patience_seconds: float = PATIENCE_SECONDS) -> Any:
-        """What the call returns, made again while the server fails it or is away; StudyError in one sentence at the end."""
+        """Return the result of a call. Repeat the call while the server fails or does not answer, then raise StudyError."""
         from kfp_server_api import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -287,7 +303,7 @@ class KfpServer:
                     raise self._fault(error) from error
                 if not away and time.monotonic() - began > NOTE_AFTER_SECONDS:
                     away = True
-                    self.note(f"KFP at {self.host} does not answer ({_said(error)}): trying again for {patience_seconds:g} s.")
+                    self.note(f"KFP at {self.host} does not answer ({_said(error)}). Trying again for {patience_seconds:g} s.")
             else:
                 if away:
                     self.note(f"KFP at {self.host} answers again after {time.monotonic() - began:.0f} s.")
@@ -300,18 +316,20 @@ class KfpServer:
         match status:
             case 401:
                 return StudyError(
-                    f"KFP at {self.host} refused the login (401): give --token-file, --existing-token, --cookies, or in a pod"
+                    f"KFP at {self.host} refused the login (401). Give --token-file, --existing-token, --cookies, or in a pod"
                     " --service-account."
                 )
             case 403:
                 where = f"in namespace {self.namespace}" if self.namespace else "without a namespace (--namespace)"
-                return StudyError(f"KFP at {self.host} does not allow this {where} (403: {said}): ask for the rights there.")
+                return StudyError(f"KFP at {self.host} does not allow this {where} (403: {said}). Ask for the rights there.")
             case 404:
-                return StudyError(f"KFP at {self.host} answered 404 ({said}): is it the address of KFP's API, version 2?")
+                return StudyError(
+                    f"KFP at {self.host} answered 404 ({said}). Check that --host is the address of KFP's API, version 2."
+                )
             case None | 0:
-                return StudyError(f"KFP at {self.host} cannot be reached ({said}): check --host and the network.")
+                return StudyError(f"KFP at {self.host} cannot be reached ({said}). Check --host and the network.")
             case _:
-                return StudyError(f"KFP at {self.host} answered {status} ({said}): look at the log of ml-pipeline.")
+                return StudyError(f"KFP at {self.host} answered {status} ({said}). Look at the log of ml-pipeline.")
 
 
 def _run(run: Any) -> Run:
@@ -333,7 +351,7 @@ def _named(name: str) -> str:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether the same call may go well a little later."""
+    """Return whether the same call may succeed later."""
     status = getattr(error, "status", None)
     if status:
         return bool(status >= 500 or status == 429)
@@ -341,14 +359,14 @@ def _passes(error: BaseException) -> bool:
 
 
 def _said(error: Exception) -> str:
-    """What the server said, or why it could not be asked, on one short line."""
+    """Return the server's error message, or the reason why it could not be reached, on one short line."""
     text = str(error)
     body = getattr(error, "body", None)
     if body is not None:
         text = body.decode(errors="replace") if isinstance(body, bytes) else str(body)
         with contextlib.suppress(ValueError, AttributeError):
-            found = json.loads(text)
-            text = str(found.get("message") or found.get("error") or text)
+            fields = json.loads(text)
+            text = str(fields.get("message") or fields.get("error") or text)
     reason = getattr(error, "reason", None)
     text = text or str(reason or type(error).__name__)
     return plain(" ".join(text.split()))[:200].rstrip(".: ")
@@ -356,7 +374,7 @@ def _said(error: Exception) -> str:
 
 @contextmanager
 def _quietly() -> Iterator[None]:
-    """The client prints links, warns and logs what is told here in other words."""
+    """Suppress the prints, warnings and logs of KFP's client. The callers report the same facts in their own messages."""
     with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
         warnings.simplefilter("ignore")
         logging.disable(logging.CRITICAL)

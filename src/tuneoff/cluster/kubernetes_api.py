@@ -1,4 +1,4 @@
-"""Kubernetes' API by its own client, where it can be asked, and what it says of a KFP run: its pods, its workflow, the nodes."""
+"""Read a KFP run's pods, its Argo workflow and the cluster's nodes through Kubernetes' API, if this machine can reach it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ Json = Mapping[str, Any]
 
 
 def configuration_of(context: str | None) -> Any:
-    """Return how Kubernetes is reached: by the kubeconfig or, in a pod, by its service account; StudyError if neither exists."""
+    """Return the client configuration for Kubernetes, from the kubeconfig or, inside a pod, from its service account.
+
+    Args:
+        context: Context of the kubeconfig; None for the current context.
+
+    Raises:
+        StudyError: The context does not exist, or there is neither a kubeconfig nor a service account.
+    """
     from kubernetes import client, config
 
     configuration = client.Configuration()
@@ -28,14 +35,15 @@ def configuration_of(context: str | None) -> Any:
         try:
             config.load_incluster_config(client_configuration=configuration)
         except config.ConfigException:
-            why = f"no context {context!r} in the kubeconfig ({error})" if context else "no kubeconfig, and this is no pod"
+            missing = f"the kubeconfig has no context {context!r} ({error})"
+            why = missing if context else "this machine has no kubeconfig and is not a pod"
             raise StudyError(why) from error
     return configuration
 
 
 @dataclass(frozen=True)
 class Workflow:
-    """Argo's workflow of a run, as far as it says more than KFP does."""
+    """The parts of a run's Argo workflow that KFP does not report."""
 
     phase: str
     message: str
@@ -43,7 +51,7 @@ class Workflow:
 
 
 class RunView:
-    """What Kubernetes says of the runs in a namespace. Every method returns None where it may not be asked or does not answer."""
+    """Read the runs in a namespace from Kubernetes. Every method returns None if access is forbidden or no server answers."""
 
     def __init__(self, configuration: Any, namespace: str) -> None:
         from kubernetes import client
@@ -53,39 +61,39 @@ class RunView:
         self.namespace = namespace
 
     def pods(self, run_id: str) -> list[Json] | None:
-        """Return the run's pods, as the API server writes them."""
+        """Return the run's pods as JSON objects of the API server."""
         return self._listed(self._core.list_namespaced_pod, self.namespace, label_selector=_label(run_id))
 
     def nodes(self) -> list[Json] | None:
         return self._listed(self._core.list_node)
 
     def warnings(self, pod: str) -> list[Json] | None:
-        """Return the pod's warning events, the oldest first."""
+        """Return the pod's warning events, oldest first."""
         selector = f"involvedObject.name={pod},type=Warning"
         events = self._listed(self._core.list_namespaced_event, self.namespace, field_selector=selector)
         return None if events is None else sorted(events, key=lambda e: e.get("lastTimestamp") or e.get("eventTime") or "")
 
     def last_line(self, pod: str, begins: str) -> str | None:
-        """Return the last line that begins so of what the step in the pod has printed lately."""
+        """Return the last line that starts with `begins` among the latest 50 lines that the pod's step has printed."""
         text = self._asked(self._core.read_namespaced_pod_log, pod, self.namespace, container="main", tail_lines=50)
         lines = [] if text is None else text.decode(errors="replace").splitlines()
         return next((line for line in reversed(lines) if line.startswith(begins)), None)
 
     def workflow(self, run_id: str) -> Workflow | bool | None:
-        """Return the run's workflow; False where there is none any more."""
-        found = self._asked(
+        """Return the run's workflow, or False if the cluster has none."""
+        body = self._asked(
             self._objects.list_namespaced_custom_object,
             *("argoproj.io", "v1alpha1", self.namespace, "workflows"),
             label_selector=_label(run_id),
         )
-        if found is None:
+        if body is None:
             return None
-        items = json.loads(found).get("items") or []
+        items = json.loads(body).get("items") or []
         return workflow_of(items[0]) if items else False
 
     def _listed(self, call: Callable[..., Any], *arguments: str, **options: Any) -> list[Json] | None:
-        found = self._asked(call, *arguments, **options)
-        return None if found is None else list(json.loads(found).get("items") or [])
+        body = self._asked(call, *arguments, **options)
+        return None if body is None else list(json.loads(body).get("items") or [])
 
     def _asked(self, call: Callable[..., Any], *arguments: str, **options: Any) -> bytes | None:
         from kubernetes.client import ApiException
@@ -100,7 +108,7 @@ class RunView:
 
 
 def view_of(namespace: str, context: str | None = None) -> RunView | None:
-    """Return a view of the namespace's runs; None where Kubernetes cannot be asked from here."""
+    """Return a view of the namespace's runs, or None if this machine cannot read them."""
     try:
         view = RunView(configuration_of(context), namespace)
     except (StudyError, ImportError):
@@ -109,7 +117,7 @@ def view_of(namespace: str, context: str | None = None) -> RunView | None:
 
 
 def workflow_of(item: Json) -> Workflow:
-    """Return what a workflow object says of its state; Argo compresses the nodes of a large one."""
+    """Return the state of a workflow object. Argo compresses the nodes of a large workflow; they are decompressed here."""
     status = item.get("status") or {}
     nodes = status.get("nodes") or {}
     if not nodes and status.get("compressedNodes"):

@@ -1,7 +1,8 @@
-"""Write YAML for kubectl and KFP, in which every reader sees the same strings.
+"""Write YAML for kubectl and KFP that every reader parses to the same strings.
 
-PyYAML reads YAML 1.1. kubectl, KFP and Katib read YAML in Go, with rules of YAML 1.1 and 1.2 mixed. PyYAML leaves `1e-05`
-unquoted, because it reads a string there; Go reads a number, and a field of type string then refuses the manifest.
+PyYAML follows YAML 1.1. kubectl, KFP and Katib read YAML in Go, with a mixture of the rules of YAML 1.1 and 1.2. For example,
+PyYAML leaves `1e-05` unquoted because it reads a string there. Go reads a number, and the API server then rejects the manifest
+if the field has type string.
 """
 
 from __future__ import annotations
@@ -19,16 +20,16 @@ _AMBIGUOUS = re.compile(
     r"|y|n|yes|no|on|off|true|false|null|~|=|<<",
     re.IGNORECASE,
 )
-"""Texts that some YAML reader could take for something other than a string, and a few more, so that none is missed."""
+"""Matches every text that some YAML reader could parse as something other than a string, and a few more texts for safety."""
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 class _Quoted(str):
-    """A string that is written with quotes, whatever it says."""
+    """A string that is always written with quotes."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """A PyYAML dumper that also quotes what other readers would not read as a string."""
+    """A PyYAML dumper that also quotes texts that other YAML readers would not parse as strings."""
 
     def represent_text(self, text: str) -> yaml.ScalarNode:
         quoted = isinstance(text, _Quoted) or _AMBIGUOUS.fullmatch(text)
@@ -44,7 +45,7 @@ def dump(documents: Iterable[Any], quoted: Iterable[str] = (), **options: Any) -
 
     Args:
         documents: One or more documents of mappings, lists and plain scalars.
-        quoted: Keys below which every string value is quoted, also where no reader would mistake it.
+        quoted: Every string value below these keys is quoted, even if it is unambiguous.
         options: Passed to `yaml.dump_all`, such as `sort_keys` and `width`.
     """
     keys = frozenset(quoted)
@@ -53,16 +54,16 @@ def dump(documents: Iterable[Any], quoted: Iterable[str] = (), **options: Any) -
 
 
 def requoted(text: str) -> str:
-    """Return YAML that PyYAML wrote, such as a pipeline that KFP compiled, with the quotes that other readers need.
+    """Return YAML written by PyYAML, such as a pipeline compiled by KFP, with the quotes that other readers need.
 
-    The comments at its head stay. Keys are sorted, as KFP sorts them.
+    Comments at the top are kept. Keys are sorted, as in KFP's output.
     """
     comments = "".join(takewhile(lambda line: line.startswith("#"), text.splitlines(keepends=True)))
     return comments + dump(yaml.load_all(text, _Loader), sort_keys=True)
 
 
 def _marked(value: Any, keys: frozenset[str], inside: bool) -> Any:
-    """Return a copy in which the strings to quote are marked. No list or mapping occurs twice, so no alias is written."""
+    """Return a copy with the strings to quote marked. Each list and mapping is a new object, so YAML writes no aliases."""
     if isinstance(value, Mapping):
         return {key: _marked(item, keys, inside or key in keys) for key, item in value.items()}
     if isinstance(value, list | tuple):

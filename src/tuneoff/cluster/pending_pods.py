@@ -1,4 +1,4 @@
-"""Why the pods of a run have not started, in words, and whether they ever can: from what Kubernetes says of pods and nodes."""
+"""Explain why pods of a run have not started, and whether they can start at all, from Kubernetes' pods, nodes and events."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ NEVER_SCHEDULED = (
     re.compile(r"didn't match Pod's node affinity/selector"),
     re.compile(r"untolerated taint"),
 )
-"""What the scheduler says of pods that no running pod is in the way of: they wait for a person, or for a new node."""
+"""Scheduler messages of pods that ending other pods does not help: they need a change by a user, or a new node."""
 LONGEST_MESSAGE = 200
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A pod that has not started. `hopeless` says that it cannot start unless somebody changes something."""
+    """A pod that has not started. `hopeless` means that it cannot start unless a user changes something."""
 
     pod: str
     what: str  # the step, such as `tuner of mnist`
@@ -39,7 +39,7 @@ class Waiting:
 
 
 def waiting_pods(pods: Iterable[Json], nodes: Sequence[Json] | None) -> list[Waiting]:
-    """Return those of the pods that wait for something, each with its reason. `nodes` is None where they cannot be listed."""
+    """Return the waiting pods, each with its reason. `nodes` is None if the nodes cannot be listed."""
     return [w for pod in pods if (w := _waiting(pod, nodes))]
 
 
@@ -47,15 +47,15 @@ def _waiting(pod: Json, nodes: Sequence[Json] | None) -> Waiting | None:
     status = pod.get("status") or {}
     if status.get("phase") in ("Succeeded", "Failed"):
         return None
-    found = _of_containers(pod) or _of_scheduling(pod, nodes)
-    if found is None:
+    cause = _of_containers(pod) or _of_scheduling(pod, nodes)
+    if cause is None:
         return None
-    reason, hopeless = found
+    reason, hopeless = cause
     return Waiting(pod["metadata"]["name"], step_of(pod), reason, hopeless)
 
 
 def step_of(pod: Json) -> str:
-    """Return which step a pod runs, by the labels that the pipeline gives it; KFP's own pods have none of ours."""
+    """Return the step that a pod runs, from the pipeline's labels. KFP's own pods do not have these labels."""
     labels = pod["metadata"].get("labels") or {}
     step = labels.get("tuneoff/step")
     if step is None:
@@ -65,7 +65,7 @@ def step_of(pod: Json) -> str:
 
 
 def starting_slowly(pod: Json) -> bool:
-    """Return whether a pod has a node and none of its containers says why it has not begun: its events may."""
+    """Return whether a pod has a node but no container reports why it has not started. Its events may give the reason."""
     conditions = {c["type"]: c.get("status") for c in (pod.get("status") or {}).get("conditions") or []}
     states = [next(iter(s.get("state") or {}), "") for s in _container_statuses(pod)]
     pending = (pod.get("status") or {}).get("phase") == "Pending" and conditions.get("PodScheduled") == "True"
@@ -73,7 +73,7 @@ def starting_slowly(pod: Json) -> bool:
 
 
 def of_events(pod: Json, events: Sequence[Json]) -> Waiting | None:
-    """Return why a pod with a node has not begun, by its warning events; None where they do not say."""
+    """Return why a pod with a node has not started, from its warning events, or None if they give no reason."""
     mounting = [e for e in events if e.get("reason") in MOUNT_REASONS]
     if not mounting:
         return None
@@ -87,12 +87,12 @@ def _container_statuses(pod: Json) -> list[Json]:
 
 
 def _of_containers(pod: Json) -> tuple[str, bool] | None:
-    """Why a container of the pod has not started."""
+    """Return why a container of the pod has not started, and whether it never can."""
     for container in _container_statuses(pod):
         waiting = (container.get("state") or {}).get("waiting") or {}
         reason, message = str(waiting.get("reason") or ""), str(waiting.get("message") or "")
         if reason in IMAGE_REASONS:
-            # Between two tries the kubelet says ImagePullBackOff, with the last try's error in the message.
+            # Between two attempts the kubelet reports ImagePullBackOff, with the error of the last attempt in the message.
             reason = "ErrImagePull" if reason == "ImagePullBackOff" else reason
             return f"{reason} {container['image']}" + (f" ({brief(message)})" if message else ""), True
         if reason in CONTAINER_REASONS:
@@ -101,24 +101,24 @@ def _of_containers(pod: Json) -> tuple[str, bool] | None:
 
 
 def _of_scheduling(pod: Json, nodes: Sequence[Json] | None) -> tuple[str, bool] | None:
-    """Why no node has been found for the pod."""
+    """Return why the scheduler has found no node for the pod, and whether it never can."""
     for condition in (pod.get("status") or {}).get("conditions") or []:
         if condition.get("type") != "PodScheduled" or condition.get("status") != "False":
             continue
         message = str(condition.get("message") or condition.get("reason") or "")
-        said = re.sub(r"^\d+/\d+ nodes are available: ", "", message).partition(" preemption: ")[0]
-        said = said.removesuffix(" no new claims to deallocate,").removesuffix(". not found").rstrip(". ")
+        reason = re.sub(r"^\d+/\d+ nodes are available: ", "", message).partition(" preemption: ")[0]
+        reason = reason.removesuffix(" no new claims to deallocate,").removesuffix(". not found").rstrip(". ")
         never = any(pattern.search(message) for pattern in NEVER_SCHEDULED)
         if "Insufficient" in message and not never and nodes is not None:
             needs = requests_of(pod)
             never = not any(_could_hold(node, needs) for node in nodes)
-            said += f"; it asks for {_in_words(needs)}" + (", more than any node has even empty" if never else "")
-        return f"no node takes it: {brief(said)}", never
+            reason += f"; it requests {_in_words(needs)}" + (", more than any node has, even if empty" if never else "")
+        return f"no node can run it: {brief(reason)}", never
     return None
 
 
 def requests_of(pod: Json) -> dict[str, str]:
-    """Return what a pod asks of its node: of each resource, what its containers request together."""
+    """Return the total of each resource that the pod's containers request."""
     from kubernetes.utils import parse_quantity
 
     asked: dict[str, list[str]] = {}
@@ -132,8 +132,10 @@ def requests_of(pod: Json) -> dict[str, str]:
 def _could_hold(node: Json, needs: Mapping[str, str]) -> bool:
     from kubernetes.utils import parse_quantity
 
-    there = (node.get("status") or {}).get("allocatable") or {}
-    return all(name in there and parse_quantity(there[name]) >= parse_quantity(amount) for name, amount in needs.items())
+    allocatable = (node.get("status") or {}).get("allocatable") or {}
+    return all(
+        name in allocatable and parse_quantity(allocatable[name]) >= parse_quantity(amount) for name, amount in needs.items()
+    )
 
 
 def _in_words(needs: Mapping[str, str]) -> str:
@@ -141,7 +143,7 @@ def _in_words(needs: Mapping[str, str]) -> str:
 
 
 def refused_pods(workflow: Workflow) -> list[Waiting]:
-    """Return the nodes of the workflow whose pod Kubernetes does not accept yet: Argo tries again as long as a quota is full."""
+    """Return the workflow nodes whose pod Kubernetes rejects because a quota is full. Argo tries again until it has room."""
     return [
         Waiting(str(node.get("id")), "a step", f"it waits for room in a quota: {brief(_of_quota(str(node['message'])))}", False)
         for node in workflow.nodes
@@ -154,13 +156,13 @@ def _of_quota(message: str) -> str:
 
 
 def failed_messages(workflow: Workflow) -> list[str]:
-    """Return what the workflow's pods say that failed or were lost, each message once."""
-    said = [str(n.get("message")) for n in workflow.nodes if n.get("type") == "Pod" and n.get("phase") in ("Failed", "Error")]
-    return [brief(message) for message in dict.fromkeys(said) if message and message != "None"]
+    """Return the messages of the workflow's failed or lost pods, without duplicates."""
+    messages = [str(n.get("message")) for n in workflow.nodes if n.get("type") == "Pod" and n.get("phase") in ("Failed", "Error")]
+    return [brief(message) for message in dict.fromkeys(messages) if message and message != "None"]
 
 
 def in_words(waits: Sequence[Waiting]) -> list[str]:
-    """Return a line for each reason, with the steps that wait for it."""
+    """Return one line per reason, with the steps that wait for it."""
     by_reason: dict[str, list[str]] = {}
     for wait in waits:
         by_reason.setdefault(wait.reason, []).append(wait.what)
@@ -174,6 +176,6 @@ def _counted(steps: list[str]) -> str:
 
 
 def brief(message: str) -> str:
-    """Return a message on one line; of a long one the end, which is where its cause stands."""
+    """Return a message on one line. A long message is cut at the beginning, because its cause is at the end."""
     line = " ".join(message.split())
     return line if len(line) <= LONGEST_MESSAGE else "… " + line[-LONGEST_MESSAGE:].partition(" ")[2]

@@ -1,4 +1,4 @@
-"""What a study must fulfil before it can run on a cluster."""
+"""Check the conditions that a study must meet to run on a cluster."""
 
 from __future__ import annotations
 
@@ -7,37 +7,51 @@ from ..core.study import Study
 from ..objectives import objective_of
 from .upload_datasets import to_be_copied
 
-NO_TTL = "cluster.ttl_seconds has no effect on KFP 2.17, whose own settings keep the pods of a run for an hour"
+NO_TTL = "cluster.ttl_seconds has no effect on KFP 2.17, whose own setting keeps the pods of a run for one hour"
 
 
 def refuse_what_stays_here(study: Study, file: str, submitting: bool = False) -> None:
-    """Raise StudyError where the study needs a file of this machine that a cluster cannot read, and `submit` cannot copy."""
+    """Raise StudyError if the study needs a local file that the cluster cannot read and `submit` cannot copy.
+
+    Args:
+        study: The study.
+        file: Name of the study file, for the message.
+        submitting: Whether `submit` calls this and will copy data sets, if `artifacts` is an S3 URI.
+    """
     copies = submitting and str(study.artifacts).startswith("s3://")
     for dataset in study.datasets:
         if dataset.path is None or study.cluster.reaches(dataset.path) or (copies and to_be_copied(study, dataset)):
             continue
-        why = f"the data set {dataset.path!r} lies on this machine, where a cluster cannot read it"
-        remedy = "give an s3:// URI, or a path on the cluster's volume (cluster.volume)"
+        why = f"the data set {dataset.path!r} is on this machine, where the cluster cannot read it"
+        remedy = "Give an s3:// URI, or a path on the cluster's volume (cluster.volume)."
         if not submitting:
-            remedy += "; `tuneoff submit` copies it, if artifacts is an s3:// URI"
-        raise StudyError(f"{file}: {why}: {remedy}.")
+            remedy += " `tuneoff submit` copies the file if artifacts is an s3:// URI."
+        raise StudyError(f"{file}: {why}. {remedy}")
     for path in objective_of(study).local_files(study):
         if not study.cluster.reaches(path):
-            raise StudyError(f"{file}: the table {path!r} lies on this machine: give an s3:// URI, or run the study here.")
+            why = f"the table {path!r} is on this machine, where the cluster cannot read it"
+            raise StudyError(f"{file}: {why}. Give an s3:// URI, or run the study here.")
 
 
 def store_on_cluster(study: Study) -> str:
-    """Where all pods find the record: `artifacts` where it is an s3:// URI or lies on the volume, else the volume's runs/NAME."""
+    """Return the location of the record that all pods share.
+
+    Returns:
+        `artifacts` if it is an s3:// URI or a path on the volume. Without `artifacts`, runs/NAME on the volume.
+
+    Raises:
+        StudyError: `artifacts` is a local folder, or the study names neither `artifacts` nor a volume.
+    """
     volume, artifacts = study.cluster.volume, study.artifacts
     if artifacts is not None and study.cluster.reaches(artifacts):
         return artifacts.rstrip("/")
     if artifacts is not None:
         raise StudyError(
-            f"artifacts: {artifacts!r} is a folder of this machine: give an s3:// URI, or a path on the cluster's volume"
+            f"artifacts: {artifacts!r} is a folder on this machine. Give an s3:// URI, or a path on the cluster's volume"
             " (cluster.volume)."
         )
     if volume is None:
         raise StudyError(
-            "The study says no place that all pods share: give artifacts: s3://bucket/prefix, or cluster.volume with a claim."
+            "The study names no storage that all pods share. Set artifacts: s3://bucket/prefix, or cluster.volume with a claim."
         )
     return f"{volume.mount}/runs/{study.name}"

@@ -1,4 +1,4 @@
-"""Whether an image is in its registry, asked anonymously over the registry's HTTP API, version 2."""
+"""Check whether an image is in its registry, without a login, through the registry's HTTP API (version 2)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ MANIFESTS = (
 
 
 class Presence(StrEnum):
-    """What a registry says of an image."""
+    """Whether a registry has an image."""
 
     THERE = "there"
     MISSING = "missing"
@@ -34,7 +34,7 @@ class Presence(StrEnum):
 
 @dataclass(frozen=True)
 class Reference:
-    """An image's full name, as nodes list it: `tuneoff/tuner:0.1.0` is docker.io, tuneoff/tuner, 0.1.0."""
+    """The full name of an image, as nodes list it: `tuneoff/tuner:0.1.0` is docker.io, tuneoff/tuner, 0.1.0."""
 
     host: str
     name: str
@@ -43,7 +43,7 @@ class Reference:
 
     @classmethod
     def of(cls, image: str) -> Reference:
-        """Read an image's name as container runtimes do."""
+        """Parse an image name as container runtimes do."""
         name, at, digest = image.partition("@")
         last = name.rpartition("/")[2]
         tag = last.partition(":")[2]
@@ -60,13 +60,13 @@ class Reference:
 
 
 class Registries:
-    """Asks registries for images. A registry that does not answer is asked once."""
+    """Look up images in their registries. A registry that does not answer is asked only once."""
 
     def __init__(self) -> None:
         self._silent: dict[str, str] = {}
 
     def look(self, reference: Reference) -> tuple[Presence, str]:
-        """Return whether the registry has the image, and where that is unknown, why."""
+        """Return whether the registry has the image, and the reason if that is unknown (else an empty text)."""
         host = DOCKER_HUB_API if reference.host == DOCKER_HUB else reference.host
         if host in self._silent:
             return Presence.UNKNOWN, self._silent[host]
@@ -81,12 +81,12 @@ class Registries:
         if status == 404:
             return Presence.MISSING, ""
         if status in (401, 403):
-            return Presence.UNKNOWN, f"{host} wants a login for it, or does not have it (answer {status})"
-        return Presence.UNKNOWN, f"{host} gives answer {status}"
+            return Presence.UNKNOWN, f"{host} requires a login for it, or does not have it (HTTP status {status})"
+        return Presence.UNKNOWN, f"{host} answered with HTTP status {status}"
 
 
 def _status_of(host: str, reference: Reference) -> int:
-    """Return the answer's status; where the registry wants a token that anybody may have, ask again with one."""
+    """Return the HTTP status of the image's manifest. If the registry requires a public token, get one and ask again."""
     name, version = (urllib.parse.quote(part, safe="/:") for part in (reference.name, reference.version))
     local = re.fullmatch(r"(localhost|127\.0\.0\.1)(:\d+)?", host) is not None
     url = f"{'http' if local else 'https'}://{host}/v2/{name}/manifests/{version}"
@@ -98,7 +98,7 @@ def _status_of(host: str, reference: Reference) -> int:
 
 
 def _head(url: str, local: bool, token: str | None) -> tuple[int, str]:
-    """Return the status of a HEAD request, and the challenge where one is given."""
+    """Return the status of a HEAD request and the authentication challenge (empty if none is given)."""
     request = urllib.request.Request(url, method="HEAD", headers={"Accept": ", ".join(MANIFESTS)})
     if token is not None:
         request.add_unredirected_header("Authorization", f"Bearer {token}")
@@ -111,7 +111,7 @@ def _head(url: str, local: bool, token: str | None) -> tuple[int, str]:
 
 
 def _anonymous_token(challenge: str, local: bool) -> str | None:
-    """Return a token from the challenge's realm, fetched without credentials; None where the realm gives none."""
+    """Return a token of the challenge's realm, requested without credentials, or None if the realm issues none."""
     kind, _, rest = challenge.partition(" ")
     fields = dict(re.findall(r'(\w+)="([^"]*)"', rest))
     realm = urllib.parse.urlsplit(fields.get("realm", ""))
@@ -121,14 +121,14 @@ def _anonymous_token(challenge: str, local: bool) -> str | None:
     url = urllib.parse.urlunsplit(realm._replace(query="&".join(filter(None, [realm.query, query]))))
     try:
         with _opener(local).open(url, timeout=PATIENCE_SECONDS) as answer:
-            said: Any = json.loads(answer.read(MOST_TOKEN_BYTES))
+            body: Any = json.loads(answer.read(MOST_TOKEN_BYTES))
     except urllib.error.HTTPError as error:
         error.close()
         return None
-    token = (said.get("token") or said.get("access_token")) if isinstance(said, dict) else None
+    token = (body.get("token") or body.get("access_token")) if isinstance(body, dict) else None
     return token if isinstance(token, str) and re.fullmatch(r"[!-~]+", token) else None
 
 
 def _opener(local: bool) -> urllib.request.OpenerDirector:
-    """Return an opener with the proxies of the environment, which a registry of this machine does not need."""
+    """Return a URL opener that uses the proxies of the environment, except for a registry on this machine."""
     return urllib.request.build_opener(urllib.request.ProxyHandler({})) if local else urllib.request.build_opener()

@@ -1,4 +1,4 @@
-"""Data sets that `submit` copies into a study's store, from where pods without a network take them; and which it cannot copy."""
+"""Copy data sets into a study's store, where pods without internet access read them, and check which can be copied."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ Note = Callable[[str], None]
 
 
 def to_be_copied(study: Study, dataset: Dataset) -> bool:
-    """Return whether pods need a copy of the data set: a built-in one, or a file of this machine."""
+    """Return whether pods need a copy of the data set: true for built-in data sets and for files on this machine."""
     if not objective_of(study).needs_prepared_data:
         return False
     return dataset.path is None or not study.cluster.reaches(dataset.path)
 
 
 def send_inputs(study: Study, store: Store, note: Note) -> None:
-    """Copy the study's data sets into its store; what is there already is not sent again.
+    """Copy the study's data sets into its store. Copies that exist already are not sent again.
 
-    A built-in data set is fetched here first. If it cannot be, the pods will try, and `note` hears so.
+    A built-in data set is first downloaded to this machine. If the download fails, the pods will try it themselves, and
+    `note` receives a message.
 
     Raises:
-        StudyError: A file of this machine cannot be read, or differs from the copy that the study has been prepared from.
+        StudyError: A local file cannot be read, or differs from the copy that the study's data was prepared from.
     """
     for dataset in study.datasets:
         if not to_be_copied(study, dataset):
@@ -42,20 +43,20 @@ def send_inputs(study: Study, store: Store, note: Note) -> None:
 
 
 def local_file(dataset: Dataset) -> Path:
-    """Return the data set's file on this machine; StudyError where there is none."""
+    """Return the data set's file on this machine. Raise StudyError if it does not exist."""
     file = Path(str(dataset.path)).expanduser()
     if not file.is_file():
-        raise StudyError(f"The data set {dataset.name!r} has path {dataset.path!r}, and there is no such file: correct the path.")
+        raise StudyError(f"The file {dataset.path!r} of data set {dataset.name!r} does not exist. Correct the path.")
     return file
 
 
 def _send_built_in(store: Store, dataset: Dataset, note: Note) -> None:
-    if read_input(store, dataset.name) is not None:  # the pods check a built-in copy's arrays against the pinned sums
+    if read_input(store, dataset.name) is not None:  # the pods check the arrays of a built-in copy against pinned checksums
         return
     try:
         file = fetch(dataset.name, lambda line: None)
     except DataError as error:
-        note(f"Note: {dataset.name} cannot be copied into the store, so that the pods have to fetch it themselves. {error}")
+        note(f"Note: {dataset.name} could not be copied into the store, so the pods must download it themselves. {error}")
         return
     _send(store, dataset, file, note)
 
@@ -63,18 +64,18 @@ def _send_built_in(store: Store, dataset: Dataset, note: Note) -> None:
 def _send(store: Store, dataset: Dataset, file: Path, note: Note) -> None:
     sent = put_input(store, dataset, file)
     if sent is not None:
-        note(f"Copied {dataset.name} into {store.uri}/inputs ({sent.bytes / 1e6:.1f} MB): the pods take it from there.")
+        note(f"Copied {dataset.name} to {store.uri}/inputs ({sent.bytes / 1e6:.1f} MB). The pods read it from there.")
 
 
 def look_at_inputs(study: Study, store: Store | None) -> Iterator[Finding]:
-    """Say of each data set how the pods come by it. `store` is None where it cannot be written from here."""
+    """Yield a finding for each data set: how the pods get it. `store` is None if this machine cannot write to it."""
     for dataset in study.datasets:
         if not objective_of(study).needs_prepared_data:
             return
         if not to_be_copied(study, dataset):
             yield _out_there(dataset)
         elif dataset.path is None and (folder := study.cluster.env.get("TUNEOFF_CACHE")):
-            yield Finding("data", State.OK, f"{dataset.name}: the pods look for it in {folder} first (TUNEOFF_CACHE)")
+            yield Finding("data", State.OK, f"{dataset.name}: the pods first look in {folder} (TUNEOFF_CACHE)")
         elif store is None:
             yield _without_a_store(dataset)
         else:
@@ -82,26 +83,26 @@ def look_at_inputs(study: Study, store: Store | None) -> Iterator[Finding]:
 
 
 def _out_there(dataset: Dataset) -> Finding:
-    """Whether a data set that is not copied is where the study says, as far as this machine can see."""
+    """Check whether a data set that is not copied exists at its path, if this machine can read the path."""
     path = str(dataset.path)
     if not path.startswith("s3://"):
-        return Finding("data", State.OK, f"{dataset.name} lies on the volume, at {path}: not looked at from here")
+        return Finding("data", State.OK, f"{dataset.name} is on the volume, at {path}: cannot be checked from this machine")
     bucket, _, key = path.removeprefix("s3://").partition("/")
     try:
-        there = key in open_store(f"s3://{bucket}").names(key)
+        exists = key in open_store(f"s3://{bucket}").names(key)
     except StudyError as error:
-        return Finding("data", State.WARNING, f"{dataset.name}: {path} was not looked at: {str(error).rstrip('.')}")
-    if not there:
-        return Finding("data", State.FAILING, f"{dataset.name}: there is no {path}", "put it there, or correct the path")
+        return Finding("data", State.WARNING, f"{dataset.name}: {path} was not checked: {str(error).rstrip('.')}")
+    if not exists:
+        return Finding("data", State.FAILING, f"{dataset.name}: {path} does not exist", "upload it, or correct the path")
     return Finding("data", State.OK, f"{dataset.name} is at {path}")
 
 
 def _without_a_store(dataset: Dataset) -> Finding:
     if dataset.path is not None:
-        said = f"{dataset.name}: {dataset.path!r} lies on this machine, and the store cannot be written from here"
-        return Finding("data", State.FAILING, said, "copy it to the volume (docs/images.md), or give artifacts an s3:// URI")
-    said = f"{dataset.name}: the pods fetch it themselves, since the store cannot be written from here"
-    remedy = "without internet there, put it on the volume and set cluster.env.TUNEOFF_CACHE (docs/images.md)"
+        said = f"{dataset.name}: {dataset.path!r} is on this machine, which cannot write to the store"
+        return Finding("data", State.FAILING, said, "copy it to the volume (docs/images.md), or set artifacts to an s3:// URI")
+    said = f"{dataset.name}: the pods download it themselves, because this machine cannot write to the store"
+    remedy = "if they have no internet, put it on the volume and set cluster.env.TUNEOFF_CACHE (docs/images.md)"
     return Finding("data", State.WARNING, said, remedy)
 
 
@@ -111,10 +112,12 @@ def _in_the_store(dataset: Dataset, store: Store) -> Finding:
             file = local_file(dataset)
         except StudyError as error:
             return Finding("data", State.FAILING, str(error).rstrip("."))
-        return Finding("data", State.OK, f"{dataset.name}: submit copies {dataset.path} ({file.stat().st_size / 1e6:.1f} MB)")
+        return Finding("data", State.OK, f"{dataset.name}: submit will copy {dataset.path} ({file.stat().st_size / 1e6:.1f} MB)")
     if read_input(store, dataset.name) is not None:
         return Finding("data", State.OK, f"{dataset.name} is in the store")
     if cache_path(dataset.name).exists():
-        return Finding("data", State.OK, f"{dataset.name}: submit copies it into the store")
-    said = f"{dataset.name} is neither in the store nor on this machine: submit fetches it, or else the pods do"
-    return Finding("data", State.WARNING, said, f"run `tuneoff data fetch {dataset.name}` first to see that it can be had")
+        return Finding("data", State.OK, f"{dataset.name}: submit will copy it into the store")
+    said = f"{dataset.name} is neither in the store nor on this machine: submit, or else each pod, must download it"
+    return Finding(
+        "data", State.WARNING, said, f"run `tuneoff data fetch {dataset.name}` first to check that it can be downloaded"
+    )

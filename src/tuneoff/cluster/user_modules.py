@@ -1,4 +1,4 @@
-"""Modules of the user that a study names, a model's or a method's: on a cluster they must be in the images of the steps."""
+"""Check user modules (a model or a method) that a study names: on a cluster, the images of the steps must contain them."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from ..methods.user_method import is_own, registered
 from ..objectives import objective_of
 
 IN_IMAGES = {"tuneoff", *(package for packages in EXTRAS.values() for package in packages)}
-"""Top-level packages that the stock images may hold."""
+"""Top-level packages that the stock images may contain."""
 
 
 def module_findings(study: Study) -> list[Finding]:
-    """Return a finding for each module of the user: FAILING where a stock image runs it, else a warning."""
+    """Return a finding for each user module: FAILING if a stock image would run it, else a warning."""
     return [_finding(study, what, module, steps) for what, module, steps in _modules(study)]
 
 
 def own_code_notes(study: Study) -> list[str]:
-    """Return the same as sentences, for those who submit the study."""
+    """Return the findings of `module_findings` as sentences, for `submit` to print."""
     return [f"{_capital(f.said)}: {f.remedy}." for f in module_findings(study)]
 
 
 def _modules(study: Study) -> Iterator[tuple[str, str, tuple[Step, ...]]]:
-    """Yield whose module it is, its name, and the steps that import it."""
+    """Yield for each user module a description of its owner, its name, and the steps that import it."""
     trains = any(method.name not in REGISTRY or REGISTRY[method.name].kind != "system" for method in study.methods)
     for module in objective_of(study).user_modules(study) if trains else []:
         if not _shipped(module):
@@ -51,12 +51,10 @@ def _finding(study: Study, what: str, module: str, steps: tuple[Step, ...]) -> F
     stock = [image for image in named if image in {image_of(stock_study, step) for step in steps}]
     if stock:
         said = f"{what} {module!r} is not in the image{_s(stock)} {' and '.join(stock)}"
-        remedy = "add it in a layer on top (docs/images.md), and name your image in cluster.images"
+        remedy = "add it in an image layer (docs/images.md), and set your image in cluster.images"
         return Finding("user code", State.FAILING, said, remedy)
-    said = (
-        f"{what} {module!r} must be in the image{_s(list(named))} {' and '.join(named)}, and this machine cannot look into images"
-    )
-    return Finding("user code", State.WARNING, said, "see that a layer adds it (docs/images.md)")
+    said = f"{what} {module!r} must be in the image{_s(list(named))} {' and '.join(named)}, which this machine cannot check"
+    return Finding("user code", State.WARNING, said, "make sure that a layer of your image adds it (docs/images.md)")
 
 
 def _s(images: list[str]) -> str:

@@ -1,6 +1,6 @@
-"""A space as frameworks without conditions know it: one axis a parameter; categories and steps go by their index.
+"""Encode a search space for frameworks without conditional parameters: one axis per parameter.
 
-What an inactive parameter is worth to such a framework is its axis's lowest place.
+Categories and steps are encoded by their index. An inactive parameter is encoded as the lowest place of its axis.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from .space import Categorical, Config, Float, Int, Space, Value
 
 @dataclass(frozen=True)
 class Axis:
-    """A choice of the places 0 … high, whole numbers or real numbers from low to high (both included)."""
+    """One axis of an encoded space. Its places are the indices 0 … high of a choice, or integers or reals from low to high.
+
+    Both ends are included.
+    """
 
     name: str
     kind: Literal["choice", "int", "float"]
@@ -27,23 +30,26 @@ class Axis:
 
     @property
     def places(self) -> list[int]:
-        """All places of a choice or of whole numbers."""
+        """Return all places of a choice or of an integer axis."""
         return list(range(int(self.low), int(self.high) + 1))
 
     @property
     def line(self) -> tuple[float, float]:
-        """The axis as real numbers alone: whole places are half a place wide to both sides, a log scale goes by the logarithm."""
+        """Return the bounds of the axis as a continuous line.
+
+        An integer place is one unit wide, half of it on each side. A logarithmic axis uses the logarithm.
+        """
         margin = 0.0 if self.kind == "float" else 0.5
         low, high = self.low - margin, self.high + margin
         return (math.log(low), math.log(high)) if self.log else (low, high)
 
     def on_line(self, point: float) -> Any:
-        """The place at this point of the line."""
+        """Return the place at this point of `line`."""
         place = min(max(math.exp(point) if self.log else float(point), self.low), self.high)
         return place if self.kind == "float" else round(place)
 
     def value(self, place: Any) -> Any:
-        """The parameter's value at a place that the framework names."""
+        """Return the parameter's value at a place."""
         if isinstance(self.parameter, Categorical):
             return self.parameter.values[int(place)]
         if self.parameter.step is None:
@@ -51,7 +57,7 @@ class Axis:
         return self.parameter.low + int(place) * self.parameter.step
 
     def place(self, value: Value | None) -> Any:
-        """The place of a value; the lowest for None, an inactive parameter's."""
+        """Return the place of a value. None stands for an inactive parameter and gives the lowest place."""
         if value is None:
             return int(self.low) if self.kind != "float" else self.low
         if isinstance(self.parameter, Categorical):
@@ -63,7 +69,7 @@ class Axis:
 
 @dataclass(frozen=True)
 class Axes:
-    """All axes of a space, in its order."""
+    """All axes of a space, in the order of its parameters."""
 
     space: Space
 
@@ -72,11 +78,11 @@ class Axes:
         return [_axis(name, parameter) for name, parameter in self.space.items()]
 
     def decode(self, places: Mapping[str, Any]) -> dict[str, Value]:
-        """The configuration at these places, by name: inactive parameters removed, plain values, on their steps."""
+        """Return the configuration at these places, which are given by parameter name. Inactive parameters are left out."""
         return self.space.activate({axis.name: axis.value(places[axis.name]) for axis in self.axes if axis.name in places})
 
     def encode(self, config: Config) -> dict[str, Any]:
-        """The places of a configuration, inactive parameters at their lowest."""
+        """Return the places of a configuration by parameter name. Inactive parameters get their lowest place."""
         return {axis.name: axis.place(config.get(axis.name)) for axis in self.axes}
 
 

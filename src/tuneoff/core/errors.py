@@ -1,46 +1,46 @@
-"""One exception type per audience, and what foreign texts become before they are told."""
+"""Exception types, one per kind of reader, and cleaning of text from other programs before it is shown."""
 
 
 class StudyError(Exception):
-    """The user's input is at fault; the message is one sentence (or one per line) that says what would be accepted."""
+    """The user's input is invalid. Each line of the message names the fault, the allowed values and the next step."""
 
 
 class StoreAway(StudyError):
-    """The store does not answer, or fails every call; the same call may succeed later."""
+    """The store does not answer or fails every call. The same call may succeed later."""
 
 
 class DataError(StudyError):
-    """A data set cannot be had, or is not what it should be."""
+    """A data set is not available or not valid."""
 
 
 class DataUnavailable(DataError):
-    """No source delivers the data set now; the network may be back later."""
+    """No source delivers the data set at the moment. It may be available later."""
 
 
 class CellFailed(Exception):
-    """A method on a data set cannot go on; the message is one sentence that says why."""
+    """A cell (one method on one data set) cannot continue. The message gives the reason."""
 
 
 class Settled(CellFailed):
-    """A method on a data set cannot go on, and another attempt would end in the same way."""
+    """A cell cannot continue, and another attempt would fail in the same way."""
 
 
 class RunGone(CellFailed):
-    """A run on a cluster is not there any more, or cannot go on; the message says which, and what to do."""
+    """A run on a cluster no longer exists or cannot continue. The message names the case and the next step."""
 
 
 class RecordError(Exception):
-    """The record of a search is damaged, or is held by somebody else."""
+    """The record of a search is damaged, or another process holds it."""
 
 
 class Overtaken(RecordError):
-    """Another process has gone on with the record: whoever wrote before is fenced off."""
+    """Another process has continued the record. The earlier writer may not write any more."""
 
 
 class ReplayError(Exception):
-    """A method, built anew, did not repeat what its record says; names the trial and the field."""
+    """A method did not repeat its recorded proposals when the search was resumed. The message names the trial and the field."""
 
 
 def plain(text: str) -> str:
-    """A foreign text, such as an exception's, with all but printable characters, line ends and tabs written as Python escapes."""
+    """Return text from another program with non-printable characters, except line ends and tabs, as Python escapes."""
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)

@@ -1,4 +1,4 @@
-"""A space's grid: as a space of its own that takes the grid's values and no others, and as the list of its configurations."""
+"""The grid of a search space: as a space that holds only the grid's values, and as the list of its configurations."""
 
 from __future__ import annotations
 
@@ -11,10 +11,13 @@ MAX_CONFIGURATIONS = 1_000_000
 
 
 def on_grid(space: Space) -> Space:
-    """The space that holds the grid's points alone: ranges become steps where their grid is even, else choices.
+    """Return the space that holds only the grid's points.
 
-    Steps keep the order of a range for the methods; a logarithmic range's grid becomes a choice, which has none. ValueError where
-    a range says neither step nor grid_points, or where a condition holds nowhere on the grid.
+    A range with an even grid becomes a range with a step, so methods still see its order. Any other range, a logarithmic one
+    included, becomes a choice, which has no order.
+
+    Raises:
+        ValueError: A range has neither step nor grid_points, or a condition holds nowhere on the grid.
     """
     space.grid_levels()
     parameters = {name: _on_grid(parameter) for name, parameter in space.items()}
@@ -22,7 +25,7 @@ def on_grid(space: Space) -> Space:
     for name, parameter in parameters.items():
         when = {other: [v for v in values if parameters[other].contains(v)] for other, values in (parameter.when or {}).items()}
         if empty := next((other for other, values in when.items() if not values), None):
-            raise ValueError(f"{name}.when names values of {empty} that its grid does not take")
+            raise ValueError(f"{name}.when names only values of {empty} that are not on its grid")
         conditioned[name] = parameter.model_copy(update={"when": when or None})
     return Space(conditioned)
 
@@ -32,12 +35,12 @@ def _on_grid(parameter: Categorical | Int | Float) -> Categorical | Int | Float:
         return parameter
     values = parameter.levels()
     assert values is not None
-    found = as_parameter(values, ordered=not parameter.log)
-    return found.model_copy(update={"when": parameter.when})
+    gridded = as_parameter(values, ordered=not parameter.log)
+    return gridded.model_copy(update={"when": parameter.when})
 
 
 def as_parameter(values: Sequence[Value], ordered: bool = True) -> Categorical | Int | Float:
-    """The parameter that takes these values and no others: a range with a step where they are even numbers, else a choice."""
+    """Return the parameter with exactly these values: a range with a step if they are evenly spaced numbers, else a choice."""
     if ordered and len(values) > 1:
         low, high = values[0], values[-1]
         if all(type(v) is int for v in values) and (high - low) % (len(values) - 1) == 0:  # type: ignore[operator]
@@ -52,10 +55,14 @@ def as_parameter(values: Sequence[Value], ordered: bool = True) -> Categorical |
 
 
 def configurations(space: Space) -> list[dict[str, Value]]:
-    """Every configuration of the grid once, the last parameter changing fastest; ValueError where there are too many."""
+    """Return every configuration of the grid once. The last parameter changes fastest.
+
+    Raises:
+        ValueError: The grid has more than `MAX_CONFIGURATIONS` points.
+    """
     size = space.grid_size()
     if size > MAX_CONFIGURATIONS:
-        raise ValueError(f"the grid has {size:,} points, and at most {MAX_CONFIGURATIONS:,} are taken")
+        raise ValueError(f"the grid has {size:,} points, but at most {MAX_CONFIGURATIONS:,} are allowed")
     levels = space.grid_levels()
     points = itertools.product(*levels.values())
     if not space.conditional:

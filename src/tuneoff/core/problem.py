@@ -1,4 +1,4 @@
-"""The values that pass between the loop, a method and an objective: problem, proposal, epoch, outcome, trial."""
+"""The values that the search loop, a method and an objective exchange: problem, proposal, epoch, outcome and trial."""
 
 from __future__ import annotations
 
@@ -11,35 +11,35 @@ from typing import Protocol
 from .space import Config, Space
 
 TrialId = int
-"""A trial's number within its search, counted from 0 in the order of the asks: a method's n-th proposal is trial n - 1."""
+"""The number of a trial within its search. Numbers start at 0 and follow the order of the proposals."""
 
 
 class Status(StrEnum):
-    """How a trial ended. A trial without an outcome has none: it is in flight, or its process was killed."""
+    """How a trial ended. A trial without an outcome has no status: it is in flight, or its process was killed."""
 
     COMPLETED = "completed"  # trained to its target epoch
-    STOPPED = "stopped"  # ended before by the method's stop rule
-    DIVERGED = "diverged"  # the training loss or the objective is no finite number
-    FAILED = "failed"  # could not be built or trained; the outcome's reason says why
+    STOPPED = "stopped"  # ended early by the method's stop rule
+    DIVERGED = "diverged"  # the training loss or the objective is not a finite number
+    FAILED = "failed"  # the model could not be built or trained; the outcome gives the reason
 
 
 class Inherit(StrEnum):
-    """What a trial takes over from its parent."""
+    """What a resumed trial takes over from its parent."""
 
     STATE = "state"  # weights and optimizer state of the last epoch
     BEST_WEIGHTS = "best_weights"  # weights of the best epoch, a new optimizer (KerasTuner 1.4.8)
-    NOTHING = "nothing"  # new weights, the epoch count goes on (KerasTuner before pull request 711 of 2022)
+    NOTHING = "nothing"  # new weights, but the epoch count continues (KerasTuner before pull request 711 of 2022)
 
 
 @dataclass(frozen=True)
 class Problem:
-    """What a method is built from."""
+    """The problem that a method solves: a search space, a budget and a seed."""
 
     space: Space
     max_epochs: int  # epochs of a full training
     seed: int
-    folder: Path  # an empty folder for the framework's own files; gone after the search
-    trials: int | None = None  # the budget's limits, None where there is none
+    folder: Path  # an empty folder for the framework's files; it is deleted after the search
+    trials: int | None = None  # the limits of the budget; None means no limit
     epochs: int | None = None
     seconds: float | None = None
     in_flight: int = 1  # trials that may run at the same time
@@ -47,13 +47,13 @@ class Problem:
     sign: int = -1
 
     def loss(self, epoch: Epoch) -> float:
-        """What is minimised, after this epoch: what a stop rule goes by."""
+        """Return the loss after this epoch. Stop rules compare it, and smaller is better."""
         return self.sign * epoch.metrics[self.metric]
 
 
 @dataclass(frozen=True)
 class Proposal:
-    """What a method asks for: train this configuration up to this epoch."""
+    """A proposal of a method: train this configuration up to this epoch."""
 
     config: Config
     target_epoch: int
@@ -63,21 +63,21 @@ class Proposal:
 
 @dataclass(frozen=True)
 class Wait:
-    """Nothing to ask before one of the trials in flight has been told."""
+    """The method has no proposal until one of the trials in flight has ended."""
 
 
 @dataclass(frozen=True)
 class Done:
-    """The method has nothing more to ask, for good."""
+    """The method has finished: it will make no more proposals."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Epoch:
-    """One epoch of training; `number` counts from 1 and goes on from the parent's last.
+    """One epoch of training. `number` starts at 1; a resumed trial continues from its parent's last epoch.
 
-    `metrics` holds loss, accuracy, val_loss and val_accuracy (shares of 1); with k-fold cross-validation, means over the folds.
+    `metrics` maps names to values. Accuracies are shares of 1. With k-fold cross-validation, values are means over the folds.
     """
 
     number: int
@@ -87,42 +87,42 @@ class Epoch:
 
 @dataclass(frozen=True)
 class Outcome:
-    """What training gave. `curve` holds the epochs trained in this trial alone, not its parent's."""
+    """The result of training. `curve` holds the epochs of this trial only, without those of its parent."""
 
     status: Status
     curve: tuple[Epoch, ...]
-    loss: float | None  # minimised, whatever the study's direction; None unless completed or stopped
-    seconds: float  # of training, start-up of the model included
+    loss: float | None  # to be minimised, in any direction of the study; None unless completed or stopped
+    seconds: float  # of training, including the start-up of the model
     reason: str | None = None
     device: str = ""
     peak_memory_bytes: int | None = None
-    trainings: int = 1  # models trained side by side: the folds of a cross-validation
+    trainings: int = 1  # models trained for this trial: one, or one per fold
 
     @property
     def trained_epochs(self) -> int:
-        """Epochs that the budget is charged: those of every model."""
+        """Return the epochs that the budget is charged: those of every model."""
         return len(self.curve) * self.trainings
 
 
 @dataclass(frozen=True)
 class Trial:
-    """A proposal, its identity and, once trained, its outcome."""
+    """A proposal, its identity and, after training, its outcome."""
 
     id: TrialId
-    config_id: int  # the id of the first trial of the lineage: the same across rungs
+    config_id: int  # the id of the first trial of the lineage; it stays the same across rungs
     proposal: Proposal
-    first_epoch: int  # epochs that the parent had trained; 0 without one
+    first_epoch: int  # epochs that the parent had trained; 0 without a parent
     outcome: Outcome | None = None
 
     @property
     def asked_epochs(self) -> int:
-        """Epochs that the proposal wants trained here of each model, resumed ones not counted again."""
+        """Return the epochs to train in this trial, per model. Epochs of the parent do not count."""
         return self.proposal.target_epoch - self.first_epoch
 
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """Where a trial starts from and where it leaves its weights; both files belong to one trial and never change."""
+    """The files from which a trial loads weights and to which it saves them. Each file belongs to one trial and never changes."""
 
     load: Path | None = None
     inherit: Inherit = Inherit.STATE
@@ -130,18 +130,19 @@ class Checkpoint:
 
 
 class Objective(Protocol):
-    """Trains a proposal epoch by epoch, or replays such a training; the caller closes the iterator to stop it.
+    """Train a trial epoch by epoch, or look its recorded epochs up. The caller closes the generator to stop the training.
 
-    Raises TrainingFailed (with the reason) where the model cannot be built or trained.
+    Raises:
+        TrainingFailed: The model cannot be built or trained; the message is the reason.
     """
 
     def __call__(self, trial: Trial, checkpoint: Checkpoint | None) -> Generator[Epoch, None, None]: ...
 
 
 class TrainingFailed(Exception):
-    """A trial's model could not be built or trained; the message is the recorded reason.
+    """The model of a trial could not be built or trained. The message is the reason that the record keeps.
 
-    On a simulated clock, `seconds` of training since its last epoch were lost.
+    On a simulated clock, `seconds` is the training time lost since the last epoch.
     """
 
     def __init__(self, reason: str, seconds: float = 0.0) -> None:
@@ -150,55 +151,56 @@ class TrainingFailed(Exception):
 
 
 class Method(Protocol):
-    """The whole contract of a search method.
+    """The contract of a search method.
 
     A sequence of calls::
 
         ask() -> Proposal(c0, 3)             trial 0, the first proposal
-        should_continue(trial 0, epoch 1) -> True    only where the method's spec declares a stop rule
+        should_continue(trial 0, epoch 1) -> True    only if the method's spec declares a stop rule
         tell(trial 0)                        outcome completed, loss -0.81
         ask() -> Proposal(c0, 9, parent=0)   trial 1 continues trial 0
         tell(trial 1)
         ask() -> Done("all brackets are complete")
 
-    Only `ask` and `tell` change state. The same problem, settings and tells lead to the same asks, in any process.
+    Only `ask` and `tell` change the state of the method. The same problem, settings and told trials lead to the same proposals,
+    in any process.
     """
 
     def ask(self) -> Proposal | Wait | Done:
-        """The next proposal; Wait only while a trial is in flight; Done is final."""
+        """Return the next proposal. `Wait` is allowed only while a trial is in flight. `Done` is final."""
         ...
 
     def tell(self, trial: Trial) -> None:
-        """Hear of a trial that ended; called once a trial, by the rule for failed trials that the spec declares."""
+        """Receive a trial that has ended. The loop calls this once per trial. The spec declares the rule for failed trials."""
         ...
 
     def should_continue(self, trial: TrialId, epoch: Epoch) -> bool:
-        """Whether training goes on after this epoch; asked only of methods that declare a stop rule."""
+        """Return whether training continues after this epoch. The loop asks only methods that declare a stop rule."""
         ...
 
 
 class WarmStarting(Method, Protocol):
-    """What a method that continues trials says beside."""
+    """The extra method of tuners that resume trials."""
 
     def resumable(self) -> Set[TrialId]:
-        """The told trials that a later proposal may still name as its parent; the weights of all others are deleted."""
+        """Return the ended trials that a later proposal may name as its parent. The weights of all other trials are deleted."""
         ...
 
 
 @dataclass(frozen=True)
 class Limits:
-    """A search's budget; None means without limit. At least one of the three is set."""
+    """The budget of a search. None means no limit. At least one of the three is set."""
 
     trials: int | None = None  # configurations started
     epochs: int | None = None  # epochs trained
-    seconds: float | None = None  # of training and of the method itself
+    seconds: float | None = None  # of training and of the method's own computation
 
 
 @dataclass(frozen=True)
 class Spent:
-    """What a search has used of its budget."""
+    """The part of its budget that a search has used."""
 
     trials: int = 0
     epochs: int = 0
     seconds: float = 0.0
-    method_seconds: float = field(default=0.0)  # the part of `seconds` that the method itself took
+    method_seconds: float = field(default=0.0)  # the part of `seconds` that the method's own computation took

@@ -1,4 +1,4 @@
-"""The search space: named hyperparameters, their ranges, and which of them are active in a configuration."""
+"""The search space: named hyperparameters, their ranges, and the conditions under which they are active."""
 
 from __future__ import annotations
 
@@ -11,21 +11,21 @@ from typing import Annotated, Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, RootModel, model_validator
 
 Value = str | bool | int | float
-"""A hyperparameter's value; always a plain Python object, never a numpy scalar."""
+"""The value of a hyperparameter. It is always a plain Python object, never a numpy scalar."""
 Config = Mapping[str, Value]
-"""A configuration: one value for each active hyperparameter and nothing else."""
+"""A configuration: one value for each active hyperparameter, and no other entries."""
 
 _Scalar = Annotated[str | bool | int | float, Field(union_mode="smart")]
 _NAME = r"[A-Za-z][A-Za-z0-9_]{0,62}"
 
 
 def key_of(config: Config) -> str:
-    """A configuration as text: equal for equal ones, whatever their order."""
+    """Return a configuration as text. Equal configurations give equal texts, in any order of their entries."""
     return json.dumps(sorted(config.items()))
 
 
 class Model(BaseModel):
-    """What all validated data shares: unknown fields are faults, values do not change once read."""
+    """The base of all validated data. Unknown fields are errors, and values cannot be changed."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -38,7 +38,7 @@ class _Conditional(Model):
 
 
 class Categorical(_Conditional):
-    """One of a list of values, without order."""
+    """A choice from a list of values without order."""
 
     type: Literal["categorical"]
     values: list[_Scalar] = Field(min_length=1, max_length=1000, description="The values to choose from.")
@@ -55,19 +55,23 @@ class Categorical(_Conditional):
         return any(value == v and type(value) is type(v) for v in self.values)
 
     def index(self, value: Value) -> int:
-        """The value's place in `values`; ValueError where it has none. (True is not 1 here.)"""
+        """Return the index of a value in `values`. True and 1 are different values.
+
+        Raises:
+            ValueError: The value is not in `values`.
+        """
         return [(type(v), v) for v in self.values].index((type(value), value))
 
     def levels(self) -> list[Value]:
-        """The values that a grid takes."""
+        """Return the values that a grid takes."""
         return list(self.values)
 
     def grid_size(self) -> int:
-        """How many values a grid takes."""
+        """Return the number of values that a grid takes."""
         return len(self.values)
 
     def nearest(self, value: Any) -> Value:
-        """The value itself as one of `values`; a framework's own scalar type is turned into ours."""
+        """Return the value as one of `values`. Scalar types of frameworks become plain Python objects."""
         plain = _plain(value)
         for v in self.values:
             if plain == v and (isinstance(plain, bool) == isinstance(v, bool)):
@@ -79,7 +83,7 @@ class _Range(_Conditional):
     low: float
     high: float
     log: bool = Field(default=False, description="Search on a logarithmic scale.")
-    grid_points: int | None = Field(default=None, ge=1, le=1000, description="How many values a grid takes of it.")
+    grid_points: int | None = Field(default=None, ge=1, le=1000, description="The number of values that a grid takes.")
 
     @model_validator(mode="after")
     def _ordered(self) -> _Range:
@@ -108,7 +112,7 @@ class _Range(_Conditional):
 
 
 class Int(_Range):
-    """A whole number between low and high, both included."""
+    """An integer between low and high, both included."""
 
     type: Literal["int"]
     low: int
@@ -121,7 +125,7 @@ class Int(_Range):
         return (value - self.low) % (self.step or 1) == 0
 
     def levels(self) -> list[Value] | None:
-        """The values that a grid takes, or None where the study does not say (neither step nor grid_points)."""
+        """Return the values that a grid takes, or None if the study gives neither step nor grid_points."""
         if self.grid_points is not None:
             return list(dict.fromkeys(self.nearest(v) for v in self._spread(self.grid_points)))
         if self.step is not None:
@@ -129,7 +133,7 @@ class Int(_Range):
         return None
 
     def grid_size(self) -> int | None:
-        """How many values `levels` has, without making those of a step."""
+        """Return the number of values in `levels` without listing them."""
         if self.grid_points is None and self.step is not None:
             return (self.high - self.low) // self.step + 1
         levels = self.levels()
@@ -149,7 +153,7 @@ class Float(_Range):
 
     @property
     def steps(self) -> int:
-        """How many steps fit between low and high (0 without a step)."""
+        """Return the number of steps between low and high (0 without a step)."""
         return math.floor((self.high - self.low) / self.step + 1e-9) if self.step else 0
 
     def contains(self, value: object) -> bool:
@@ -158,7 +162,7 @@ class Float(_Range):
         return self.step is None or value == self.nearest(value)
 
     def levels(self) -> list[Value] | None:
-        """The values that a grid takes, or None where the study does not say (neither step nor grid_points)."""
+        """Return the values that a grid takes, or None if the study gives neither step nor grid_points."""
         if self.grid_points is not None:
             return list(dict.fromkeys(self.nearest(v) for v in self._spread(self.grid_points)))
         if self.step is not None:
@@ -166,7 +170,7 @@ class Float(_Range):
         return None
 
     def grid_size(self) -> int | None:
-        """How many values `levels` has, without making those of a step."""
+        """Return the number of values in `levels` without listing them."""
         if self.grid_points is None and self.step is not None:
             return self.steps + 1
         levels = self.levels()
@@ -187,7 +191,7 @@ Parameter = Annotated[Categorical | Int | Float, Field(discriminator="type")]
 
 
 class Space(RootModel[dict[str, Parameter]]):
-    """Hyperparameters by name, in the order of the study file; a condition may only name a parameter of the same space."""
+    """Hyperparameters by name, in the order of the study file. A condition may name only parameters of the same space."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -209,7 +213,7 @@ class Space(RootModel[dict[str, Parameter]]):
             self.check_condition(name, other, values)
 
     def check_condition(self, name: str, other: str, values: list[Value]) -> None:
-        """ValueError where the parameter `name` cannot be made to depend on these values of `other`."""
+        """Raise ValueError if the parameter `name` cannot depend on these values of `other`."""
         if other not in self.root:
             raise ValueError(f"{name}.when names {other!r}, which is none of the space's parameters: {', '.join(self.root)}")
         if other == name:
@@ -232,11 +236,15 @@ class Space(RootModel[dict[str, Parameter]]):
 
     @property
     def conditional(self) -> bool:
-        """Whether any parameter is active only sometimes."""
+        """Return whether any parameter is conditional."""
         return any(p.when for p in self.root.values())
 
     def order(self) -> list[str]:
-        """Names such that each comes after those that its condition names; a ValueError names a circle of conditions."""
+        """Return the names in an order in which each follows the names of its condition.
+
+        Raises:
+            ValueError: The conditions form a circle; the message names it.
+        """
         done: list[str] = []
         left = list(self.root)
         while left:
@@ -248,9 +256,10 @@ class Space(RootModel[dict[str, Parameter]]):
         return done
 
     def activate(self, values: Mapping[str, Any]) -> dict[str, Value]:
-        """`values` as a configuration: inactive parameters removed, numbers made plain and put on the nearest legal value.
+        """Return `values` as a configuration: plain numbers on the nearest legal value, without inactive parameters.
 
-        Raises ValueError where an active parameter is missing or a category is unknown.
+        Raises:
+            ValueError: An active parameter has no value, or a category is unknown.
         """
         config: dict[str, Value] = {}
         for name in self.order():
@@ -263,14 +272,18 @@ class Space(RootModel[dict[str, Parameter]]):
         return {name: config[name] for name in self.root if name in config}
 
     def grid_levels(self) -> dict[str, list[Value]]:
-        """The values that a grid takes of each parameter; a ValueError names a range that says neither step nor grid_points."""
+        """Return the grid values of each parameter.
+
+        Raises:
+            ValueError: A range has neither step nor grid_points; the message names it.
+        """
         levels: dict[str, list[Value]] = {}
         for name, parameter in self.root.items():
             levels[name] = _known(name, parameter.levels())
         return levels
 
     def grid_size(self) -> int:
-        """How many combinations the full product has, inactive parameters counted."""
+        """Return the number of combinations in the full product, with inactive parameters counted."""
         return math.prod(_known(name, parameter.grid_size()) for name, parameter in self.root.items())
 
 
@@ -298,4 +311,4 @@ PAPER_SPACE = Space.model_validate(
         "learning_rate": {"type": "categorical", "values": [0.001, 0.01]},
     }
 )
-"""The seven hyperparameters of Molnár and Poleczki; 5·2·4·4·3·3·2 = 2880 grid points."""
+"""The seven hyperparameters of Molnár and Poleczki: 5·2·4·4·3·3·2 = 2880 grid points."""

@@ -1,4 +1,4 @@
-"""A study as validated data: what the study file says, and what every step is told."""
+"""A study as validated data: the content of the study file, as every step receives it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .problem import Epoch, Limits
 from .space import PAPER_SPACE, Model, Space
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9]([a-z0-9_.-]{0,38}[a-z0-9])?$")]
-"""Names that become folders, tags and KFP labels: lower-case letters, digits and _ . - inside, 40 characters at most."""
+"""Names that become folders, tags and KFP labels: lower-case letters and digits, with _ . - inside; at most 40 characters."""
 Positive = Annotated[int, Field(ge=1)]
 
 
@@ -26,7 +26,7 @@ def _name_of(path: str) -> str:
 
 
 class Subset(Model):
-    """How many images of each part are kept, drawn with the split's seed and stratified by class."""
+    """The number of images to keep of each part. They are drawn with the split's seed and stratified by class."""
 
     train: Annotated[int, Field(ge=10)] | None = None
     validation: Annotated[int, Field(ge=10)] | None = None
@@ -34,19 +34,21 @@ class Subset(Model):
 
 
 class Dataset(Model):
-    """A built-in data set by name, or the user's own .npz by path or s3:// URI."""
+    """A built-in data set by name, or a user's .npz file by path or s3:// URI."""
 
     name: Name
-    path: str | None = Field(default=None, description="A path or s3:// URI of an .npz; left out for a built-in data set.")
+    path: str | None = Field(
+        default=None, description="The path or s3:// URI of an .npz file. Leave it out for a built-in data set."
+    )
     subset: Subset = Subset()
     image_size: Annotated[int, Field(ge=4, le=512)] | None = Field(
-        default=None, description="Images are averaged or interpolated to this many pixels a side."
+        default=None, description="Resize images to this number of pixels per side."
     )
 
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, data: Any) -> Any:
-        """`mnist`, `data/mine.npz` and `s3://bucket/mine.npz` stand for the whole entry."""
+        """Accept `mnist`, `data/mine.npz` and `s3://bucket/mine.npz` for the whole entry."""
         if isinstance(data, str):
             data = {"path": data} if data.endswith(".npz") or "/" in data else {"name": data}
         if isinstance(data, dict) and "name" not in data and isinstance(data.get("path"), str):
@@ -55,29 +57,29 @@ class Dataset(Model):
 
 
 class Split(Model):
-    """How the training images are parted for model selection. The test images are never part of it."""
+    """How the training images are split for model selection. Test images never take part in it."""
 
     validation: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.2, description="The share of the training images held out for validation (0.2 of MNIST's 60 000 is 12 000)."
     )
     test: Annotated[float, Field(gt=0, lt=1)] = Field(
         default=0.15,
-        description="The share of all images held out for the test, where a data set brings no test part of its own.",
+        description="The share of all images held out for the test if the data set has no test part.",
     )
     folds: Annotated[int, Field(ge=2, le=20)] | None = Field(
-        default=None, description="k-fold cross-validation: a trial trains k models side by side and reports the means."
+        default=None, description="k-fold cross-validation: a trial trains k models and reports the mean metrics."
     )
     seed: Annotated[int, Field(ge=0, lt=2**32)] = 0
 
 
 def _label_of(method: str) -> str:
-    """The name itself; the class's name in lower case with hyphens for module:Class."""
+    """Return the default label: the name, or for module:Class the class name in lower case with hyphens."""
     class_name = method.partition(":")[2]
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", class_name).lower().strip("_")[:40] if class_name else method
 
 
 class MethodChoice(Model):
-    """A method of the registry, its settings, and the label under which it stands in the tables."""
+    """A method, its settings, and the label that tables and folders use for it."""
 
     name: str
     label: Name
@@ -86,7 +88,7 @@ class MethodChoice(Model):
     @model_validator(mode="before")
     @classmethod
     def _shorthand(cls, data: Any) -> Any:
-        """`random` stands for the whole entry; the label is the name unless another is given."""
+        """Accept `random` for the whole entry. The default label is the name."""
         if isinstance(data, str):
             data = {"name": data}
         if isinstance(data, dict) and "label" not in data and isinstance(data.get("name"), str):
@@ -95,27 +97,32 @@ class MethodChoice(Model):
 
     @property
     def collected(self) -> bool:
-        """Whether it searched elsewhere, and only its record was brought here: nothing of it is run or repeated here."""
+        """Return whether Katib ran the search and only its record was collected. Such a method is never run here."""
         return self.name.startswith(COLLECTED)
 
 
 COLLECTED = "katib-"
-"""How the names of methods begin that Katib ran. No study file can name them."""
+"""The prefix of the names of methods that Katib ran. A study file cannot use it."""
 
 
 class Budget(Model):
-    """What each method may spend on each data set with each seed. At least one limit is needed."""
+    """The budget of each search: one method on one data set with one seed. At least one limit is needed."""
 
-    trials: Positive | None = Field(default=None, description="Configurations started.")
-    epochs: Positive | None = Field(default=None, description="Epochs trained; resumed epochs are not counted twice.")
-    seconds: Annotated[float, Field(gt=0)] | None = Field(default=None, description="Training and the method's own time.")
-    epochs_per_trial: Annotated[int, Field(ge=1, le=10_000)] = Field(default=10, description="Epochs of a full training.")
+    trials: Positive | None = Field(default=None, description="The number of configurations to start.")
+    epochs: Positive | None = Field(
+        default=None, description="The number of epochs to train. Resuming a trial does not charge its earlier epochs again."
+    )
+    seconds: Annotated[float, Field(gt=0)] | None = Field(
+        default=None, description="Seconds of training and of the method's own computation."
+    )
+    epochs_per_trial: Annotated[int, Field(ge=1, le=10_000)] = Field(default=10, description="The epochs of a full training.")
     trial_seconds: Annotated[float, Field(gt=0)] | None = Field(
-        default=None, description="A trial that trains longer is ended as failed, with that reason."
+        default=None, description="A trial that trains for longer is ended and recorded as failed."
     )
     in_flight: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1,
-        description="Trials of a seed that train at the same time: a method then decides before it has heard of all before.",
+        description="The number of trials of one search that train at the same time. The method then proposes before all earlier"
+        " trials have ended.",
     )
 
     @model_validator(mode="after")
@@ -176,7 +183,9 @@ class ObjectiveSettings(Model):
     direction: Literal["max", "min"] | None = Field(
         default=None, description="By default max for an accuracy and min for a loss."
     )
-    epoch: Literal["best", "last"] = Field(default="best", description="Which epoch's value counts for a trial.")
+    epoch: Literal["best", "last"] = Field(
+        default="best", description="The epoch whose value counts for a trial: the best one or the last one."
+    )
     table: TableSettings | None = Field(
         default=None, serialization_alias="replay", description="A table to look trials up in; by default they are trained."
     )
@@ -192,13 +201,16 @@ class ObjectiveSettings(Model):
 
     @property
     def sign(self) -> int:
-        """loss = sign × metric, to be minimised."""
+        """Return the sign with which loss = sign × metric is minimised."""
         direction = self.direction or direction_of(self.metric)
         return -1 if direction == "max" else 1
 
 
 def counted_epoch(curve: Iterable[Epoch], goal: ObjectiveSettings) -> Epoch | None:
-    """The epoch whose objective counts for a trial: the best (the earliest of equals) or the last; None without a finite one."""
+    """Return the epoch whose objective counts for a trial: the best (the earliest of equals) or the last.
+
+    The result is None if no epoch has a finite objective.
+    """
     scored = [e for e in curve if math.isfinite(e.metrics.get(goal.metric, math.nan))]
     if not scored:
         return None
@@ -212,20 +224,24 @@ class Training(Model):
 
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 32
     precision: Literal["float32", "bfloat16", "float16"] = Field(
-        default="float32", description="bfloat16 and float16 compute in mixed precision: weights stay float32."
+        default="float32", description="bfloat16 and float16 compute in mixed precision. Weights stay float32."
     )
 
 
 class Evaluation(Model):
-    """How the incumbent is judged at the end."""
+    """How the incumbent is evaluated at the end."""
 
-    seeds: Annotated[int, Field(ge=1, le=100)] = Field(default=3, description="How many times the incumbent is trained anew.")
+    seeds: Annotated[int, Field(ge=1, le=100)] = Field(
+        default=3, description="The number of times that the incumbent is retrained, each time with another seed."
+    )
 
 
 class Noise(Model):
-    """For `tuneoff table build`: some configurations of the grid are trained with more seeds than the study's, for the noise."""
+    """For `tuneoff table build`: train some configurations with additional seeds, to measure the noise."""
 
-    configurations: Positive = Field(description="How many, drawn from the grid by chance, the same ones every time.")
+    configurations: Positive = Field(
+        description="The number of configurations, drawn from the grid at random. Every build draws the same ones."
+    )
     seeds: Annotated[list[Annotated[int, Field(ge=0, lt=2**31)]], Field(min_length=1, max_length=1000)]
 
 
@@ -236,7 +252,7 @@ Retries = Annotated[int, Field(ge=0, le=10)]
 
 
 class StepResources(Model):
-    """What one step may use; what it leaves out is as for all steps."""
+    """The resources of one step. A field that is left out has the value for all steps."""
 
     cpu: Cores | None = None
     memory: Amount | None = None
@@ -245,7 +261,7 @@ class StepResources(Model):
 
 
 class Resources(Model):
-    """What each step may use; requests and limits on a cluster.
+    """The resources of each step. On a cluster they are requests and limits.
 
     Locally only `workers`, `hang_seconds`, `retries` and `cache` have a meaning.
     """
@@ -256,18 +272,18 @@ class Resources(Model):
     gpu_type: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,98}[A-Za-z0-9]$")] = "nvidia.com/gpu"
     workers: Annotated[int, Field(ge=1, le=256)] | None = Field(
         default=None,
-        description="Searches (seeds) of a tuner step that run side by side, each with budget.in_flight training processes;"
-        " by default what the cores allow.",
+        description="The number of searches (seeds) that a tuner step runs at the same time, each with budget.in_flight"
+        " processes; by default as many as the cores allow.",
     )
     hang_seconds: Annotated[float, Field(ge=60, le=1_000_000)] = Field(
-        default=3600.0, description="A worker that says nothing for so long hangs: it is killed, and its trial tried again."
+        default=3600.0, description="Seconds without progress after which a worker is killed and its trial is tried again."
     )
     retries: Retries = 1
-    cache: bool = Field(default=True, description="Whether KFP may reuse prepared data; tuner steps are never cached.")
-    steps: dict[Step, StepResources] = Field(default_factory=dict, description="What single steps may use instead.")
+    cache: bool = Field(default=True, description="Whether KFP may reuse prepared data. Tuner steps are never cached.")
+    steps: dict[Step, StepResources] = Field(default_factory=dict, description="Other values for single steps.")
 
     def of(self, step: Step) -> StepResources:
-        """What this step may use, all told."""
+        """Return the resources of this step, with the values for all steps filled in."""
         gpu = self.gpu if step in ("tuner", "evaluator") else 0
         common = StepResources(cpu=self.cpu, memory=self.memory, gpu=gpu, retries=self.retries)
         own = self.steps.get(step, StepResources())
@@ -275,16 +291,18 @@ class Resources(Model):
 
 
 class Tracking(Model):
-    """Where MLflow runs go."""
+    """The MLflow server and experiment that receive the runs."""
 
-    uri: str | None = Field(default=None, description="An MLflow server's http(s) URI; by default SQLite in the output folder.")
+    uri: str | None = Field(
+        default=None, description="The http(s) URI of an MLflow server; by default a SQLite file in the output folder."
+    )
     experiment: Annotated[str, Field(min_length=1, max_length=200)] | None = Field(
         default=None, description="By default tuneoff/NAME."
     )
 
 
 class Study(Model):
-    """A whole study, as the pipeline hands it to each step in JSON."""
+    """A whole study. The pipeline passes it to each step as JSON."""
 
     name: Name
     datasets: Annotated[list[Dataset], Field(min_length=1, max_length=100)]
@@ -314,7 +332,7 @@ class Study(Model):
         ):
             doubled = sorted({str(n) for n in names if names.count(n) > 1})  # type: ignore[arg-type]
             if doubled:
-                raise ValueError(f"{what} must be distinct, and {', '.join(doubled)} stands there more than once")
+                raise ValueError(f"{what} must be distinct, and {', '.join(doubled)} is given more than once")
         if self.budget.epochs is not None and self.budget.epochs < self.full_epochs:
             raise ValueError(
                 f"budget.epochs = {self.budget.epochs} does not pay for one full training of {self.trainings} folds ×"
@@ -324,11 +342,11 @@ class Study(Model):
 
     @property
     def cells(self) -> list[Cell]:
-        """Every method on every data set, in the order of the study file."""
+        """Return every method on every data set, in the order of the study file."""
         return [Cell(dataset=d.name, method=m) for d in self.datasets for m in self.methods]
 
     def keeping(self, held: Study) -> Study:
-        """This study with the methods of `held` that were collected from elsewhere, and that no study file names."""
+        """Return this study with the methods of `held` that were collected from Katib, which no study file names."""
         labels = [m.label for m in self.methods]
         kept = [m for m in held.methods if m.collected and m.label not in labels]
         return self.model_copy(update={"methods": [*self.methods, *kept]}) if kept else self
@@ -337,42 +355,46 @@ class Study(Model):
         return next(d for d in self.datasets if d.name == name)
 
     def cell(self, dataset: str, label: str) -> Cell:
-        """The cell of a data set and a method's label; a ValueError names those that there are."""
+        """Return the cell of a data set and a method's label.
+
+        Raises:
+            ValueError: No such cell exists; the message lists the cells.
+        """
         for cell in self.cells:
             if (cell.dataset, cell.method.label) == (dataset, label):
                 return cell
-        raise ValueError(f"{dataset}/{label} is no cell of the study; its cells are {', '.join(c.name for c in self.cells)}")
+        raise ValueError(f"{dataset}/{label} is not a cell of the study; its cells are {', '.join(c.name for c in self.cells)}")
 
     @property
     def trainings(self) -> int:
-        """Models that a trial trains: one, or one a fold."""
+        """Return the number of models that a trial trains: one, or one per fold."""
         return self.split.folds or 1
 
     @property
     def full_epochs(self) -> int:
-        """What a full training of a configuration costs the budget."""
+        """Return the epochs that a full training of a configuration costs the budget."""
         return self.budget.epochs_per_trial * self.trainings
 
     def searches_at_once(self, cores: int) -> int:
-        """Seeds of a cell that are searched side by side on so many cores, each with its trials in flight."""
+        """Return the number of searches of a cell that run at the same time on this number of cores."""
         return min(self.resources.workers or max(1, cores // self.budget.in_flight), len(self.seeds))
 
     def threads(self, cores: int) -> int:
-        """Threads of each training process, with all of them at work."""
+        """Return the number of threads for each training process if all of them train at the same time."""
         return max(1, cores // (self.searches_at_once(cores) * self.budget.in_flight))
 
     @property
     def experiment(self) -> str:
-        """The MLflow experiment's name."""
+        """Return the name of the MLflow experiment."""
         return self.tracking.experiment or f"tuneoff/{self.name}"
 
     def science(self) -> dict[str, Any]:
-        """The sections that decide the results: two studies that agree in them are the same study."""
+        """Return the sections that decide the results. Two studies with equal sections are the same study."""
         return self.model_dump(mode="json", exclude={"resources", "cluster", "tracking", "artifacts"})
 
 
 class Cell(Model):
-    """One method on one data set: what a tuner step does, for all its seeds."""
+    """One method on one data set, with all seeds: the work of one tuner step."""
 
     dataset: Name
     method: MethodChoice

@@ -1,4 +1,4 @@
-"""What has changed between a study and the one that a store was begun with: what extends it, and what makes it another."""
+"""Compare a study with the one recorded in a store: which changes extend it, and which make it a different study."""
 
 from __future__ import annotations
 
@@ -14,44 +14,44 @@ LIMITS = ("trials", "epochs", "seconds")
 
 @dataclass(frozen=True)
 class Change:
-    """One difference: a sentence without its stop, and whether the record can go on under it."""
+    """One difference: a sentence without a final stop, and whether the search can resume after the change."""
 
     said: str
     extends: bool
 
 
 def changes(old: Study, new: Study) -> list[Change]:
-    """All that decides the results and differs. More budget, seeds, methods, data sets and retrainings extend a study."""
+    """Return the differences that affect results. More budget, seeds, methods, data sets or retrainings extend a study."""
     before, after = old.science(), new.science()
-    found: list[Change] = []
+    differences: list[Change] = []
     for section in before:
         if before[section] == after[section]:
             continue
         match section:
             case "datasets":
-                found += _listed(section, _by("name", before[section]), _by("name", after[section]))
+                differences += _listed(section, _by("name", before[section]), _by("name", after[section]))
             case "methods":
-                found += _listed(section, _by("label", before[section]), _by("label", after[section]))
+                differences += _listed(section, _by("label", before[section]), _by("label", after[section]))
             case "seeds":
-                found += _listed(section, dict.fromkeys(map(str, old.seeds), 0), dict.fromkeys(map(str, new.seeds), 0))
+                differences += _listed(section, dict.fromkeys(map(str, old.seeds), 0), dict.fromkeys(map(str, new.seeds), 0))
             case "budget":
-                found += _budget(before[section], after[section])
+                differences += _budget(before[section], after[section])
             case "evaluation":
                 more = new.evaluation.seeds > old.evaluation.seeds
-                found.append(Change(_said("evaluation.seeds", old.evaluation.seeds, new.evaluation.seeds), more))
+                differences.append(Change(_said("evaluation.seeds", old.evaluation.seeds, new.evaluation.seeds), more))
             case _:
-                found += _fields(section, before[section], after[section])
-    return found
+                differences += _fields(section, before[section], after[section])
+    return differences
 
 
 def _listed(section: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Change]:
-    """Entries by name: more are taken, none may be left out or be another."""
+    """Compare named entries. New entries extend a study; removed or changed entries do not."""
     added = [name for name in after if name not in before]
     if added:
         yield Change(f"{section}: {', '.join(added)} added", True)
     gone = [name for name in before if name not in after]
     if gone:
-        yield Change(f"{section}: {', '.join(gone)} left out", False)
+        yield Change(f"{section}: {', '.join(gone)} removed", False)
     for name in before:
         if name in after:
             yield from _fields(f"{section} {name}", before[name], after[name])
@@ -66,7 +66,7 @@ def _budget(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Cha
 
 
 def _fields(place: str, before: Any, after: Any) -> Iterator[Change]:
-    """The innermost fields that differ, with both values; none of them can be gone on under."""
+    """Return the innermost fields that differ, with both values. None of these changes extends a study."""
     if isinstance(before, dict) and isinstance(after, dict):
         for name in {**before, **after}:
             if before.get(name) != after.get(name):

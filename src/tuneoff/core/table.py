@@ -1,6 +1,6 @@
 """A table of recorded trainings: every configuration of a grid with its whole curve, in one Parquet file, to be searched again.
 
-One row an epoch: `hp.NAME` of each hyperparameter (null where it is inactive), `seed`, `epoch`, the metrics, `seconds`, and
+One row per epoch: `hp.NAME` of each hyperparameter (null where it is inactive), `seed`, `epoch`, the metrics, `seconds`, and
 `reason` where the training failed (one row of epoch 0). What it is of, and how it was made, is JSON in the file's metadata.
 """
 
@@ -32,70 +32,70 @@ from .study import Name
 SCHEMA = 1
 METADATA = b"tuneoff"
 VALIDATED = names_of(CLASSIFICATION)
-"""What a method and the record may see of an epoch."""
+"""The metrics of an epoch that methods and the record see."""
 TESTED = names_of(metrics.TESTED)
-"""What nobody sees before a search has ended."""
+"""The metrics that are hidden until a search has ended."""
 METRICS = (*VALIDATED, *TESTED)
 HP = "hp."
 DECIMALS = 6
-"""Of metrics; seconds have four."""
+"""The decimals of metrics. Seconds have four."""
 
 
 class Provenance(Model):
-    """With what trainings were made."""
+    """The environment in which trainings were made."""
 
     hardware: dict[str, str | int]
     versions: dict[str, str]
 
 
 class TableInfo(Model):
-    """What a table is of, and how it was made."""
+    """The description of a table: its content and how it was made."""
 
     schema_version: int = SCHEMA
     name: str
     dataset: Name
     space: Space
-    """The grid as a space: a study on the table searches this one."""
+    """The grid as a search space. A study on the table searches this space."""
     epochs: int
-    """Of a whole curve."""
+    """The epochs of a complete curve."""
     origin: str
-    """`trained`, or what it was imported from."""
+    """`trained`, or the source of an import."""
     seconds: str = "processor"
-    """What its seconds are: of one processor, of the clock, or unknown."""
+    """The meaning of its seconds: processor time, wall-clock time or unknown."""
     study: dict[str, Any] | None = None
-    """Of what was trained here: the whole study."""
+    """The whole study, if the table was trained here."""
     prepared: Prepared | None = None
     made: tuple[Provenance, ...] = ()
-    """With what, one entry for each that differs."""
+    """The environments of the trainings, one entry for each distinct one."""
     fingerprint: str = ""
     """SHA-256 over the rows."""
     trainings: int = 0
     failed: int = 0
     whole: int = 0
-    """Configurations of the grid whose training is there in full, or has failed for good."""
+    """The number of configurations whose training is complete or has failed permanently."""
     points: int = 0
-    """Of the grid."""
+    """The number of configurations in the grid."""
 
     @property
     def complete(self) -> bool:
-        """Whether every point of the grid is there: only then can a study search it."""
+        """Return whether every point of the grid is recorded. Only then can a study search the table."""
         return self.whole == self.points
 
 
 @dataclass(frozen=True)
 class RecordedTraining:
-    """One recorded training; its curve may end early where it diverged, or where an imported one was stopped."""
+    """One recorded training. Its curve may end early if it diverged or if an imported training was stopped."""
 
     config: Config
     seed: int
     curve: tuple[Epoch, ...]
-    """With all metrics, those of the test among them."""
+    """The curve with all metrics, including those of the test."""
     reason: str | None = None
-    """Why it failed; it then has no curve."""
+    """The reason, if the training failed. It then has no curve."""
 
     @cached_property
     def shown(self) -> tuple[Epoch, ...]:
-        """The curve without the test: what a search may see."""
+        """Return the curve without test metrics, as a search may see it."""
         seen = [name for name in VALIDATED if self.curve and name in self.curve[0].metrics]
         return tuple(Epoch(e.number, {name: e.metrics[name] for name in seen}, e.seconds) for e in self.curve)
 
@@ -104,7 +104,7 @@ class RecordedTraining:
         return bool(self.curve) and not math.isfinite(self.curve[-1].metrics.get("loss", 0.0))
 
     def whole(self, epochs: int) -> bool:
-        """Whether any question about it has an answer."""
+        """Return whether the training answers every question that a search may ask."""
         return self.reason is not None or len(self.curve) >= epochs or self.diverged
 
 
@@ -123,7 +123,7 @@ class Table:
             yield from by_seed.values()
 
     def drawn(self, config: Config, *draw: int) -> RecordedTraining:
-        """One of the configuration's trainings, the same for the same draw; KeyError where the table has none.
+        """Return one of a configuration's trainings: the same draw gives the same training. Raise KeyError if the table has none.
 
         Its place among the seeds in ascending order is SHA-256 of the draw's numbers, joined by a stroke, modulo their number.
         """
@@ -134,16 +134,16 @@ class Table:
         return by_seed[sorted(by_seed)[place % len(by_seed)]]
 
     def training(self, config: Config, seed: int) -> RecordedTraining:
-        """The configuration's training with this seed; KeyError where the table has none."""
+        """Return the training of a configuration with this seed. Raise KeyError if the table has none."""
         return self._trainings[key_of(config)][seed]
 
 
-# Whose curve a trial reads
+# Which recorded training answers a trial
 
 
 @dataclass(frozen=True)
 class Source:
-    """Where a trial's epochs are read: its epoch n is the recorded training's epoch n - offset."""
+    """The recorded training that answers a trial. Epoch n of the trial is epoch n - offset of the training."""
 
     training: RecordedTraining
     offset: int
@@ -172,7 +172,7 @@ def source_of(table: Table, seed: int, trial: Trial, known: Mapping[TrialId, Sou
 
 
 def sources(table: Table, seed: int, trials: Iterable[Trial]) -> dict[TrialId, Source]:
-    """The sources of a search's trials, in the order of the asks: to look up what a record does not hold, such as the test."""
+    """Return the sources of a search's trials, in the order of the proposals. They hold what a record lacks: test scores."""
     known: dict[TrialId, Source] = {}
     for trial in trials:
         known[trial.id] = source_of(table, seed, trial, known)
@@ -183,13 +183,13 @@ def sources(table: Table, seed: int, trials: Iterable[Trial]) -> dict[TrialId, S
 
 
 def read_info(source: str) -> TableInfo:
-    """What a table's file (a path or s3:// URI) says of itself; StudyError where it cannot be had or is none."""
+    """Read the description of a table from a path or s3:// URI. Raise StudyError if the file is not a readable table."""
     with _local(source) as file:
         return _info(file, source)
 
 
 def read_table(source: str) -> Table:
-    """The table of a file (a path or s3:// URI); StudyError where it cannot be had or is none."""
+    """Read a table from a path or s3:// URI. Raise StudyError if the file is not a readable table."""
     import pyarrow.parquet as pq
 
     with _local(source) as file:
@@ -255,7 +255,7 @@ def _trainings(info: TableInfo, columns: Mapping[str, Sequence[Any]]) -> Iterato
 
 
 def write_table(file: Path, info: TableInfo, trainings: Iterable[RecordedTraining]) -> TableInfo:
-    """Write the table; the same trainings give the same bytes. Returns its description with what was counted."""
+    """Write the table and return its description with the counts filled in. The same trainings give the same bytes."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -309,7 +309,7 @@ def _counted(info: TableInfo, trainings: Sequence[RecordedTraining], columns: Ma
 
 
 def _place(space: Space, config: Config) -> list[Any]:
-    """Where a configuration stands in the order of the grid."""
+    """Return the position of a configuration in the order of the grid."""
     return [_place_of(parameter, config.get(name)) for name, parameter in space.items()]
 
 
@@ -324,7 +324,7 @@ def _finite(value: float, decimals: int) -> float | None:
 
 
 def _kind(parameter: Categorical | Int | Float) -> type | None:
-    """The type of a parameter's values; None where they have several, which are then kept as JSON."""
+    """Return the type of a parameter's values, or None if they have several types and are stored as JSON."""
     kinds = {type(v) for v in parameter.values} if isinstance(parameter, Categorical) else set()
     if not kinds:
         return int if isinstance(parameter, Int) else float

@@ -1,4 +1,4 @@
-"""How numbers are written for people: one place, so that page, Markdown and sentences agree."""
+"""Format numbers and lists for people. The page, the Markdown report and the sentences share these functions, so they agree."""
 
 from __future__ import annotations
 
@@ -10,48 +10,48 @@ from typing import Any
 from .metrics import KNOWN
 
 THIN = "\u202f"
-"""A narrow no-break space: between thousands, and between a number and its unit."""
+"""A narrow no-break space, used between thousands and between a number and its unit."""
 NOTHING = "–"
-"""What stands where there is no number."""
+"""The text for a missing number."""
 MOST_NAMED = 6
-"""More than this are counted rather than named."""
+"""Longer lists name this number of items and count the others."""
 OWN_MODELS = "trains its own models"
-"""What stands beside a system wherever a method is named."""
+"""The remark next to the name of a system in tables and sentences."""
 MINUS = "−"
 
 
 def metric_name(metric: str) -> str:
-    """A metric's name in running text."""
+    """Return a metric's name for running text."""
     return KNOWN[metric].title if metric in KNOWN else metric
 
 
 def is_share(metric: str) -> bool:
-    """Whether the metric is a share of 1, written in per cent."""
+    """Return whether the metric is a share of 1, which is written in per cent."""
     return metric in KNOWN and KNOWN[metric].is_share
 
 
 def bare(value: float | None, metric: str) -> str:
-    """A score without its unit, for table cells: accuracies in per cent with two decimals, losses with four."""
+    """Return a score without its unit for a table cell: accuracies in per cent with two decimals, losses with four."""
     if value is None or not math.isfinite(value):
         return NOTHING
     return _minus(f"{_exact(100 * value):.2f}" if is_share(metric) else _digits(value))
 
 
 def score(value: float | None, metric: str) -> str:
-    """A score with its unit, for running text."""
+    """Return a score with its unit for running text."""
     text = bare(value, metric)
     return f"{text}{THIN}%" if is_share(metric) and text != NOTHING else text
 
 
 def spread(mean: float | None, sd: float | None, metric: str) -> str:
-    """Mean ± standard deviation without unit; the mean alone where there is one value only."""
+    """Return mean ± standard deviation without unit, or only the mean if `sd` is None."""
     if sd is None:
         return bare(mean, metric)
     return f"{bare(mean, metric)} ± {bare(sd, metric)}"
 
 
 def difference(value: float | None, metric: str) -> str:
-    """A signed difference of two scores without unit: points for accuracies."""
+    """Return a signed difference of two scores without unit (percentage points for accuracies)."""
     if value is None or not math.isfinite(value):
         return NOTHING
     text = bare(abs(value), metric)
@@ -60,17 +60,17 @@ def difference(value: float | None, metric: str) -> str:
 
 
 def points(value: float, metric: str) -> str:
-    """The size of a difference for running text: 0.12 points, or 0.0123 for a loss."""
+    """Return the size of a difference for running text: 0.12 points, or 0.0123 for a loss."""
     return f"{bare(abs(value), metric)} points" if is_share(metric) else bare(abs(value), metric)
 
 
 def count(value: float | None) -> str:
-    """A whole number with its thousands apart."""
+    """Return a whole number with a thin space between thousands."""
     return NOTHING if value is None else _minus(f"{value:,.0f}".replace(",", THIN))
 
 
 def duration(seconds: float | None) -> str:
-    """Seconds as people say them: 0.34 s, 45 s, 12.3 min, 5.2 h."""
+    """Return seconds in a readable unit: 0.34 s, 45 s, 12.3 min, 5.2 h."""
     if seconds is None or not math.isfinite(seconds):
         return NOTHING
     for size, unit in ((3600.0, "h"), (60.0, "min")):
@@ -82,7 +82,7 @@ def duration(seconds: float | None) -> str:
 
 
 def percent(share: float | None) -> str:
-    """A share of 1 in whole per cent, with two digits where it is small, down to a hundredth."""
+    """Return a share of 1 in whole per cent; a small share gets two significant digits, down to 0.01 %."""
     if share is None:
         return NOTHING
     if 0 < share < 1e-4:
@@ -91,14 +91,14 @@ def percent(share: float | None) -> str:
 
 
 def p_value(p: float | None) -> str:
-    """A p value as it is quoted: p = 0.012, p < 0.001."""
+    """Return a p-value as papers quote it: p = 0.012, p < 0.001."""
     if p is None:
         return NOTHING
     return f"p <{THIN}0.001" if p < 0.001 else f"p ={THIN}{p:.2g}"
 
 
 def setting(value: Any) -> str:
-    """A hyperparameter's value: text as it is, numbers with four digits, everything else as JSON."""
+    """Return a hyperparameter's value: text unchanged, floats with four significant digits, everything else as JSON."""
     if value is None:
         return NOTHING
     if isinstance(value, str):
@@ -109,24 +109,24 @@ def setting(value: Any) -> str:
 
 
 def listed(words: Sequence[str]) -> str:
-    """`a`, `a and b`, `a, b and c`."""
+    """Return words as a list in a sentence: `a`, `a and b`, `a, b and c`."""
     return " and ".join([", ".join(words[:-1]), words[-1]]) if len(words) > 1 else "".join(words)
 
 
 def named(words: Sequence[str]) -> str:
-    """The words as `listed` gives them; of many, the first and how many more."""
+    """Return the words as `listed` does; of a long list, the first words and the number of the others."""
     if len(words) <= MOST_NAMED:
         return listed(words)
     return f"{', '.join(words[:MOST_NAMED])} and {count(len(words) - MOST_NAMED)} more"
 
 
 def plural(number: int, noun: str) -> str:
-    """`1 seed`, `3 seeds`."""
+    """Return a number and its noun: `1 seed`, `3 seeds`."""
     return f"{count(number)} {noun}" if number == 1 else f"{count(number)} {noun}s"
 
 
 def shortened(text: str, length: int) -> str:
-    """The text, cut off with … where it is longer than `length` characters."""
+    """Return the text, cut off with … if it is longer than `length` characters."""
     return text if len(text) <= length else text[: max(length - 1, 1)] + "…"
 
 
@@ -137,7 +137,7 @@ def _digits(value: float) -> str:
 
 
 def _exact(value: float) -> float:
-    """A decimal number as it was before it became binary, so that 99.915 is rounded up."""
+    """Undo the binary error of a decimal number, so that 99.915 is rounded up."""
     return math.copysign(abs(value) + 1e-9, value)
 
 

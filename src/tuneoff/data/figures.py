@@ -1,4 +1,4 @@
-"""Pictures of prepared data: samples of each class, and the balance of the classes in each part."""
+"""Draw figures of prepared data: sample images of each class, and the class balance of each part."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 SAMPLES = 10
-"""Images shown of a class."""
+"""Images shown per class."""
 CLASSES = 20
-"""Classes shown at most in samples.png; balance.png shows all."""
+"""Largest number of classes in samples.png; balance.png shows all classes."""
 _COLOURS = {"train": "#4477aa", "validation": "#ee6677", "test": "#228833"}
 
 
 def save_samples(folder: Path, prepared: Prepared) -> None:
-    """Draw samples.png: training images, a row a class."""
+    """Draw samples.png: training images, one row per class."""
     shown = prepared.classes[:CLASSES]
     images, labels = (np.load(folder / f"{axis}_train.npy", mmap_mode="r") for axis in "xy")
     mosaic = sample_mosaic(images, labels, len(shown))
@@ -39,9 +39,12 @@ def save_samples(folder: Path, prepared: Prepared) -> None:
 
 
 def sample_mosaic(images: npt.NDArray[np.float32], labels: npt.NDArray[Any], classes: int) -> npt.NDArray[np.float32]:
-    """The first SAMPLES images of each of the first `classes` classes, a row a class, one white pixel between two images.
+    """Tile the first SAMPLES images of each of the first `classes` classes, one row per class.
 
-    (rows, columns) for one channel, (rows, columns, 3 or 4) for more; white where a class has fewer images.
+    One white pixel separates two images. Where a class has fewer images, the mosaic is white.
+
+    Returns:
+        An array (rows, columns) for one channel, (rows, columns, C) for C = 3 or 4 channels.
     """
     _, height, width, channels = images.shape
     mosaic = np.ones((classes * (height + 1) - 1, SAMPLES * (width + 1) - 1, channels), np.float32)
@@ -73,12 +76,12 @@ def save_balance(folder: Path, prepared: Prepared) -> None:
 
 
 def class_shares(prepared: Prepared) -> dict[Part, list[float]]:
-    """Each class's share of each part in %, by label."""
+    """Return the share of each class in each part, in %, ordered by label."""
     return {part: [100 * n / prepared.counts[part] for n in counts] for part, counts in prepared.class_counts.items()}
 
 
 def _figure(width_inches: float, height_inches: float) -> Figure:
-    """A figure that draws to files, whatever screen there is, and leaves no global state."""
+    """Make a figure that draws to files. It needs no display and leaves no global state."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 

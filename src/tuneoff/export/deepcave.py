@@ -1,4 +1,4 @@
-"""A study as runs that DeepCAVE reads: a folder per search with trials.csv and configspace.csv, its data frame format."""
+"""Export a study as DeepCAVE runs in its data frame format: a folder per search with trials.csv and configspace.csv."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ..core.study import ObjectiveSettings
 
 _STATUS = {
     Status.COMPLETED: "success",
-    Status.STOPPED: "success",  # DeepCAVE drops the score of what it calls pruned; the epochs reached are the trial's budget
+    Status.STOPPED: "success",  # DeepCAVE drops the scores of pruned trials; the budget column has the epochs
     Status.DIVERGED: "crashed",
     Status.FAILED: "crashed",
 }
@@ -30,9 +30,10 @@ _READ_AS_SOMETHING_ELSE = {"true", "false", "nan", "na", "none", "null", "inf", 
 
 
 def write_runs(result: StudyResult, folder: Path) -> None:
-    """A folder per search that has an ended trial. Trials without an outcome are left out: DeepCAVE knows none.
+    """Write one folder per search that has a finished trial.
 
-    So are systems that train models of their own: their configurations are not of the space.
+    Trials without an outcome are left out, because DeepCAVE has no status for them. Systems that train their own models are left
+    out too, because their configurations do not belong to the search space.
     """
     folder.mkdir()
     for cell in result.cells:
@@ -42,7 +43,7 @@ def write_runs(result: StudyResult, folder: Path) -> None:
 
 
 def run_name(search: SearchRecord) -> str:
-    """The folder's name, which DeepCAVE shows up to its last dot."""
+    """Return the folder's name. It has no dots, because DeepCAVE cuts the name at its last dot."""
     return f"{search.dataset}+{search.method}+seed-{search.seed}".replace(".", ",")
 
 
@@ -56,12 +57,12 @@ def _write_run(search: SearchRecord, space: Space, goal: ObjectiveSettings, fold
 
 
 def column_name(name: str) -> str:
-    """A hyperparameter's name there: its own, but for those that DeepCAVE takes for something else."""
+    """Return a hyperparameter's column name. A name that DeepCAVE uses for another column gets a prefix."""
     return HYPERPARAMETER + name if name in _FIXED or name.startswith("metric") else name
 
 
 def category(value: Value) -> str:
-    """A category as text that no reader of CSV takes for a number, a truth value or nothing: [16], [true], relu."""
+    """Write a category so that no CSV reader takes it for a number, a truth value or a missing value: [16], [true], relu."""
     if isinstance(value, str) and _PLAIN.fullmatch(value) and value.lower() not in _READ_AS_SOMETHING_ELSE:
         return value
     return f"[{json.dumps(value, ensure_ascii=False)}]"
@@ -106,7 +107,7 @@ def _trial(row: TrialRow, space: Space, columns: Mapping[str, str], metric: str)
 
 
 def _value(value: Value | None, parameter: Categorical | Int | Float) -> Value:
-    """The value; for an inactive parameter, which that format cannot leave out, its first category or lower bound."""
+    """Return a value. DeepCAVE needs a value for an inactive parameter too: its first category or its lower bound."""
     if isinstance(parameter, Categorical):
         return category(parameter.values[0] if value is None else value)
     return parameter.low if value is None else value

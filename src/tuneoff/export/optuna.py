@@ -1,4 +1,4 @@
-"""A study as an Optuna storage: a SQLite file with one Optuna study per search, for Optuna's plots and optuna-dashboard."""
+"""Export a study as an Optuna storage: a SQLite file with one Optuna study per search, for plots and optuna-dashboard."""
 
 from __future__ import annotations
 
@@ -39,7 +39,10 @@ _FACTS = (
 
 
 def write_storage(result: StudyResult, file: Path) -> None:
-    """A storage with one Optuna study per search, begun or not; none of a system that trains its own models."""
+    """Write a storage with one Optuna study per search, including searches that have not begun.
+
+    Searches of systems that train their own models are left out.
+    """
     with _quiet(), _storage(file) as storage:
         for cell in result.cells:
             for search in (s for s in cell.searches if not s.is_system):
@@ -47,25 +50,25 @@ def write_storage(result: StudyResult, file: Path) -> None:
 
 
 def study_name(study: OurStudy, search: SearchRecord) -> str:
-    """NAME/DATASET/METHOD/seed-SEED."""
+    """Return the name of a search's Optuna study: NAME/DATASET/METHOD/seed-SEED."""
     return f"{study.name}/{search.dataset}/{search.method}/seed-{search.seed}"
 
 
 def distributions(space: Space) -> dict[str, BaseDistribution]:
-    """The space in Optuna's words; conditions have none there, so an inactive parameter is left out of a trial."""
+    """Convert the space to Optuna's distributions. Optuna has no conditions, so a trial leaves out inactive parameters."""
     return {name: _distribution(parameter) for name, parameter in space.items()}
 
 
 def _distribution(parameter: Categorical | Int | Float) -> BaseDistribution:
     if isinstance(parameter, Categorical):
         return CategoricalDistribution([_choice(v, parameter) for v in parameter.values])
-    if isinstance(parameter, Int):  # Optuna wants an upper bound that steps lead to
+    if isinstance(parameter, Int):  # Optuna needs an upper bound that a whole number of steps reaches
         return IntDistribution(parameter.low, parameter.nearest(parameter.high), log=parameter.log, step=parameter.step or 1)
     return FloatDistribution(parameter.low, parameter.nearest(parameter.high), log=parameter.log, step=parameter.step)
 
 
 def _choice(value: Value, parameter: Categorical) -> Value:
-    """The category; as JSON where Optuna could not tell it from another one, since 1 and true are equal there."""
+    """Return a category. It is written as JSON if Optuna would confuse it with another one, because there 1 equals true."""
     return value if len(set(parameter.values)) == len(parameter.values) else json.dumps(value)
 
 
@@ -95,7 +98,7 @@ def _study_facts(result: StudyResult, cell: CellResult, search: SearchRecord) ->
 
 
 def _incumbent_facts(cell: CellResult, search: SearchRecord, record: TrialRecord) -> dict[str, Any]:
-    """The test scores of the one trial of the cell that was trained anew and tested."""
+    """Return the test scores of the cell's incumbent, the one trial that was retrained and tested; else nothing."""
     found = cell.evaluation
     if found is None or (found.seed, found.trial) != (search.seed, record.trial.id):
         return {}
@@ -111,7 +114,7 @@ def _trial(
     known: Mapping[str, BaseDistribution],
     facts: Mapping[str, Any],
 ) -> FrozenTrial:
-    """The trial; its number in Optuna is its number here. What its configuration has beyond the space is a user attribute."""
+    """Convert a trial. Its number stays the same. Values of its configuration outside the space become user attributes."""
     row = trial_row(search, record, goal)
     active = [name for name, parameter in space.items() if name in row.config and parameter.contains(row.config[name])]
     own = {name: getattr(row, name) for name in _FACTS}
@@ -135,7 +138,10 @@ def _param(value: Value, parameter: Categorical | Int | Float) -> Value:
 
 @contextmanager
 def _storage(file: Path) -> Iterator[optuna.storages.RDBStorage]:
-    """A new SQLite storage. Its connections are made here, since a URL cannot name every path; a view needs no syncing."""
+    """Create a SQLite storage. It opens its own connections, because a URL cannot name every path.
+
+    The files are not synced to the disk, because an export can be written again.
+    """
 
     def connect() -> sqlite3.Connection:
         connection = sqlite3.connect(file, check_same_thread=False)
@@ -152,7 +158,7 @@ def _storage(file: Path) -> Iterator[optuna.storages.RDBStorage]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna without a line per study and its notes on what it calls experimental."""
+    """Silence Optuna's log line per study and its warnings about experimental features."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     try:

@@ -1,4 +1,4 @@
-"""A study's record as data frames, for Python and notebooks; a snapshot of the moment at which it was read."""
+"""Give a study's record as data frames for Python and notebooks. It is a snapshot of the time at which it was read."""
 
 from __future__ import annotations
 
@@ -19,44 +19,53 @@ from .progress import CellProgress
 
 @dataclass(frozen=True)
 class Results:
-    """What a study left in its store. `record` is all of it; the rest are views of it.
+    """The results of a study. `record` has everything; the other attributes are views of it.
 
-    In frames a missing value (an inactive hyperparameter, the score of a failed trial) is NaN or <NA>. Accuracies are shares of
-    1, times seconds, moments seconds since 1970.
+    In a data frame, a missing value such as an inactive hyperparameter or the score of a failed trial is NaN or <NA>. Accuracies
+    are shares of 1, durations are in seconds, and points in time are in seconds since 1970.
     """
 
     record: StudyResult
 
     @property
     def study(self) -> Study:
-        """The study, every default written out."""
+        """The study with every default."""
         return self.record.study
 
     @property
     def cells(self) -> tuple[CellResult, ...]:
-        """Every method on every data set: searches, evaluation, failures."""
+        """The cells (each method on each data set) with their searches, evaluations and failures."""
         return self.record.cells
 
     @cached_property
     def trials(self) -> pd.DataFrame:
-        """One row a trial: what was asked, how it ended, its score, and a column hp.NAME for each hyperparameter."""
+        """A data frame with one row per trial: its request, its status, its scores and a column hp.NAME per hyperparameter."""
         return self._frame(terminal_tables.chosen(self.record, None, None))
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """One row an epoch: dataset, method, seed, trial, epoch, its metrics and seconds."""
+        """A data frame with one row per epoch: dataset, method, seed, trial, epoch, metrics and seconds."""
         return epochs_frame(self.record)
 
     @cached_property
     def status(self) -> pd.DataFrame:
-        """One row a cell: how far it is, its best trial's score, and the mean test accuracy of the retrained winner."""
+        """A data frame with one row per cell: its progress, its best score and the mean test accuracy of its retrained winner."""
         lines = [_line(cell, progress) for cell, progress in self._progress]
         return pd.DataFrame(lines).astype({"best": "float64", "test_accuracy": "float64", "seconds_left": "float64"})
 
     def best(self, dataset: str | None = None, method: str | None = None, top: int = 1) -> pd.DataFrame:
-        """The `top` best trials by the objective of each method on each data set, or of those that are named.
+        """Return the best trials by the objective of each method on each data set.
 
-        The columns are those of `trials`. StudyError where the study has no such data set or method.
+        Args:
+            dataset: The name of a data set; by default all.
+            method: The label of a method; by default all.
+            top: The number of trials of each method on each data set.
+
+        Returns:
+            A data frame with the columns of `trials`.
+
+        Raises:
+            StudyError: The study has no such data set or method.
         """
         return self._frame(terminal_tables.best(self.record, terminal_tables.chosen(self.record, dataset, method), top))
 
@@ -71,7 +80,7 @@ class Results:
         return f"<Results of study {self.study.name}: {len(self.trials)} trials in {len(self.cells)} cells>"
 
     def _repr_html_(self) -> str:
-        """A table of the cells, for notebooks."""
+        """Return a table of the cells as HTML, for notebooks."""
         head = "".join(f"<th>{title}</th>" for title in _TITLES)
         body = "".join(f"<tr>{''.join(f'<td>{c}</td>' for c in _html(*entry))}</tr>" for entry in self._progress)
         caption = f"Study {escape(self.study.name)}: best {escape(self.study.objective.metric)}, test accuracy"
@@ -92,7 +101,7 @@ def _line(cell: CellResult, progress: CellProgress) -> dict[str, Any]:
 
 
 def _html(cell: CellResult, progress: CellProgress) -> list[str]:
-    """The cells of a row, in the order of the titles."""
+    """Return the texts of a row in the order of the titles."""
     budget = f'<progress max="1" value="{progress.share:.3f}"></progress> {progress.share:.0%}'
     counts = [str(n) for n in (progress.trials, progress.failed, progress.epochs)]
     scores = ["–" if score is None else f"{score:.4f}" for score in (progress.best, _test_accuracy(cell))]

@@ -1,4 +1,4 @@
-"""Serving a study's MLflow and TensorBoard pages on this machine."""
+"""Serve a study's MLflow and TensorBoard pages on this machine."""
 
 from __future__ import annotations
 
@@ -23,21 +23,28 @@ from ..tracking import Tracker, tracking_uri
 
 HOST = "127.0.0.1"
 MLFLOW_VIEW = "workflowType=machine_learning&viewStateShareKey=tuneoff-trials"
-"""A table of trials with their figures; MLflow shows no metric by default."""
+"""The query of a saved view that shows the trials with their metrics. By default, MLflow shows no metrics."""
 START_PATIENCE_SECONDS = 60.0
 
 
 def serve(folder: Path, mlflow_port: int, tensorboard_port: int, say: Callable[[str], None]) -> None:
-    """Start both servers, say their addresses once they answer, and wait for Ctrl-C or SIGTERM.
+    """Start both servers, print their addresses once they answer, and wait for Ctrl-C or SIGTERM.
 
-    StudyError where `folder` has nothing to show.
+    Args:
+        folder: The study's output folder.
+        mlflow_port: The port for MLflow. If it is taken, a free one is used.
+        tensorboard_port: The port for TensorBoard. If it is taken, a free one is used.
+        say: Prints a line.
+
+    Raises:
+        StudyError: The folder has no MLflow database, or a server does not start.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     store = open_store(str(folder))
     result = read_study(store)
     uri = tracking_uri(result.study, str(folder))
     if uri.startswith("sqlite:") and not (folder / layout.MLFLOW_DATABASE).is_file():
-        raise StudyError(f"{folder} holds no {layout.MLFLOW_DATABASE}: run `tuneoff sync {folder}` first.")
+        raise StudyError(f"{folder} has no {layout.MLFLOW_DATABASE}. Run `tuneoff sync {folder}` to create it.")
     experiment = Tracker(store, result.study, result.id, uri).prepare()
     mlflow, tensorboard = free_port(mlflow_port), free_port(tensorboard_port)
     servers: list[subprocess.Popen[bytes]] = []
@@ -51,7 +58,7 @@ def serve(folder: Path, mlflow_port: int, tensorboard_port: int, say: Callable[[
             _await(f"http://{HOST}:{tensorboard}", servers)
             say(f"MLflow:      {uri}/#/experiments/{experiment}/runs?{MLFLOW_VIEW}")
             say(f"TensorBoard: http://{HOST}:{tensorboard}/#hparams")
-            say("Ctrl-C ends both.")
+            say("Press Ctrl-C to stop both.")
             while all(server.poll() is None for server in servers):
                 time.sleep(0.5)
     except KeyboardInterrupt:
@@ -65,7 +72,7 @@ def serve(folder: Path, mlflow_port: int, tensorboard_port: int, say: Callable[[
 
 
 def _start(command: list[str], folder: str) -> subprocess.Popen[bytes]:
-    """A server in a process group of its own: both start processes that have to end with them."""
+    """Start a server in its own process group, so that its child processes can be stopped with it."""
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **os.environ}
     quiet = subprocess.DEVNULL
     return subprocess.Popen(command, env=environment, cwd=folder, stdout=quiet, stderr=quiet, start_new_session=True)
@@ -84,7 +91,11 @@ def _tensorboard(folder: Path, port: int) -> list[str]:
 
 
 def free_port(wanted: int) -> int:
-    """The wanted port, or another where it is taken."""
+    """Return the wanted port, or a free one if it is taken.
+
+    Raises:
+        StudyError: No port is free.
+    """
     for port in (wanted, 0):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -93,7 +104,7 @@ def free_port(wanted: int) -> int:
             except OSError:
                 continue
             return int(probe.getsockname()[1])
-    raise StudyError(f"no port is free on {HOST}.")
+    raise StudyError(f"No port is free on {HOST}. Stop another server and try again.")
 
 
 def _await(address: str, servers: list[subprocess.Popen[bytes]]) -> None:
@@ -107,4 +118,4 @@ def _await(address: str, servers: list[subprocess.Popen[bytes]]) -> None:
             time.sleep(0.3)
         else:
             return
-    raise StudyError(f"{address} does not answer: try `tuneoff ui` again, or another port.")
+    raise StudyError(f"{address} did not answer. Run `tuneoff ui` again or use another port.")

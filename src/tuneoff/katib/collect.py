@@ -1,7 +1,7 @@
-"""Katib's side of a study: experiments submitted, and what they found brought back as the record of methods `katib-…`.
+"""Submit a study's Katib experiments, and collect their results into the record as methods `katib-…`.
 
-Katib's trials carry, of each metric, the smallest, the largest and the latest value. A curve is in what a trial printed, where
-its log is at hand; without it the record has the epochs, and of their metrics what is certain.
+Katib stores the smallest, the largest and the latest value of each metric of a trial. The whole learning curve is only in the
+trial's log. Without the log, the record contains the number of epochs, and only those metric values that are certain.
 """
 
 from __future__ import annotations
@@ -40,18 +40,18 @@ EXPERIMENT = "katib.kubeflow.org/experiment"
 TRIAL = "katib.kubeflow.org/trial"
 PARENT = "pbt.suggestion.katib.kubeflow.org/parent"
 COLLECTOR_CONTAINER = "metrics-logger-and-collector"
-"""The container beside the training that repeats its lines: the training's own output goes into a file."""
+"""The sidecar container that repeats the lines of the training, whose own output goes to a file."""
 MAX_BYTES = 100_000_000
-"""So large may an exported file be."""
+"""Maximum size of an exported file."""
 ENGINES = {"hyperopt": "0.2.5", "optuna": "3.3.0", "goptuna": "0.8.0"}
-"""What the images of Katib 0.19 hold (its requirements.txt and go.mod); scikit-optimize floats."""
+"""Versions in the images of Katib 0.19 (its requirements.txt and go.mod). scikit-optimize is not pinned there."""
 UNKNOWN = "not known"
 CURVE = names_of(CLASSIFICATION)
 
 
 @dataclass
 class Found:
-    """What Katib knows of experiments: its objects, what trials printed, by name, and its version."""
+    """Katib's experiments and trials, the trials' logs (each keyed by name), and Katib's version."""
 
     where: str
     experiments: dict[str, Any] = field(default_factory=dict)
@@ -62,7 +62,7 @@ class Found:
 
 @dataclass(frozen=True)
 class Range:
-    """What Katib keeps of one metric of a trial; None for what it could not read."""
+    """The values that Katib stores for one metric of a trial. A value that Katib could not read is None."""
 
     least: float | None
     most: float | None
@@ -82,10 +82,15 @@ class Reading:
 
 
 def readings(lines: Iterable[str], metrics: Sequence[str], expression: str = COLLECTOR) -> list[Reading]:
-    """What Katib's StdOut collector reads of a trial's log; the objective comes first among the metrics.
+    """Return what Katib's StdOut collector reads from a trial's log.
 
-    As pkg/metricscollector/v1beta1/file-metricscollector does: a line that names no metric is passed over, a time at its
-    beginning is taken, and a log without the objective gives the one value `unavailable`.
+    This follows pkg/metricscollector/v1beta1/file-metricscollector: a line that names no metric is skipped, a time at the start
+    of a line is used, and a log without the objective gives the single value `unavailable`.
+
+    Args:
+        lines: The lines of the log.
+        metrics: Names of the metrics, the objective first.
+        expression: The regular expression with which the collector reads a line.
     """
     found: list[Reading] = []
     for line in lines:
@@ -100,7 +105,7 @@ def readings(lines: Iterable[str], metrics: Sequence[str], expression: str = COL
 
 
 def kept(found: Iterable[Reading]) -> dict[str, Range]:
-    """What Katib keeps of a trial's readings, by metric; of equal times the later one is the latest."""
+    """Return what Katib stores of a trial's readings, by metric. Of readings with equal times, the last one is the latest."""
     by_metric: dict[str, list[float]] = {}
     for reading in sorted(found, key=lambda r: r.time):
         number = _finite(reading.value)
@@ -113,7 +118,7 @@ RFC3339 = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)")
 
 
 def sample_log() -> str:
-    """What a trial printed: three epochs on a toy data set."""
+    """Return an example of a trial's log: three epochs on a toy data set."""
     return SAMPLE.read_text(encoding="utf-8")
 
 
@@ -124,10 +129,10 @@ SAMPLE = Path(__file__).with_name("trial_template.txt")
 
 
 def exported(folder: Path) -> Found:
-    """What lies in a folder: objects as `kubectl get … -o yaml` (or json) writes them, and logs as TRIAL.log."""
+    """Read exported results from a folder: objects written by `kubectl get … -o yaml` (or json), and logs named TRIAL.log."""
     if not folder.is_dir():
         raise StudyError(
-            f"--from {str(folder)!r} is no folder: give one with what `kubectl get experiments,trials -o yaml` wrote."
+            f"--from {str(folder)!r} is not a folder. Give a folder with the output of `kubectl get experiments,trials -o yaml`."
         )
     found = Found(str(folder))
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
@@ -140,30 +145,30 @@ def exported(folder: Path) -> Found:
 
 
 class _NoAliases(yaml.SafeLoader):
-    """A loader that expands nothing: what kubectl writes has no aliases."""
+    """A loader that refuses aliases, which could expand to huge documents. kubectl writes none."""
 
     def compose_node(self, parent: Any, index: Any) -> Any:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.YAMLError("aliases are not taken")
+            raise yaml.YAMLError("aliases are not allowed")
         return super().compose_node(parent, index)
 
 
 def _documents(file: Path) -> Iterator[dict[str, Any]]:
-    """Every object in a file, those of lists one by one; StudyError where it cannot be read."""
+    """Yield every object in a file, including the items of lists. Raise StudyError if the file cannot be read."""
     try:
         if file.stat().st_size > MAX_BYTES:
-            raise StudyError(f"{file} is too large: at most {MAX_BYTES:,} bytes are taken.")
+            raise StudyError(f"{file} is larger than {MAX_BYTES:,} bytes, the limit. Export fewer objects per file.")
         text = file.read_text(encoding="utf-8")
         read = [json.loads(text)] if file.suffix == ".json" else list(yaml.load_all(text, _NoAliases))
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise StudyError(f"{file} cannot be read ({str(error).splitlines()[0]}): give what kubectl wrote.") from None
+        raise StudyError(f"{file} cannot be read ({str(error).splitlines()[0]}). Give a file that kubectl wrote.") from None
     for entry in read:
         if isinstance(entry, dict):
             yield from (e for e in entry.get("items", [entry]) if isinstance(e, dict))
 
 
 def _sort_in(found: Found, entry: Mapping[str, Any], where: str) -> None:
-    """Put an object among those found; one of another kind is left out, but for Katib's controller, which tells its version."""
+    """Add an object to `found`. Other kinds are skipped, except for the Deployment of Katib's controller: it has the version."""
     from kubeflow_katib_api import models
     from pydantic import ValidationError
 
@@ -179,19 +184,19 @@ def _sort_in(found: Found, entry: Mapping[str, Any], where: str) -> None:
             found.version = _version(entry) or found.version
     except (ValidationError, LookupError, AttributeError) as error:
         fault = error.errors()[0] if isinstance(error, ValidationError) else {"loc": ("metadata",), "msg": "it has no name"}
-        place = ".".join(str(p) for p in fault["loc"])
-        raise StudyError(f"{where}: this {kind} is not as Katib has them: {place}: {fault['msg']}.") from None
+        field_path = ".".join(str(p) for p in fault["loc"])
+        raise StudyError(f"{where}: this {kind} is not valid in Katib: {field_path}: {fault['msg']}.") from None
 
 
 def _name(thing: Any) -> str:
-    """The object's name; LookupError where it has none."""
+    """Return the object's name. Raise LookupError if it has none."""
     if not thing.metadata or not thing.metadata.name:
         raise LookupError
     return str(thing.metadata.name)
 
 
 def _version(deployment: Mapping[str, Any]) -> str | None:
-    """Katib's version, by the tag of its controller's image."""
+    """Return Katib's version, from the tag of its controller's image."""
     with suppress(KeyError, IndexError, TypeError):
         if deployment["metadata"]["name"] == "katib-controller":
             image = str(deployment["spec"]["template"]["spec"]["containers"][0]["image"])
@@ -204,21 +209,21 @@ def _version(deployment: Mapping[str, Any]) -> str | None:
 
 @contextmanager
 def _cluster(what: str) -> Iterator[Any]:
-    """The kubernetes package, set up by the kubeconfig or the pod it runs in; its errors become one sentence."""
+    """Yield the kubernetes client, configured from the kubeconfig or the pod. Its errors become a one-sentence StudyError."""
     try:
         import kubernetes
         import urllib3
     except ImportError:
-        raise StudyError("tuneoff katib needs kubernetes: pip install 'tuneoff[katib]'.") from None
+        raise StudyError("tuneoff katib needs the package kubernetes. Run: pip install 'tuneoff[katib]'") from None
     try:
         _configure(kubernetes.config)
         yield kubernetes.client
     except kubernetes.config.ConfigException as error:
-        raise StudyError(f"{what}: there is no cluster to talk to ({error}): set KUBECONFIG.") from None
+        raise StudyError(f"{what}: no cluster is configured ({error}). Set KUBECONFIG.") from None
     except kubernetes.client.ApiException as error:
-        raise StudyError(f"{what}: the cluster refuses ({_said(error)}).") from None
+        raise StudyError(f"{what}: the cluster refused the request ({_said(error)}).") from None
     except urllib3.exceptions.HTTPError as error:
-        raise StudyError(f"{what}: the cluster cannot be reached ({type(error).__name__}): check KUBECONFIG.") from None
+        raise StudyError(f"{what}: the cluster cannot be reached ({type(error).__name__}). Check KUBECONFIG.") from None
 
 
 def _configure(config: Any) -> None:
@@ -229,18 +234,18 @@ def _configure(config: Any) -> None:
 
 
 def _said(error: Any) -> str:
-    """What the API server said: its message, such as a webhook's, or the reason of the status."""
+    """Return the API server's message, such as a webhook's, or the reason of the HTTP status."""
     with suppress(ValueError, TypeError, AttributeError):
         message = json.loads(error.body).get("message")
         if message:
             return f"{error.status}: {' '.join(str(message).split())[:500]}"
     if error.status == 404:
-        return "404: it knows no experiments.kubeflow.org, so that Katib is not installed"
+        return "404: it has no resource experiments.kubeflow.org, so Katib is not installed"
     return f"{error.status}: {error.reason}"
 
 
 def submit(planned: Sequence[Planned], namespace: str) -> None:
-    """Create the experiments. All are put to the cluster's checks first, Katib's webhook among them: none or all begin."""
+    """Create the experiments. A dry run first lets the cluster (and Katib's webhook) check all of them, so all start or none."""
     with _cluster(f"namespace {namespace}") as client:
         custom = client.CustomObjectsApi()
         for options in ({"dry_run": "All"}, {}):
@@ -251,7 +256,7 @@ def submit(planned: Sequence[Planned], namespace: str) -> None:
 
 
 def on_cluster(planned: Sequence[Planned], namespace: str) -> Found:
-    """What the cluster has of the experiments: objects, and the logs of those pods that are still there."""
+    """Read the experiments and their trials from the cluster, and the logs of the pods that still exist."""
     found = Found(f"namespace {namespace}")
     with _cluster(found.where) as client:
         read = partial(client.CustomObjectsApi().list_namespaced_custom_object, GROUP, VERSION, namespace, _request_timeout=60)
@@ -262,7 +267,7 @@ def on_cluster(planned: Sequence[Planned], namespace: str) -> Found:
             for entry in read("trials", label_selector=f"{EXPERIMENT}={name}")["items"]:
                 _sort_in(found, {"kind": "Trial", **entry}, found.where)
             _read_logs(client, found, namespace, f"{EXPERIMENT}={name}")
-        with suppress(client.ApiException):  # not everybody may look there
+        with suppress(client.ApiException):  # not every account may read that namespace
             deployment = client.AppsV1Api().read_namespaced_deployment("katib-controller", "kubeflow", _request_timeout=30)
             found.version = _version(client.ApiClient().sanitize_for_serialization(deployment))
     return found
@@ -270,7 +275,7 @@ def on_cluster(planned: Sequence[Planned], namespace: str) -> Found:
 
 def _read_logs(client: Any, found: Found, namespace: str, selector: str) -> None:
     core = client.CoreV1Api()
-    with suppress(client.ApiException):  # without the right to read logs there are no curves
+    with suppress(client.ApiException):  # without the right to read logs, the results have no curves
         for pod in core.list_namespaced_pod(namespace, label_selector=selector, _request_timeout=30).items:
             name = (pod.metadata.labels or {}).get(TRIAL)
             if name:
@@ -285,16 +290,26 @@ def _read_logs(client: Any, found: Found, namespace: str, selector: str) -> None
 
 @dataclass(frozen=True)
 class Collected:
-    """What became of one experiment, in a sentence without its stop."""
+    """The result for one experiment: a sentence without the final period, and whether it was recorded."""
 
     sentence: str
     recorded: bool = False
 
 
 def collect(study: Study, store: Store, planned: Sequence[Planned], found: Found) -> list[Collected]:
-    """Record each experiment that has ended and is not on record yet.
+    """Record each experiment that has ended and is not in the record yet.
 
-    StudyError where none was found, or what was found does not fit the study; then nothing has been recorded.
+    Args:
+        study: The study.
+        store: The store with the study's record.
+        planned: The study's experiments.
+        found: What Katib has of them.
+
+    Returns:
+        One entry per planned experiment.
+
+    Raises:
+        StudyError: No experiment was found, or a result does not fit the study. In this case nothing is recorded.
     """
     if not any(one.name in found.experiments for one in planned):
         raise StudyError(f"{found.where} has none of the study's {len(planned)} experiments, such as {planned[0].name}.")
@@ -306,20 +321,20 @@ def collect(study: Study, store: Store, planned: Sequence[Planned], found: Found
         if experiment is None:
             said.append(Collected(f"{one.name}: not found in {found.where}"))
         elif read_search(store, one.cell.dataset, one.cell.method.label, one.seed).ended:
-            said.append(Collected(f"{one.name}: on record already"))
+            said.append(Collected(f"{one.name}: already in the record"))
         elif _ending(experiment) is None or ended < len(trials):
             ending = f"{ended} of {one.plan.trials} trials have ended; collect it again later"
-            said.append(Collected(f"{one.name}: still runs, {ending}"))
+            said.append(Collected(f"{one.name}: still running, {ending}"))
         elif (counted := experiment.status.trials or 0) > len(trials):
-            lack = f"it has {counted} trials, and {found.where} has {len(trials)} of them: export its trials too"
+            lack = f"it has {counted} trials, but {found.where} has only {len(trials)} of them; export its trials too"
             said.append(Collected(f"{one.name}: not recorded: {lack}"))
         else:
             make = partial(_lines, store, study, one, experiment, trials, found)
-            make("")  # refuses what does not fit, before anything is written
+            make("")  # raises an error for results that do not fit, before anything is written
             ready.append((one, make))
             curves = sum(bool(_printed(found, t)) for t in trials)
-            told = f"{len(trials)} trials recorded as {one.cell.method.label}, {curves} with their curves"
-            said.append(Collected(f"{one.name}: {told}", recorded=True))
+            summary = f"{len(trials)} trials recorded as {one.cell.method.label}, {curves} with their curves"
+            said.append(Collected(f"{one.name}: {summary}", recorded=True))
     if ready:
         study_id = claim(store, _extended(study, store, [one for one, _ in ready]))
         for one, lines_of in ready:
@@ -328,7 +343,7 @@ def collect(study: Study, store: Store, planned: Sequence[Planned], found: Found
 
 
 def _extended(study: Study, store: Store, planned: Sequence[Planned]) -> Study:
-    """The study, with what was collected before and what is collected now among its methods."""
+    """Return the study with the methods that were collected earlier and those that are collected now."""
     held = held_study(store)
     before = study if held is None else study.keeping(held)
     now = {one.cell.method.label: one.cell.method for one in planned}
@@ -336,20 +351,23 @@ def _extended(study: Study, store: Store, planned: Sequence[Planned]) -> Study:
 
 
 def _append(store: Store, one: Planned, lines: Sequence[bytes]) -> None:
-    """Write the lines that the search's journal lacks; RecordError where it holds others."""
+    """Append the lines that the search's journal lacks. Raise RecordError if it contains different lines."""
     journal = store.journal(layout.events(one.cell.dataset, one.cell.method.label, one.seed))
     try:
-        there = journal.lines()
-        if there != list(lines[: len(there)]):
-            raise RecordError(f"{one.cell.name}, seed {one.seed}, is on record in part, and not as it is now: move its log away")
-        for line in lines[len(there) :]:
+        recorded = journal.lines()
+        if recorded != list(lines[: len(recorded)]):
+            raise RecordError(
+                f"The record has a part of {one.cell.name}, seed {one.seed}, that differs from Katib's results."
+                " Move its log away, and collect again"
+            )
+        for line in lines[len(recorded) :]:
             journal.append(line)
     finally:
         journal.close()
 
 
 def _trials_of(found: Found, one: Planned) -> list[Any]:
-    """The experiment's trials in the order in which they were created."""
+    """Return the experiment's trials in the order of their creation."""
     mine = [t for t in found.trials.values() if (t.metadata.labels or {}).get(EXPERIMENT) == one.name]
     return sorted(mine, key=lambda t: (_seconds(t.metadata.creation_timestamp), t.metadata.name))
 
@@ -357,7 +375,7 @@ def _trials_of(found: Found, one: Planned) -> list[Any]:
 def _lines(
     store: Store, study: Study, one: Planned, experiment: Any, trials: Sequence[Any], found: Found, study_id: str
 ) -> list[bytes]:
-    """The events of the search, as its journal's lines, in the order in which they happened."""
+    """Return the events of the search in chronological order, as lines of its journal."""
     journal = MemoryJournal()
     writer = Writer(journal)
     began = _seconds(experiment.metadata.creation_timestamp)
@@ -383,7 +401,7 @@ def _lines(
 
 
 def _header(store: Store, one: Planned, found: Found) -> dict[str, Any]:
-    """What an `opened` event says of the search: which engine of which Katib, on which data as far as it was prepared here."""
+    """Return the fields of the `opened` event, such as the engine, Katib's version, and the data's fingerprint if known."""
     version = found.version or UNKNOWN
     prepared = read_prepared(store, one.cell.dataset)
     pinned = ENGINES.get(one.algorithm.engine, UNKNOWN) if version.lstrip("v").startswith("0.19") else UNKNOWN
@@ -391,7 +409,7 @@ def _header(store: Store, one: Planned, found: Found) -> dict[str, Any]:
     method = one.cell.method.model_copy(update={"settings": dict(one.plan.settings)})
     return {
         "schema": SCHEMA,
-        "pid": 0,  # of no process here
+        "pid": 0,  # the search had no process on this machine
         "host": "katib",
         "seed": one.seed,
         "dataset": one.cell.dataset,
@@ -404,12 +422,12 @@ def _header(store: Store, one: Planned, found: Found) -> dict[str, Any]:
 
 
 def _printed(found: Found, trial: Any) -> tuple[Epoch, ...]:
-    """The epochs in the trial's log; none where there is no log."""
+    """Return the epochs in the trial's log; empty if there is no log."""
     return read_epochs(found.logs.get(trial.metadata.name, "").splitlines())
 
 
 class _Search:
-    """An experiment's trials on their way into a record: numbered, with parents and epochs."""
+    """Convert an experiment's trials to events: number them, and find their parents and epochs."""
 
     def __init__(self, study: Study, one: Planned, found: Found, trials: Sequence[Any]) -> None:
         self._study = study
@@ -417,7 +435,7 @@ class _Search:
         self._found = found
         self._trials = trials
         self._numbers: dict[str, int] = {}
-        self._reached: dict[int, int] = {}  # epochs, the parent's included
+        self._reached: dict[int, int] = {}  # epochs trained by each trial, including the parent's
         self._proposals: dict[int, Proposal] = {}
 
     def begin(self, writer: Writer, number: int, time: float) -> None:
@@ -445,7 +463,7 @@ class _Search:
         try:
             config = config_of(self._study.space, texts)
         except StudyError as error:
-            raise StudyError(f"trial {trial.metadata.name} is not of this study: {error}") from None
+            raise StudyError(f"Trial {trial.metadata.name} does not belong to this study: {error}") from None
         parent = self._numbers.get((trial.metadata.labels or {}).get(PARENT, ""))
         parent = parent if parent in self._reached else None
         before = 0 if parent is None else self._reached[parent]
@@ -472,14 +490,14 @@ class _Search:
 
 
 def ranges(trial: Any) -> dict[str, Range]:
-    """What Katib keeps of each metric of a trial."""
+    """Return what Katib stores for each metric of a trial."""
     observation = trial.status.observation
     metrics = (observation.metrics if observation else None) or []
     return {m.name: Range(_finite(m.min), _finite(m.max), _finite(m.latest)) for m in metrics if m.name in METRICS}
 
 
 def _finite(text: str | None) -> float | None:
-    """The number; None for `unavailable`, for nothing, and for what is no finite number."""
+    """Return the text as a number, or None for `unavailable`, an empty text, or a number that is not finite."""
     try:
         number = float(text or "")
     except ValueError:
@@ -497,9 +515,10 @@ def _objective(kept: Range | None, epoch: str, sign: int) -> float | None:
 def _certain(
     kept: Mapping[str, Range], metric: str, objective: float | None, first: int, target: int, seconds: float, status: Status
 ) -> tuple[Epoch, ...]:
-    """Epochs without a log: how many is known, and the last one's metrics where the objective is that of the last one.
+    """Return the epochs of a trial without a log.
 
-    Their seconds are equal shares of the whole.
+    Their number is known. The metrics are known only for the last epoch, and only if the objective is that of the last epoch.
+    Each epoch gets an equal share of the trial's seconds.
     """
     reached = kept["epoch"].most if "epoch" in kept else None
     last = int(reached) if reached is not None else target if status is Status.COMPLETED else first
@@ -513,7 +532,7 @@ def _certain(
 
 
 def _trained_seconds(trial: Any, kept: Mapping[str, Range], time: float) -> float:
-    """Seconds of training as the trial printed them; else those from its start to its end, with the pod's own."""
+    """Return the seconds of training that the trial printed. Without them, return the time from its start to its end."""
     if "seconds" in kept and (most := kept["seconds"].most) is not None:
         return most
     return max(0.0, time - (_seconds(trial.status.start_time) or time))
@@ -524,19 +543,19 @@ def _whole(epoch: Epoch) -> Epoch:
 
 
 def _conditions(thing: Any) -> dict[str, str]:
-    """The conditions that hold, with what was said of them."""
+    """Return the conditions that are true, with their messages."""
     conditions = (thing.status.conditions if thing.status else None) or []
     return {c.type: c.message or c.reason or c.type for c in conditions if c.status == "True"}
 
 
 def _ending(experiment: Any) -> str | None:
-    """Why an experiment has ended; None while it runs."""
+    """Return why an experiment has ended, or None while it runs."""
     holds = _conditions(experiment)
     return next((holds[kind] for kind in ("Succeeded", "Failed") if kind in holds), None)
 
 
 def _status(trial: Any) -> tuple[Status, str | None] | None:
-    """How a trial ended, and why where it did not end well; None while it runs."""
+    """Return a trial's status and, for a failed trial, the reason. Return None while it runs."""
     holds = _conditions(trial)
     for kind, status in (
         ("Killed", Status.FAILED),
@@ -551,5 +570,5 @@ def _status(trial: Any) -> tuple[Status, str | None] | None:
 
 
 def _seconds(when: datetime | None) -> float:
-    """Seconds since 1970; 0 for no time."""
+    """Return the seconds since 1970, or 0 if there is no time."""
     return 0.0 if when is None else round(when.timestamp(), 3)

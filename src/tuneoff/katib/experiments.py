@@ -1,7 +1,8 @@
-"""A study as Katib Experiments, one per algorithm, data set and seed: the same space, budget and objective, our own training.
+"""Write a study as Katib Experiments, one per algorithm, data set and seed, with the study's space, budget and objective.
 
-What Katib cannot express is refused. The rules are those of Katib 0.19: its webhook (pkg/webhook/v1beta1/experiment/validator)
-and its suggestion services (pkg/suggestion/v1beta1), which take less than the custom resource's schema, which takes anything.
+Each trial runs Tuneoff's own training. Everything that Katib cannot express is refused. The rules are those of Katib 0.19: its
+webhook (pkg/webhook/v1beta1/experiment/validator) and its suggestion services (pkg/suggestion/v1beta1). Both are stricter than
+the schema of the custom resource, which accepts anything.
 """
 
 from __future__ import annotations
@@ -28,37 +29,37 @@ KINDS: tuple[Kind, ...] = (
     *("categorical", "int", "int with log", "int with step"),
     *("float", "float with log", "float with step"),
 )
-"""What a parameter can be, as far as Katib's algorithms make a difference."""
+"""The kinds of parameters that Katib's algorithms treat differently."""
 
 NAME = re.compile(r"[a-z]([-a-z0-9]*[a-z0-9])?")
 LONGEST_NAME = 40
 LONGEST_PBT_NAME = 26
-"""Katib's pbt adds 37 characters to make a trial's name, which is also a label and a Job's name, of 63 at most."""
+"""Katib's pbt adds 37 characters to form a trial's name, which is also a label and a Job's name, limited to 63 characters."""
 CONTAINER = "train"
 METRICS = ("epoch", *names_of(CLASSIFICATION), "seconds")
-"""What a trial prints of each epoch, and Katib keeps."""
+"""Values that a trial prints after each epoch and that Katib stores."""
 RESOURCE = "target-epochs"
-"""The parameter by which hyperband sets a trial's epochs; no hyperparameter of ours can have a hyphen in its name."""
+"""The parameter with which hyperband sets a trial's epochs. It is unique: hyperparameter names cannot contain a hyphen."""
 ETA = 3
 CHECKPOINTS = "/var/lib/tuneoff/checkpoints"
 POPULATION, LEAST_POPULATION = 8, 5
 PBT_STEPS = 5
-"""Parts of a full training between which pbt changes values; ray-pbt has the same."""
+"""Number of parts of a full training. After each part, pbt changes values. ray-pbt uses the same number."""
 
 
 @dataclass(frozen=True)
 class Algorithm:
-    """One of Katib's algorithms: which of our methods it stands for, and what its service makes of parameters."""
+    """One of Katib's algorithms, and the parameters that its service cannot handle."""
 
     name: str
-    engine: str  # the library behind it
-    short: str  # within an experiment's name
-    cannot: Mapping[Kind, str] = field(default_factory=dict)  # kinds of parameters that it takes for something else, and for what
-    seeded: bool = True  # takes a random_state
-    from_zero: bool = False  # counts steps from 0, not from low
+    engine: str  # the library that implements it
+    short: str  # short name, used in an experiment's name
+    cannot: Mapping[Kind, str] = field(default_factory=dict)  # kinds of parameters that it misinterprets, and how
+    seeded: bool = True  # whether it accepts a random_state
+    from_zero: bool = False  # whether it counts steps from 0 instead of from low
 
 
-_SAMPLED_EVENLY = "draws it evenly, whatever its distribution"
+_SAMPLED_EVENLY = "samples it uniformly and ignores its distribution"
 _NO_STEPS = "ignores steps"
 
 ALGORITHMS: dict[str, Algorithm] = {
@@ -90,9 +91,9 @@ ALGORITHMS: dict[str, Algorithm] = {
             "goptuna",
             "sobol",
             {
-                "int": "never draws its highest value",
-                "int with log": "never draws its highest value",
-                "int with step": "never draws its highest value",
+                "int": "never samples its highest value",
+                "int with log": "never samples its highest value",
+                "int with step": "never samples its highest value",
                 "float with log": _SAMPLED_EVENLY,
             },
             seeded=False,
@@ -114,48 +115,49 @@ ALGORITHMS: dict[str, Algorithm] = {
             "katib",
             "pbt",
             {
-                "int": "cannot read the bounds of an int again that it has written itself",
-                "int with log": "cannot read the bounds of an int again that it has written itself",
-                "int with step": "cannot read the bounds of an int again that it has written itself",
-                "float": "needs the step of every double for its first draws",
-                "float with log": "needs the step of every double for its first draws",
+                "int": "cannot parse the bounds of an int in its own output",
+                "int with log": "cannot parse the bounds of an int in its own output",
+                "int with step": "cannot parse the bounds of an int in its own output",
+                "float": "needs a step for every double to sample its first values",
+                "float with log": "needs a step for every double to sample its first values",
             },
             seeded=False,
         ),
     )
 }
-"""Katib's algorithms by name. `cannot` is the matrix of algorithm × parameter: what is not in it, is the same thing in Katib."""
+"""Katib's algorithms by name. The entries of `cannot` form a matrix algorithm × kind of parameter. A kind that an algorithm's
+`cannot` does not list means the same in Katib as in the study."""
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where the trials run, and on what, beside what the study's cluster section says."""
+    """Where and in which image the trials run, in addition to the settings of the study's cluster section."""
 
     namespace: str
     image: str
-    data: str  # pvc://CLAIM/FOLDER or s3://bucket/prefix, which holds a folder of prepared data per data set
+    data: str  # pvc://CLAIM/FOLDER or s3://bucket/prefix, with one folder of prepared data per data set
     parallel: int = 1
-    secret: str | None = None  # a Kubernetes secret whose keys become environment variables, all of them
+    secret: str | None = None  # a Kubernetes secret, all keys of which become environment variables
 
 
 def place_of(
     study: Study, namespace: str | None, image: str | None, data: str | None, parallel: int, secret: str | None
 ) -> Place:
-    """The place that the study's cluster section and resources say, where the command gives no other."""
+    """Return where the trials run. Values that are None come from the study's cluster section and resources."""
     cluster = study.cluster
     own = image_in(cluster.images, "tuner", gpu=bool(study.resources.of("tuner").gpu))
     return Place(namespace or cluster.namespace or "kubeflow", image or own, data or _data_of(study), parallel, secret)
 
 
 def _data_of(study: Study) -> str:
-    """Where prepared data lies unless told otherwise: `prepared` beside the record, on S3 or on the study's volume."""
+    """Return the default location of prepared data: `prepared` next to the record, on S3 or on the study's volume."""
     volume, artifacts = study.cluster.volume, study.artifacts
     if artifacts is not None and artifacts.startswith("s3://"):
         return f"{artifacts.rstrip('/')}/prepared"
     if volume is None:
         return "pvc://tuneoff/prepared"
-    beside = artifacts.removeprefix(volume.mount) if artifacts is not None and volume.holds(artifacts) else f"/runs/{study.name}"
-    return f"pvc://{volume.claim}{beside.rstrip('/')}/prepared"
+    folder = artifacts.removeprefix(volume.mount) if artifacts is not None and volume.holds(artifacts) else f"/runs/{study.name}"
+    return f"pvc://{volume.claim}{folder.rstrip('/')}/prepared"
 
 
 @dataclass(frozen=True)
@@ -165,13 +167,13 @@ class Plan:
     trials: int
     parallel: int
     epochs: int  # of each trial
-    settings: Mapping[str, str]  # of the algorithm
+    settings: Mapping[str, str]  # settings of the algorithm
     resume: str = "Never"
 
 
 @dataclass(frozen=True)
 class Planned:
-    """One experiment, and which search of which cell it stands for."""
+    """One experiment, with the cell and the seed of the search that it runs."""
 
     cell: Cell
     algorithm: Algorithm
@@ -181,7 +183,7 @@ class Planned:
     manifest: Mapping[str, Any]
 
     def yaml(self) -> str:
-        """Return the manifest as a file for `kubectl apply`. Feasible spaces are quoted, since Katib takes strings only."""
+        """Return the manifest as a file for `kubectl apply`. Feasible spaces are quoted, because Katib accepts only strings."""
         return dump([self.manifest], quoted=["feasibleSpace"], sort_keys=False, width=120)
 
 
@@ -189,15 +191,19 @@ class Planned:
 
 
 def algorithms_of(study: Study, named: tuple[str, ...]) -> list[Algorithm]:
-    """Those that are named, or else the counterparts of the study's methods; a StudyError names each method that has none."""
+    """Return the named algorithms or, if none is named, the counterparts of the study's methods.
+
+    Raises:
+        StudyError: A method of the study has no counterpart in Katib.
+    """
     if named:
         return [ALGORITHMS[name] for name in dict.fromkeys(named)]
     counterparts = {spec.name: ALGORITHMS[name] for spec in REGISTRY.values() for name in spec.katib}
     lacking = [m.label for m in study.methods if SHORT.get(m.name, m.name) not in counterparts]
     if lacking:
         raise StudyError(
-            f"{', '.join(lacking)}: Katib has no counterpart of this method; leave it out,"
-            f" or choose what Katib runs with --algorithm ({', '.join(ALGORITHMS)})."
+            f"{', '.join(lacking)}: Katib has no counterpart of this method. Remove it from the study,"
+            f" or choose Katib's algorithms with --algorithm ({', '.join(ALGORITHMS)})."
         )
     return list({a.name: a for m in study.methods for a in [counterparts[SHORT.get(m.name, m.name)]]}.values())
 
@@ -206,7 +212,7 @@ def algorithms_of(study: Study, named: tuple[str, ...]) -> list[Algorithm]:
 
 
 def kind_of(parameter: Categorical | Int | Float) -> Kind:
-    """What the parameter is for Katib; a step of 1 of an int is none."""
+    """Return the parameter's kind for Katib. An int with a step of 1 counts as an int without a step."""
     if isinstance(parameter, Categorical):
         return "categorical"
     base: Literal["int", "float"] = "int" if isinstance(parameter, Int) else "float"
@@ -217,28 +223,28 @@ def kind_of(parameter: Categorical | Int | Float) -> Kind:
 
 
 def refusals(study: Study, algorithm: Algorithm, parallel: int = 1) -> list[str]:
-    """Sentences that say what of the study Katib's algorithm cannot express; empty where it can do all of it."""
-    said = [*_of_the_study(study), *_of_the_space(study, algorithm)]
-    return said or [*_of_the_budget(study, algorithm, parallel)]
+    """Return one sentence for each part of the study that Katib's algorithm cannot express; empty if it can express all."""
+    sentences = [*_of_the_study(study), *_of_the_space(study, algorithm)]
+    return sentences or [*_of_the_budget(study, algorithm, parallel)]
 
 
 def _of_the_study(study: Study) -> Iterator[str]:
     space = study.space
     conditional = [name for name, p in space.items() if p.when]
     if conditional:
-        yield f"Katib knows no conditional parameters (when), and {', '.join(conditional)} would need them."
+        yield f"Katib has no conditional parameters (when), but the study makes {', '.join(conditional)} conditional."
     for name, parameter in space.items():
         if not isinstance(parameter, Categorical):
             continue
         texts = [text_of(v) for v in parameter.values]
         odd = next((t for t in texts if not SAFE.fullmatch(t)), None)
         if odd is not None:
-            yield f"{name}: the value {odd!r} would not pass the shell before a trial: letters, digits and _.,:+@%/- do."
+            yield f"{name}: the shell that starts a trial would change the value {odd!r}. Use only letters, digits and _.,:+@%/-."
         if len(set(texts)) < len(texts):
-            yield f"{name}: Katib knows texts alone, and two of its values are the same as text."
+            yield f"{name}: Katib writes values as text, and two values of this parameter have the same text."
     budget = study.budget
     if budget.seconds is not None:
-        yield "budget.seconds has no counterpart in Katib, which counts trials: give budget.trials or budget.epochs alone."
+        yield "budget.seconds has no counterpart in Katib, which counts trials. Give only budget.trials or budget.epochs."
 
 
 def _of_the_space(study: Study, algorithm: Algorithm) -> Iterator[str]:
@@ -246,7 +252,7 @@ def _of_the_space(study: Study, algorithm: Algorithm) -> Iterator[str]:
     if algorithm.name == "grid":
         unlisted = [name for name, p in space.items() if p.grid_size() is None]
         if unlisted:
-            yield f"grid: {', '.join(unlisted)} would need a step or grid_points: Katib's grid refuses a double without its step."
+            yield f"grid: Katib's grid refuses a double without a step. Give a step or grid_points for {', '.join(unlisted)}."
         return
     kinds = {name: kind_of(p) for name, p in space.items()}
     for kind in dict.fromkeys(kinds.values()):
@@ -257,17 +263,17 @@ def _of_the_space(study: Study, algorithm: Algorithm) -> Iterator[str]:
         for name, p in space.items():
             if isinstance(p, Int | Float) and kinds[name].endswith("step") and not _on_steps_from_zero(p):
                 yield (
-                    f"{algorithm.name}: {name}: Katib's {algorithm.name} counts steps from 0, so that low and high"
-                    f" must be multiples of step = {p.step:g}."
+                    f"{algorithm.name}: {name}: Katib's {algorithm.name} counts steps from 0, so low and high must be"
+                    f" multiples of step = {p.step:g}."
                 )
     if algorithm.name == "cmaes" and sum(kind != "categorical" for kind in kinds.values()) < 2:
-        yield "cmaes: Katib's cmaes needs two numeric parameters (int or float) at least."
+        yield "cmaes: Katib's cmaes needs at least two numeric parameters (int or float)."
     if algorithm.name == "pbt" and study.model == "paper-cnn":
         shaping = [name for name in space if name in SHAPING]
         if shaping:
             yield (
-                f"pbt: {', '.join(shaping)}: Katib's pbt goes on with a trial's weights under changed values of all parameters,"
-                " and this one decides their shapes: leave it out of the space."
+                f"pbt: {', '.join(shaping)}: Katib's pbt continues a trial's weights with changed values of all parameters,"
+                " but this parameter sets the shapes of the weights. Remove it from the space."
             )
 
 
@@ -281,40 +287,49 @@ def _of_the_budget(study: Study, algorithm: Algorithm, parallel: int) -> Iterato
     plan = plan_of(study, algorithm, parallel)
     if algorithm.name == "grid" and plan.trials > study.space.grid_size():
         yield (
-            f"grid: {plan.trials} trials are more than the {study.space.grid_size()} combinations, which Katib's grid refuses:"
-            f" give budget.trials = {study.space.grid_size()}."
+            f"grid: {plan.trials} trials are more than the {study.space.grid_size()} combinations of the space, which Katib's"
+            f" grid refuses. Set budget.trials to {study.space.grid_size()}."
         )
     if algorithm.name == "hyperband":
         yield from _of_hyperbands_budget(study, plan)
     if algorithm.name == "pbt" and plan.parallel < LEAST_POPULATION:
         yield (
-            f"pbt: Katib's pbt wants a population of {LEAST_POPULATION} at least, and the budget pays for {plan.trials} trials"
-            f" of {plan.epochs} epochs: two generations are {2 * LEAST_POPULATION}."
+            f"pbt: Katib's pbt needs a population of at least {LEAST_POPULATION}, so two generations are {2 * LEAST_POPULATION}"
+            f" trials. The budget allows {plan.trials} trials of {plan.epochs} epochs. Give a larger budget."
         )
 
 
 def _of_hyperbands_budget(study: Study, plan: Plan) -> Iterator[str]:
     budget, wanted, paid = study.budget, _hyperband_epochs(study, plan.parallel), _epochs(study)
     if budget.epochs_per_trial < ETA:
-        yield f"hyperband: epochs_per_trial = {budget.epochs_per_trial} leaves no rung below it: give at least {ETA}."
+        yield f"hyperband: epochs_per_trial = {budget.epochs_per_trial} leaves no lower rung. Set it to at least {ETA}."
     elif budget.trials is not None and plan.parallel > budget.trials:
-        yield f"hyperband: its first rung has {plan.parallel} trials, and budget.trials is {budget.trials}."
+        yield (
+            f"hyperband: its first rung has {plan.parallel} trials, but budget.trials is {budget.trials}."
+            f" Set budget.trials to at least {plan.parallel}."
+        )
     elif wanted > paid:
-        yield f"hyperband: its {plan.trials} trials want {wanted} epochs, and the budget pays for {paid}."
+        yield (
+            f"hyperband: its {plan.trials} trials need {wanted} epochs, but the budget allows {paid}."
+            " Give a larger budget, or a smaller epochs_per_trial."
+        )
 
 
 # The budget
 
 
 def _epochs(study: Study) -> int:
-    """Epochs that the budget pays for, of one model each."""
+    """Return the number of epochs that the budget allows, where an epoch trains one model (cross-validation trains several)."""
     budget = study.budget
     by_trials = None if budget.trials is None else budget.trials * study.full_epochs
     return int(min(n for n in (budget.epochs, by_trials) if n is not None)) // study.trainings
 
 
 def plan_of(study: Study, algorithm: Algorithm, parallel: int = 1) -> Plan:
-    """How the algorithm spends the budget: by default one trial after the other, so that it hears of each before the next."""
+    """Return how the algorithm spends the budget.
+
+    By default trials run one at a time, so that the algorithm knows each result before it proposes the next trial.
+    """
     full = study.budget.epochs_per_trial
     if algorithm.name == "hyperband":
         rung = max(_first_rung(full), parallel)
@@ -330,12 +345,12 @@ def plan_of(study: Study, algorithm: Algorithm, parallel: int = 1) -> Plan:
 
 
 def _first_rung(full: int) -> int:
-    """The trials of hyperband's first rung, which are also how many must run side by side."""
+    """Return the number of trials in hyperband's first rung. All of them must run at the same time."""
     return int(ETA ** int(math.log(full) / math.log(ETA)))
 
 
 def _hyperband_epochs(study: Study, rung: int) -> int:
-    """Epochs of a first rung and of the one trial after it, the survivor, which begins anew."""
+    """Return the epochs of the first rung plus those of the one promoted trial, which trains again from the start."""
     full = study.budget.epochs_per_trial
     least = full // _first_rung(full)
     return (rung + ETA) * least
@@ -345,13 +360,14 @@ def _hyperband_epochs(study: Study, rung: int) -> int:
 
 
 def experiments(study: Study, algorithms: list[Algorithm], place: Place) -> list[Planned]:
-    """An experiment for each algorithm, data set and seed; without a random_state, for the first seed alone.
+    """Return an experiment for each algorithm, data set and seed. An algorithm without a random_state gets only the first seed.
 
-    StudyError with a sentence for all that Katib cannot express.
+    Raises:
+        StudyError: Katib cannot express the study. The message has one sentence per problem.
     """
-    said = [sentence for a in algorithms for sentence in refusals(study, a, place.parallel)]
-    if said:
-        raise StudyError("\n".join(dict.fromkeys(said)))
+    sentences = [sentence for a in algorithms for sentence in refusals(study, a, place.parallel)]
+    if sentences:
+        raise StudyError("\n".join(dict.fromkeys(sentences)))
     planned = [
         _planned(study, algorithm, dataset, seed, place)
         for dataset in study.datasets
@@ -366,16 +382,18 @@ def _check_names(planned: list[Planned]) -> None:
     for one in planned:
         most = LONGEST_PBT_NAME if one.algorithm.name == "pbt" else LONGEST_NAME
         if not NAME.fullmatch(one.name):
-            raise StudyError(f"the name {one.name!r} is not taken by Katib: let the study's name begin with a letter.")
+            raise StudyError(f"Katib refuses the experiment name {one.name!r}. Give the study a name that begins with a letter.")
         if len(one.name) > most:
             raise StudyError(
-                f"the name {one.name!r} has {len(one.name)} characters, and Katib takes {most} for {one.algorithm.name}:"
-                " give the study or the data set a shorter name."
+                f"The experiment name {one.name!r} has {len(one.name)} characters, but Katib allows {most} for"
+                f" {one.algorithm.name}. Give the study or the data set a shorter name."
             )
     names = [one.name for one in planned]
     doubled = next((name for name in names if names.count(name) > 1), None)
     if doubled:
-        raise StudyError(f"two experiments would be called {doubled!r}: let the names of data sets differ by more than . and _.")
+        raise StudyError(
+            f"Two experiments would have the name {doubled!r}. Give the data sets names that differ in more than . and _."
+        )
 
 
 def _planned(study: Study, algorithm: Algorithm, dataset: Dataset, seed: int, place: Place) -> Planned:
@@ -389,11 +407,11 @@ def _planned(study: Study, algorithm: Algorithm, dataset: Dataset, seed: int, pl
 
 
 def _manifest(study: Study, algorithm: Algorithm, cell: Cell, seed: int, plan: Plan, name: str, place: Place) -> dict[str, Any]:
-    """The Experiment, through the models of kubeflow-katib-api, which know every field."""
+    """Return the Experiment, built with the models of kubeflow-katib-api, which check every field."""
     try:
         from kubeflow_katib_api import models
     except ImportError:
-        raise StudyError("tuneoff katib needs kubeflow-katib-api: pip install 'tuneoff[katib]'.") from None
+        raise StudyError("tuneoff katib needs the package kubeflow-katib-api. Run: pip install 'tuneoff[katib]'") from None
     goal = study.objective
     best = "max" if goal.sign < 0 else "min"
     strategies = dict.fromkeys(METRICS, "latest") | {goal.metric: best if goal.epoch == "best" else "latest"}
@@ -420,7 +438,7 @@ def _manifest(study: Study, algorithm: Algorithm, cell: Cell, seed: int, plan: P
             for n, t, s in _parameters(study, algorithm)
         ],
         trialTemplate=models.V1beta1TrialTemplate(
-            retain=True,  # the pods' logs hold the curves, which Katib's trials do not
+            retain=True,  # only the pods' logs contain the learning curves, Katib's trials do not
             primaryContainerName=CONTAINER,
             trialParameters=[
                 models.V1beta1TrialParameterSpec(name=n, reference=r, description=d)
@@ -434,12 +452,12 @@ def _manifest(study: Study, algorithm: Algorithm, cell: Cell, seed: int, plan: P
     )
     metadata = models.IoK8sApimachineryPkgApisMetaV1ObjectMeta(name=name, namespace=place.namespace, labels=labels)
     experiment = models.V1beta1Experiment(apiVersion="kubeflow.org/v1beta1", kind="Experiment", metadata=metadata, spec=spec)
-    found: dict[str, Any] = experiment.to_dict()
-    return found
+    manifest: dict[str, Any] = experiment.to_dict()
+    return manifest
 
 
 def _parameters(study: Study, algorithm: Algorithm) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Name, type and feasible space of each parameter. A grid takes the levels that our grid takes, as a list."""
+    """Yield name, type and feasible space of each parameter. For a grid, list the levels that our own grid search uses."""
     for name, parameter in study.space.items():
         levels = parameter.levels() if algorithm.name == "grid" or isinstance(parameter, Categorical) else None
         if isinstance(parameter, Categorical) or levels is not None:
@@ -460,7 +478,7 @@ def _parameters(study: Study, algorithm: Algorithm) -> Iterator[tuple[str, str, 
 
 
 def _job(study: Study, algorithm: Algorithm, cell: Cell, seed: int, plan: Plan, place: Place) -> dict[str, Any]:
-    """The Job that trains one configuration. It has no name: Katib names it."""
+    """Return the Job that trains one configuration. It has no name, because Katib names it."""
     folder, volumes, mounts = _data(place.data, study.cluster, cell.dataset)
     epochs = f"${{trialParameters.{RESOURCE}}}" if algorithm.name == "hyperband" else str(plan.epochs)
     arguments = ["--data", folder, "--epochs", epochs, "--seed", str(seed), "--trial", "${trialParameters.trial-name}"]
@@ -501,7 +519,7 @@ def _job(study: Study, algorithm: Algorithm, cell: Cell, seed: int, plan: Plan, 
 
 
 def _nodes(cluster: Cluster) -> dict[str, Any]:
-    """As whom a trial's pod runs and on which nodes: those of the tuner step. What the study leaves out is left out."""
+    """Return the account, pull secrets, node selector and tolerations of a trial's pod: those of the tuner step, if set."""
     place = cluster.of("tuner")
     named = {"tolerationSeconds": "seconds", **{name: name for name in ("key", "operator", "value", "effect")}}
     tolerations = [
@@ -518,7 +536,7 @@ def _nodes(cluster: Cluster) -> dict[str, Any]:
 
 
 def _environment(cluster: Cluster, told: Study) -> list[dict[str, Any]]:
-    """A trial's variables: the cluster section's and its secrets', places to write, and the study."""
+    """Return a trial's environment variables: writable folders, the cluster section's variables and secrets, and the study."""
     texts = {"HOME": SCRATCH, "TMPDIR": SCRATCH, **cluster.env}
     texts[STUDY] = told.model_dump_json(exclude_none=True, exclude={"cluster"})
     secrets = [
@@ -530,7 +548,7 @@ def _environment(cluster: Cluster, told: Study) -> list[dict[str, Any]]:
 
 
 def _as_told(study: Study, cell: Cell, seed: int) -> Study:
-    """What a trial is told of the study: how it trains, and nothing of the machine that this runs on."""
+    """Return the study for a trial: only the settings for training, nothing about this machine."""
     here = {"datasets": [Dataset(name=cell.dataset)], "methods": [cell.method], "seeds": [seed]}
     return study.model_copy(update={**here, "resources": Resources(), "tracking": Tracking(), "artifacts": None})
 
@@ -541,17 +559,17 @@ MOUNT, SCRATCH = "/data", "/tmp"
 
 
 def _data(place: str, cluster: Cluster, dataset: str) -> tuple[str, list[dict[str, Any]], list[dict[str, Any]]]:
-    """Where a trial finds the prepared data set, and all volumes and mounts that it gets. It writes to none of them."""
+    """Return the folder of the prepared data set in a trial's pod, and the pod's volumes and mounts (all of them read-only)."""
     claim = PVC.fullmatch(place)
     if claim is None and not S3.fullmatch(place):
-        raise StudyError(f"--data {place!r} is not taken: give pvc://CLAIM/FOLDER or s3://bucket/prefix, for the prepared data.")
+        raise StudyError(f"--data {place!r} is not valid. Give pvc://CLAIM/FOLDER or s3://bucket/prefix of the prepared data.")
     mounts = {} if cluster.volume is None else {cluster.volume.claim: cluster.volume.mount}
     if claim is not None:
         mounts.setdefault(claim[1], MOUNT)
-    taken = [SCRATCH, CHECKPOINTS, *mounts.values()]
-    if cluster.volume is not None and taken.count(cluster.volume.mount) > 1:
+    mount_paths = [SCRATCH, CHECKPOINTS, *mounts.values()]
+    if cluster.volume is not None and mount_paths.count(cluster.volume.mount) > 1:
         raise StudyError(
-            f"cluster.volume.mount {cluster.volume.mount!r} is a place of the trials' own: mount the volume elsewhere."
+            f"cluster.volume.mount {cluster.volume.mount!r} is a folder that trials use themselves. Mount the volume elsewhere."
         )
     folder = f"{place.rstrip('/')}/{dataset}"
     if claim is not None:

@@ -1,8 +1,8 @@
-"""One configuration, given as texts, trained and told line by line: what a Katib trial runs, and how its lines are read again.
+"""Train one configuration in a Katib trial and print its metrics, and read the printed lines again.
 
     TUNEOFF_STUDY='{…}' python -m tuneoff.katib.trial --data /data/mnist --epochs 10 dropout=0.3 activation=relu
 
-prints a line an epoch, in the form that Katib's collector of metrics reads by default: NAME=NUMBER after a time.
+prints one line per epoch, in the format that Katib's metrics collector reads by default: a time, then NAME=NUMBER pairs.
 
     2026-11-25T01:00:00.000Z epoch=3 loss=0.31 accuracy=0.9 val_loss=0.36 val_accuracy=0.89 seconds=12.5
 """
@@ -35,36 +35,39 @@ from ..objectives.keras.training_worker import Patience, Worker, Workplace
 from ..search.loop import not_finite
 
 STUDY = "TUNEOFF_STUDY"
-"""Environment variable with the study in JSON: Katib hands a trial's arguments to a shell, which would take JSON apart."""
+"""Environment variable with the study in JSON. Katib passes a trial's arguments through a shell, which would change JSON."""
 SAFE = re.compile(r"[A-Za-z0-9_.,:+@%/-]+")
-"""Texts that reach a trial as they are, through a template, a pod's command and a shell."""
+"""Matches texts that reach a trial unchanged, through a template, a pod's command and a shell."""
 COLLECTOR = r"([\w|-]+)\s*=\s*([+-]?\d*(\.\d+)?([Ee][+-]?\d+)?)"
-"""The expression by which Katib's collector of metrics reads a line, unless another is given (katib, common/const.go)."""
+"""Default expression with which Katib's metrics collector reads a line (katib, common/const.go)."""
 BAD_INPUT, FAILED = 2, 1
 WEIGHTS = "weights-{:06d}.npz"
-"""What a trial leaves in its checkpoint folder, by the epochs trained until then."""
+"""File with a trial's weights in its checkpoint folder, named after the number of epochs trained so far."""
 
 
 # Values as texts
 
 
 def text_of(value: Value) -> str:
-    """A value as Katib writes it."""
+    """Return a value as the text that Katib writes for it."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return value if isinstance(value, str) else repr(value)
 
 
 def config_of(space: Space, texts: Mapping[str, str]) -> dict[str, Value]:
-    """The configuration that these texts say; a StudyError names the first that does not belong to the space.
+    """Return the configuration with these values, given as texts.
 
-    A float may lie beside its steps: Katib's pbt multiplies it by 0.8 or 1.2.
+    A float may be off its step grid, because Katib's pbt multiplies it by 0.8 or 1.2.
+
+    Raises:
+        StudyError: A name or a value does not belong to the space, or a parameter has no value. The first fault is named.
     """
     unknown = [name for name in texts if name not in list(space)]
     lacking = [name for name in space if name not in texts]
     if unknown or lacking:
-        what = f"{unknown[0]} is no parameter" if unknown else f"{lacking[0]} has no value"
-        raise StudyError(f"the configuration does not fit the space: {what}; its parameters are {', '.join(space)}.")
+        fault = f"{unknown[0]} is not a parameter" if unknown else f"{lacking[0]} has no value"
+        raise StudyError(f"The configuration does not fit the search space: {fault}. The parameters are {', '.join(space)}.")
     return {name: _value(name, parameter, texts[name]) for name, parameter in space.items()}
 
 
@@ -73,15 +76,15 @@ def _value(name: str, parameter: Categorical | Int | Float, text: str) -> Value:
         for value in parameter.values:
             if text_of(value) == text:
                 return value
-        raise StudyError(f"{name} = {text!r} is none of {', '.join(map(text_of, parameter.values))}.")
+        raise StudyError(f"{name} = {text!r} is not one of {', '.join(map(text_of, parameter.values))}.")
     number = _number(text)
     nearest = parameter.nearest(number) if math.isfinite(number) else math.nan
-    if abs(nearest - number) <= 1e-9 * max(1.0, abs(number)):  # texts of sums such as 0.1 + 0.2
+    if abs(nearest - number) <= 1e-9 * max(1.0, abs(number)):  # allow rounding errors such as in 0.1 + 0.2
         return nearest
     if isinstance(parameter, Float) and parameter.low <= number <= parameter.high:
         return number
     kind = "a whole number" if isinstance(parameter, Int) else "a number"
-    raise StudyError(f"{name} = {text!r} is not {kind} from {parameter.low:g} to {parameter.high:g} that the space knows.")
+    raise StudyError(f"{name} = {text!r} is not {kind} from {parameter.low:g} to {parameter.high:g} that the space contains.")
 
 
 def _number(text: str) -> float:
@@ -95,31 +98,37 @@ def _number(text: str) -> float:
 
 
 def line_of(epoch: Epoch, seconds: float, now: datetime) -> str:
-    """An epoch as Katib's collector reads it; `seconds` are those trained so far. It has no word for what is no finite number."""
+    """Return an epoch as a line for Katib's collector. Values that are not finite are left out: the collector cannot read them.
+
+    Args:
+        epoch: The epoch.
+        seconds: Seconds trained so far, this epoch included.
+        now: The time of the line, in UTC.
+    """
     metrics = {"epoch": epoch.number, **epoch.metrics, "seconds": round(seconds, 3)}
-    told = " ".join(f"{name}={value:.10g}" for name, value in metrics.items() if math.isfinite(value))
-    return f"{now.strftime('%Y-%m-%dT%H:%M:%S.%f')[:-3]}Z {told}"
+    pairs = " ".join(f"{name}={value:.10g}" for name, value in metrics.items() if math.isfinite(value))
+    return f"{now.strftime('%Y-%m-%dT%H:%M:%S.%f')[:-3]}Z {pairs}"
 
 
 def read_line(line: str) -> dict[str, float]:
-    """What Katib's collector would read of a line: numbers by name, the last of doubled names. Empty without any."""
-    found = [(name, text) for name, text, *_ in re.findall(COLLECTOR, line)]
-    return {name: float(text) for name, text in found if not math.isnan(_number(text))}
+    """Return the numbers that Katib's collector would read from a line, by name. If a name occurs twice, the last one counts."""
+    pairs = [(name, text) for name, text, *_ in re.findall(COLLECTOR, line)]
+    return {name: float(text) for name, text in pairs if not math.isnan(_number(text))}
 
 
 def read_epochs(lines: Iterator[str] | Sequence[str]) -> tuple[Epoch, ...]:
-    """The epochs that a trial printed, wherever in a line a logger has put them; of one printed twice, the later."""
-    found: dict[int, Epoch] = {}
+    """Return the epochs that a trial printed, also after a logger's prefix. If an epoch occurs twice, the later one counts."""
+    epochs: dict[int, Epoch] = {}
     before = 0.0
     for line in lines:
         numbers = read_line(line)
         if "epoch" not in numbers or "seconds" not in numbers:
             continue
         number, until = int(numbers.pop("epoch")), numbers.pop("seconds")
-        before = before if until >= before else 0.0  # the trial was started again
-        found[number] = Epoch(number, numbers, max(0.0, until - before))
+        before = before if until >= before else 0.0  # fewer seconds than before: the trial was restarted
+        epochs[number] = Epoch(number, numbers, max(0.0, until - before))
         before = until
-    return tuple(found[number] for number in sorted(found))
+    return tuple(epochs[number] for number in sorted(epochs))
 
 
 # Training
@@ -128,13 +137,23 @@ def read_epochs(lines: Iterator[str] | Sequence[str]) -> tuple[Epoch, ...]:
 def train_one(
     study: Study, data: Path, config: Mapping[str, Value], epochs: int, seed: int, name: str, folder: Path | None
 ) -> None:
-    """Train a configuration for so many epochs, on from the newest weights in `folder` where there are some; print each epoch.
+    """Train a configuration, and print a line per epoch.
 
-    TrainingFailed where the model cannot be built or trained, or diverges.
+    Args:
+        study: The study, with the model, the training settings and the objective.
+        data: Folder with the prepared data set.
+        config: The configuration.
+        epochs: Number of epochs to train.
+        seed: The seed of the search.
+        name: The trial's name, from which its random numbers are derived together with the seed.
+        folder: Checkpoint folder, or None. Training continues from its newest weights, if any, and leaves new weights there.
+
+    Raises:
+        TrainingFailed: The model cannot be built or trained, or the training diverges.
     """
     before = _newest(folder)
     first = 0 if before is None else int(before.stem.rpartition("-")[2])
-    number = zlib.crc32(name.encode()) % 2**31  # Katib's trials have names, and no numbers
+    number = zlib.crc32(name.encode()) % 2**31  # Katib's trials have names but no numbers
     trial = Trial(number, number, Proposal(dict(config), first + epochs), first)
     kept = None if folder is None else folder / WEIGHTS.format(first + epochs)
     with tempfile.TemporaryDirectory(prefix="tuneoff-") as scratch:
@@ -160,7 +179,7 @@ def _told(epochs: Generator[Epoch, None, None], goal: ObjectiveSettings) -> None
             seconds += epoch.seconds
             print(line_of(epoch, seconds, datetime.now(UTC)), flush=True)
             if broken := not_finite(epoch, goal.metric):
-                raise TrainingFailed(f"diverged: {broken} is no finite number after epoch {epoch.number}")
+                raise TrainingFailed(f"diverged: {broken} is not a finite number after epoch {epoch.number}")
 
 
 def _newest(folder: Path | None) -> Path | None:
@@ -168,20 +187,26 @@ def _newest(folder: Path | None) -> Path | None:
 
 
 def fetched(place: str, scratch: Path) -> Path:
-    """The folder of a prepared data set, copied out of S3 where it lies there; StudyError where there is none."""
+    """Return the folder of a prepared data set. A data set on S3 is copied to `scratch`, without its test part.
+
+    Raises:
+        StudyError: `place` contains no prepared data.
+    """
     if "://" not in place:
         return Path(place)
     store = open_store(place.rstrip("/"))
     names = [name for name in store.names("") if "/" not in name and not name.startswith(("x_test", "y_test"))]
     if DESCRIPTION not in names:
-        raise StudyError(f"{place} holds no prepared data: {DESCRIPTION} is missing. Copy a folder there that data_prep wrote.")
+        raise StudyError(
+            f"{place} contains no prepared data: {DESCRIPTION} is missing. Copy a folder written by data_prep there."
+        )
     for name in names:
         store.get(name, scratch / name)
     return scratch
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Train what the arguments say; returns the exit code: 1 where the training failed, 2 where the input is at fault."""
+    """Run the command line, and return the exit code: 1 if the training failed, 2 if the input is invalid."""
     given = _parser().parse_args(arguments)
     try:
         study = _study(os.environ.get(STUDY))
@@ -194,7 +219,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(plain(str(error)), file=sys.stderr)
         return BAD_INPUT
     except (TrainingFailed, CellFailed) as error:
-        print(plain(str(error)).replace("=", " is "), file=sys.stderr)  # not to be read as a metric
+        print(plain(str(error)).replace("=", " is "), file=sys.stderr)  # the collector must not read it as a metric
         return FAILED
     return 0
 
@@ -204,25 +229,25 @@ def _study(text: str | None) -> Study:
         return Study.model_validate_json(text or "")
     except ValidationError as error:
         fault = error.errors()[0]
-        place = ".".join(str(p) for p in fault["loc"]) or "the whole"
-        raise StudyError(f"{STUDY} holds no study in JSON: {place}: {fault['msg']}.") from None
+        field_path = ".".join(str(p) for p in fault["loc"]) or "the whole text"
+        raise StudyError(f"{STUDY} does not contain a valid study in JSON: {field_path}: {fault['msg']}.") from None
 
 
 def _pair(text: str) -> tuple[str, str]:
     name, equals, value = text.partition("=")
     if not equals:
-        raise StudyError(f"{text!r} is not NAME=VALUE.")
+        raise StudyError(f"The argument {text!r} does not have the form NAME=VALUE.")
     return name, value
 
 
 def _parser() -> argparse.ArgumentParser:
     program = "python -m tuneoff.components.tuner.one"
     parser = argparse.ArgumentParser(prog=program, description=__doc__.splitlines()[0])
-    parser.add_argument("--data", required=True, help="a prepared data set: a folder, or s3://bucket/prefix")
-    parser.add_argument("--epochs", type=int, required=True, help="epochs to train here")
-    parser.add_argument("--seed", type=int, default=0, help="the search's seed")
-    parser.add_argument("--trial", default="", help="the trial's name, on which its random draws depend beside the seed")
-    parser.add_argument("--checkpoint", type=Path, help="a folder: its weights are gone on with, and left behind")
+    parser.add_argument("--data", required=True, help="prepared data set: a folder, or s3://bucket/prefix")
+    parser.add_argument("--epochs", type=int, required=True, help="number of epochs to train")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the search")
+    parser.add_argument("--trial", default="", help="name of the trial; its random numbers depend on the name and the seed")
+    parser.add_argument("--checkpoint", type=Path, help="folder with weights: continue from the newest, and save new ones there")
     parser.add_argument("values", nargs="+", metavar="NAME=VALUE", help="a value for each parameter of the space")
     return parser
 

@@ -1,4 +1,4 @@
-"""The evaluator's pictures: a confusion matrix and learning curves, as PNG bytes."""
+"""Figures of an evaluation as PNG bytes: a confusion matrix and learning curves."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..core.store.study_store import Evaluation
 
 
 def draw_confusion(evaluation: Evaluation) -> bytes:
-    """The first retraining's confusion matrix: shares of each true class, counts in the cells."""
+    """Draw the confusion matrix of the first retraining: colours are shares of each true class, numbers are counts."""
     counts = np.asarray(evaluation.confusion, dtype=float)
     shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
     names = [c.name for c in evaluation.classes]
@@ -37,7 +37,7 @@ def draw_confusion(evaluation: Evaluation) -> bytes:
 
 
 def draw_curves(evaluation: Evaluation) -> bytes:
-    """Loss and accuracy of each retraining against epochs."""
+    """Draw loss and accuracy of each retraining against epochs."""
     figure, (left, right) = _figure(9, 3.6, 2)
     for retraining in evaluation.retrainings:
         for axes, name in ((left, "loss"), (right, "accuracy")):

@@ -25,11 +25,11 @@ from ..core.problem import Checkpoint, Epoch, Objective, TrainingFailed, Trial, 
 
 
 class WorkerDied(Exception):
-    """The process that trained a trial is gone; the message says how."""
+    """The process that trained a trial has died. The message says how."""
 
 
 class TrainingObjective(Objective, Protocol):
-    """An objective that knows where it ran."""
+    """An objective that reports its device and its peak memory."""
 
     @property
     def device(self) -> str: ...
@@ -40,17 +40,17 @@ class TrainingObjective(Objective, Protocol):
 
 @dataclass(frozen=True)
 class TrialEvent:
-    """What happened next to a trial: an epoch, or without one its end, by a failure or by itself."""
+    """An event of a trial: an epoch or, if `epoch` is None, its end, which may be a failure."""
 
     trial: TrialId
     epoch: Epoch | None = None
     failure: TrainingFailed | WorkerDied | None = None
-    seconds: float = 0.0  # of training, since it was started
+    seconds: float = 0.0  # of training since the trial was started
     peak_memory_bytes: int | None = None
 
 
 class Executor(ABC):
-    """Trains at most `places` trials at a time, for one search."""
+    """Train at most `places` trials of one search at a time."""
 
     places: int
 
@@ -60,39 +60,39 @@ class Executor(ABC):
 
     @abstractmethod
     def start(self, trial: Trial, checkpoint: Checkpoint | None) -> None:
-        """Train the trial; a place must be free."""
+        """Start to train a trial. A place must be free."""
 
     @abstractmethod
     def next(self) -> TrialEvent:
-        """What happens next among the trials in flight, of which there must be one. A word without an epoch frees a place."""
+        """Wait for the next event and return it. At least one trial must be in flight. An end frees a place."""
 
     @abstractmethod
     def continue_trial(self, trial: TrialId) -> None:
-        """The answer to an epoch: train the next one."""
+        """Answer an epoch: train the next one."""
 
     @abstractmethod
     def end(self, trial: TrialId) -> TrialEvent:
-        """The answer to an epoch: end here and save the weights; says how it ended. Its place is free."""
+        """Answer an epoch: end the trial here and save its weights. Return its end; its place is free."""
 
     @abstractmethod
     def again(self, trial: Trial, checkpoint: Checkpoint | None, last_epoch: int) -> None:
-        """Train a trial once more up to this epoch, at a free place and unheard, for the weights alone."""
+        """Train a trial again up to this epoch, for its weights only. It needs a free place and reports no events."""
 
     def proposed(self, trial: TrialId, seconds: float) -> None:
-        """The method has proposed the trial and taken so long, now or on record: for a clock that is not the wall's."""
+        """Advance a simulated clock by the time that the method took to propose a trial, now or on record."""
         return
 
     def passed(self, trial: TrialId, seconds: float) -> None:
-        """An epoch that the record has took so long, or what was lost after it: for a clock that is not the wall's."""
+        """Advance a simulated clock by the time of a recorded epoch, or by the time lost after it."""
         return
 
     def close(self) -> None:
-        """End what is still in flight, after its epoch."""
+        """End the trials that are still in flight after their present epoch."""
         return
 
 
 def executor_of(given: TrainingObjective | Executor) -> Executor:
-    """The bench itself, or one that trains with the objective, a trial at a time."""
+    """Return the executor itself, or for an objective an executor that trains one trial at a time."""
     return given if isinstance(given, Executor) else ProcessExecutor([given])
 
 
@@ -105,10 +105,10 @@ class _Flight:
     place: TrainingObjective
     epochs: Generator[Epoch, None, None]
     began: float
-    waited: float = 0.0  # seconds until what it said was heard: those are not its own
+    waited: float = 0.0  # seconds until its events were processed, which are not charged to it
 
     def listen(self) -> TrialEvent:
-        """Its next word, once it is there."""
+        """Wait for its next event and return it."""
         try:
             return self._event(next(self.epochs, None))
         except (TrainingFailed, WorkerDied) as failure:
@@ -127,9 +127,9 @@ class _Flight:
 
 
 class ProcessExecutor(Executor):
-    """As many places as objectives, each of which trains in a process of its own and is waited for in a thread of its own.
+    """Train trials in processes: one place per objective, each with its own process and a thread that waits for it.
 
-    Where there is one alone, it is called by whoever asks for its next word, without a thread.
+    A single objective is called from `next`, without a thread.
     """
 
     def __init__(self, objectives: Sequence[TrainingObjective]) -> None:
@@ -138,7 +138,7 @@ class ProcessExecutor(Executor):
         self._free = list(objectives)
         self._flights: dict[TrialId, _Flight] = {}
         self._heard: SimpleQueue[tuple[TrialId, TrialEvent | Exception, float]] = SimpleQueue()
-        self._turn: _Flight | None = None  # with one place alone: who is to be listened to next
+        self._turn: _Flight | None = None  # with a single place: the trial to wait for next
         self._ears = ThreadPoolExecutor(self.places, thread_name_prefix="bench") if self.places > 1 else None
 
     @property
@@ -161,7 +161,7 @@ class ProcessExecutor(Executor):
         event: TrialEvent | Exception
         try:
             event = flight.listen()
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is raised where the word is waited for
+        except Exception as error:  # noqa: BLE001 - any error is raised where the event is awaited
             event = error
         self._heard.put((flight.trial, event, time.monotonic()))
 
@@ -193,9 +193,9 @@ class ProcessExecutor(Executor):
 
     def close(self) -> None:
         if self._ears is not None:
-            self._ears.shutdown()  # waits for those that are in the middle of an epoch
+            self._ears.shutdown()  # waits for the epochs in progress
         for flight in self._flights.values():
-            with suppress(Exception):  # the search is over, or has its own fault to tell of
+            with suppress(Exception):  # the search is over or already has an error to report
                 flight.epochs.close()
         self._flights.clear()
 
@@ -211,7 +211,7 @@ def _train_to(objective: Objective, trial: Trial, checkpoint: Checkpoint | None,
 
 
 def _ticks(seconds: float) -> float:
-    """To the tenth of a millisecond, so that sums are equal in whatever order they were made."""
+    """Round to a tenth of a millisecond, so that sums do not depend on the order of their terms."""
     return round(seconds, 4)
 
 
@@ -221,7 +221,7 @@ class _Course:
     epochs: Generator[Epoch, None, None]
     began: float
     seconds: float = 0.0
-    event: TrialEvent | None = None  # known, and heard when the clock has come to it
+    event: TrialEvent | None = None  # the next event, which is due when the clock reaches it
 
     @property
     def at(self) -> float:
@@ -229,17 +229,17 @@ class _Course:
 
 
 class SimulatedExecutor(Executor):
-    """Trials of an objective that answers at once with the seconds that its epochs would take, overlapping on a simulated clock.
+    """Run trials on a simulated clock. The objective answers at once and gives the seconds that its epochs would take.
 
-    Of the trials in flight the one whose next epoch ends first is heard first; of equals, the one with the smaller number. The
-    clock stands still while the method thinks but for the seconds that are charged to it, and goes on from where a record left
-    it. Seconds are rounded as the record rounds them, so that a search that was cut off has the same order as one that was not.
+    The next event is the epoch that ends first on the clock; of equals, that of the trial with the smaller number. The clock
+    advances by the seconds of epochs and by the method's computation time that is charged to it. On resuming it continues from
+    the record. Seconds are rounded as in the record, so that an interrupted search has the same order of events.
     """
 
     def __init__(self, objective: TrainingObjective, places: int = 1) -> None:
         self.places = places
         self.now = 0.0
-        """SimulatedExecutor seconds since the search began."""
+        """Simulated seconds since the search began."""
         self._objective = objective
         self._began: dict[TrialId, float] = {}
         self._passed: dict[TrialId, float] = {}
@@ -290,7 +290,7 @@ class SimulatedExecutor(Executor):
         return TrialEvent(course.trial, epoch, failure, course.seconds, self._objective.peak_memory_bytes)
 
     def continue_trial(self, trial: TrialId) -> None:
-        return  # its next epoch is drawn when the next word is wanted
+        return  # `next` reads the next epoch
 
     def end(self, trial: TrialId) -> TrialEvent:
         course = self._courses.pop(trial)

@@ -1,4 +1,4 @@
-"""From predicted classes to scores."""
+"""Compute scores from predicted classes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ Array = np.ndarray[Any, Any]
 
 
 def confusion_of(labels: Array, predicted: Array, classes: int) -> Array:
-    """Counts; rows: true class, columns: predicted class."""
+    """Return the confusion matrix as counts. Rows are true classes, columns are predicted classes."""
     confusion = np.zeros((classes, classes), dtype=int)
     np.add.at(confusion, (labels, predicted), 1)
     return confusion
 
 
 def accuracy_of(confusion: Array) -> float:
-    """The share of images on the diagonal."""
+    """Return the share of images on the diagonal."""
     return float(np.trace(confusion) / confusion.sum())
 
 
 def class_scores(names: Sequence[str], confusions: Sequence[Array]) -> list[ClassScore]:
-    """Each class's accuracy, the mean over the confusion matrices."""
+    """Return the accuracy of each class: the mean over the confusion matrices."""
     images = confusions[0].sum(axis=1)
     right = np.mean([np.diag(c) for c in confusions], axis=0)
     return [
@@ -38,6 +38,6 @@ def class_scores(names: Sequence[str], confusions: Sequence[Array]) -> list[Clas
 
 
 def counted_metrics(goal: ObjectiveSettings, trial: Trial) -> dict[str, float]:
-    """The metrics of the epoch whose objective counted for the trial; none of a trial that was collected without its curve."""
+    """Return the metrics of the counted epoch of a trial, or {} if the trial was collected without its curve."""
     epoch = counted_epoch(trial.outcome.curve, goal) if trial.outcome else None
     return {} if epoch is None else {name: value for name, value in epoch.metrics.items() if math.isfinite(value)}

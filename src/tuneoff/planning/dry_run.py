@@ -1,4 +1,4 @@
-"""What a search will be like, before it starts: a few configurations timed, its course rehearsed without training."""
+"""Predict a search before it starts: time a few configurations, then run the method without training."""
 
 from __future__ import annotations
 
@@ -35,17 +35,17 @@ from ..workers.child import Child, ChildDied
 from ..workers.method_host import HostedMethod, MethodFailed, problem_of
 
 SAMPLE = 48
-"""Configurations whose cost is looked at to find the cheapest, the middle and the dearest."""
+"""The number of configurations whose cost is computed to find the cheapest, a middle and the most expensive one."""
 PROBE_EPOCHS = 2
-"""The first holds building and tracing, the second is an epoch as all others are."""
+"""The first epoch includes building and tracing; the second is like all later ones."""
 FEWEST_TRIALS = 3
-"""So many must have ended in a rehearsal before the rest of a search is extrapolated from them."""
+"""The number of trials that must have ended in a dry run before the rest of the search is extrapolated."""
 MOST_PATIENCE = 8
-"""So many times as long as was given a rehearsal goes on to see those."""
+"""A dry run may take this many times its given time to reach them."""
 
 
 class Costs:
-    """Costs of configurations, from a process that builds their models and trains none."""
+    """The costs of configurations, computed in a process that builds their models without training."""
 
     def __init__(self, model: str, input_shape: tuple[int, ...], classes: int, log: Path) -> None:
         self._model = model
@@ -55,7 +55,7 @@ class Costs:
         self._child.send((model, input_shape, classes))
 
     def of(self, config: Config) -> tuple[float, int]:
-        """Multiplications for one image, and weights; StudyError where the user's builder cannot build the configuration."""
+        """Return the multiplications for one image and the number of weights. Raise StudyError if the model cannot be built."""
         key = repr(sorted(config.items()))
         with self._asking:
             if key not in self._known:
@@ -79,7 +79,7 @@ class Costs:
 
 
 def serve_costs(pipe: Connection) -> None:
-    """The process's side: build models until the pipe closes."""
+    """The child process: build models until the pipe closes."""
     model, shape, classes = pipe.recv()
     from ..objectives.keras.cost import size_of
 
@@ -87,15 +87,15 @@ def serve_costs(pipe: Connection) -> None:
         config = pipe.recv()
         try:
             pipe.send((size_of(model, config, shape, classes), None))
-        except CellFailed as error:  # the builder cannot be loaded, whatever the configuration
+        except CellFailed as error:  # the builder cannot be loaded, so every configuration fails
             pipe.send((None, str(error)))
-        except Exception as error:  # noqa: BLE001 - whatever the user's builder raises is what is wrong with it
+        except Exception as error:  # noqa: BLE001 - any error of the user's builder is reported
             traceback.print_exc()
             pipe.send(((0.0, 0), f"{type(error).__name__}: {error}"[:500].rstrip(".")))
 
 
 def sample(space: Space, size: int = SAMPLE) -> list[Config]:
-    """Configurations from all over the space, among them its two extreme corners; the same ones every time."""
+    """Return configurations from the whole space, including its two extreme corners. They are the same every time."""
     rng = random.Random(0)
     draws: list[Callable[[], float]] = [lambda: 0.0, lambda: 1.0, *[rng.random] * (size - 2)]
     return [space.activate({name: _at(parameter, draw()) for name, parameter in space.items()}) for draw in draws]
@@ -115,21 +115,21 @@ def _at(parameter: object, share: float) -> object:
 
 @dataclass(frozen=True)
 class Timing:
-    """One configuration's measured times, the mean over workers side by side, and the most memory that one of them used."""
+    """The measured times of one configuration (means over concurrent workers) and the largest memory use of a worker."""
 
     config: Config
     cost: float
-    start_seconds: float  # of a trial, beside its epochs: building, tracing
+    start_seconds: float  # of a trial outside its epochs: building and tracing
     epoch_seconds: float
     memory_bytes: int
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How long trials take, by their cost: between the timings, and along the outer ones beyond them."""
+    """The duration of trials by their cost: interpolated between the timings, extrapolated beyond them."""
 
-    timings: tuple[Timing, ...]  # the cheapest first
-    images: float  # of the whole data for one of the probe's
+    timings: tuple[Timing, ...]  # in order of increasing cost
+    images: float  # images of the whole data per image of the probe
 
     def start_seconds(self, cost: float) -> float:
         return self._between(cost, [t.start_seconds for t in self.timings])
@@ -150,9 +150,13 @@ class Pace:
 def measure(
     configs: Sequence[tuple[Config, float]], workplace: Workplace, side_by_side: int, logs: Path, note: Callable[[str], None]
 ) -> tuple[list[Timing], float, str]:
-    """Train each configuration (with its cost) for two epochs, in so many workers at once as a run would have.
+    """Train each configuration (with its cost) for two epochs, in as many workers at once as a run would have.
 
-    Returns the timings, the seconds that a worker takes to start, and the device. StudyError where a configuration fails.
+    Returns:
+        The timings, the seconds that a worker takes to start, and the device.
+
+    Raises:
+        StudyError: A configuration cannot be trained.
     """
     workers = [Worker(workplace, logs / f"probe-{number}.log") for number in range(side_by_side)]
     try:
@@ -163,7 +167,7 @@ def measure(
             device = workers[0].device
             timings = []
             first = configs[0][0]
-            warming = fmean(c[0] for c in pool.map(partial(_train, 0, first), workers))  # a process's first trial is slower
+            warming = fmean(c[0] for c in pool.map(partial(_train, 0, first), workers))  # the first trial of a process is slower
             for number, (config, cost) in enumerate(configs):
                 curves = list(pool.map(partial(_train, number, config), workers))
                 timings.append(_timing(config, cost, curves, [w.peak_memory_bytes or 0 for w in workers]))
@@ -196,26 +200,26 @@ def _timing(config: Config, cost: float, curves: Sequence[Sequence[float]], memo
 
 @dataclass(frozen=True)
 class PlannedSearch:
-    """A search as it will go: rehearsed to its end, or as far as time allowed and the rest extrapolated."""
+    """The prediction of a search: from a dry run to its end, or as far as time allowed with the rest extrapolated."""
 
     trials: int
     epochs: int
-    seconds: float  # from its first ask to its end, trials in flight side by side
+    seconds: float  # from its first proposal to its end, with trials in flight at the same time
     method_seconds: float
-    start_seconds: float  # until the method could be asked
-    ended: str | None  # why, where the budget is not what ends it or the rehearsal was cut short: None
+    start_seconds: float  # until the method was ready
+    ended: str | None  # the reason of its end; None if the budget ends it or the dry run was cut short
 
 
 @dataclass(frozen=True)
 class Unestimated:
-    """A search whose course a rehearsal could not tell."""
+    """A search that the dry run could not predict, and why."""
 
     why: str
 
 
 @dataclass
 class _Actor:
-    """An objective that answers at once with the seconds that training would take and made-up figures."""
+    """An objective that answers at once with the seconds that training would take and with invented metrics."""
 
     costs: Costs
     pace: Pace
@@ -239,11 +243,13 @@ class _Actor:
 def rehearse(
     study: Study, choice: MethodChoice, costs: Costs, pace: Pace, logs: Path, patience_seconds: float
 ) -> PlannedSearch | Unestimated:
-    """Lead the method through one search with made-up figures, for about `patience_seconds` of its own time.
+    """Run one search of the method with invented metrics, for about `patience_seconds` of its own time.
 
-    A method that has hardly begun by then (one that starts servers, on a busy machine) gets more, until a few of its trials have
-    ended, from which the rest can be extrapolated; where even that is not enough, nothing is told of its course.
-    StudyError where the method is not installed or fails.
+    A method that has hardly begun by then (for example, one that starts servers on a busy machine) gets more time, until enough
+    trials have ended to extrapolate the rest. If even that is not enough, the result is `Unestimated`.
+
+    Raises:
+        StudyError: The method is not installed or fails.
     """
     spec = find(choice.name)
     if not spec.installed:
@@ -289,14 +295,14 @@ def _told(record: Writer) -> int:
 
 
 def _seconds(actor: _Actor, spending: Budget) -> float:
-    """What the search would have used by now of its budget, in the middle of a trial too."""
+    """Return the seconds that the search would have used by now, also in the middle of a trial."""
     return actor.seconds + spending.spent.method_seconds
 
 
 def _course(
     record: Writer, actor: _Actor, executor: SimulatedExecutor, spending: Budget, start_seconds: float
 ) -> PlannedSearch | None:
-    """None where too little of the search was seen."""
+    """Return the prediction, or None if the dry run saw too little of the search."""
     seen = reduce_events(record.events, "", "", 0)
     spent, limits = spending.spent, spending.limits
     if seen.ended is not None:
@@ -309,8 +315,8 @@ def _course(
     if _told(record) < FEWEST_TRIALS and share < 1:
         return None
     more = max(0.0, 1 / share - 1)
-    # A model of the search space grows dearer with each trial: the rest is charged as the last asks were, not as all were. The
-    # first one, in which frameworks start what they need, is no measure.
+    # The method's model of the space becomes slower with each trial, so the rest is charged like the last proposals. The first
+    # proposal does not count, because frameworks start up in it.
     later = [t.ask_seconds for t in seen.trials[1:]][-5:] or [spent.method_seconds]
     method = spent.method_seconds + fmean(later) * len(seen.trials) * more
     trials, epochs = round(begun * (1 + more)), round(trained * (1 + more))
@@ -319,5 +325,5 @@ def _course(
 
 
 def _part(trial: TrialRecord) -> float:
-    """So much of a trial was trained: the last ones were cut off with the rehearsal."""
+    """Return the trained share of a trial. The last trials were cut off at the end of the dry run."""
     return 1.0 if trial.trial.outcome is not None else len(trial.curve) / trial.trial.asked_epochs

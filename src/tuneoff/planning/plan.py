@@ -1,4 +1,4 @@
-"""What a study will take, before it starts: trials and epochs from its budget alone, the rest as pipelines.probe found it."""
+"""Plan a study before it starts: trials and epochs from its budget, and time, memory and disk space from the probe."""
 
 from __future__ import annotations
 
@@ -18,30 +18,30 @@ REPORT_BYTES = 2_000_000
 
 @dataclass(frozen=True)
 class Extent:
-    """How much one search does at most; None where the budget does not say."""
+    """The largest number of trials and epochs of one search; None if the budget does not limit it."""
 
     trials: int | None
     epochs: int | None
-    limited_by: str | None = None  # where the method's own nature ends it before its budget does
+    limited_by: str | None = None  # the reason, if the method itself ends the search before its budget is spent
 
 
 @dataclass(frozen=True)
 class CellPlan:
-    """One cell: its searches as they will go, and how long its two steps take here. Seconds are None without a probe."""
+    """The estimated searches of one cell, and the time of its two steps on this machine. Seconds are None without a probe."""
 
     name: str
     searches: int
     extent: Extent  # of one search
-    search_seconds: float | None = None  # of training and of the method
+    search_seconds: float | None = None  # of one search: training and the method
     method_seconds: float | None = None
     tuner_seconds: float | None = None  # the step's wall-clock time
     evaluator_seconds: float | None = None
-    untold: str | None = None  # why its seconds are None although there was a probe
+    untold: str | None = None  # why the seconds are None despite a probe
 
 
 @dataclass(frozen=True)
 class Disk:
-    """Bytes that will lie in the output folder, by what they are."""
+    """The estimated size of the output folder in bytes, by kind of content."""
 
     prepared: int | None
     record: int | None
@@ -56,7 +56,7 @@ class Disk:
 
 @dataclass(frozen=True)
 class Probe:
-    """What was measured of one kind of data."""
+    """The measurements on one kind of data."""
 
     datasets: tuple[str, ...]
     images: int  # trained on in the probe
@@ -69,7 +69,7 @@ class Probe:
 
 @dataclass(frozen=True)
 class Plan:
-    """A study's plan. What depends on the probe is None without one."""
+    """The plan of a study. Fields that depend on the probe are None without one."""
 
     study: str
     cells: tuple[CellPlan, ...]
@@ -82,7 +82,7 @@ class Plan:
 
     @property
     def trials(self) -> int | None:
-        """Of all searches together, at most; None where the budget does not say."""
+        """The largest number of trials of all searches together; None if the budget does not limit it."""
         return _total(None if c.extent.trials is None else c.extent.trials * c.searches for c in self.cells)
 
     @property
@@ -99,11 +99,11 @@ def _total(numbers: Iterable[int | None]) -> int | None:
 
 
 def extent(study: Study, choice: MethodChoice) -> Extent:
-    """What the budget, and the method's own nature, let one search do."""
+    """Return the largest extent of one search, as limited by the budget and by the method itself."""
     budget, full = study.budget, study.full_epochs
     if find(choice.name).kind == "system":
         return Extent(None, None, f"trains its own models for {budget.seconds:,g} s")
-    fidelity = find(choice.name).fidelity  # trains some for less than the full epochs: more trials for the same epochs
+    fidelity = find(choice.name).fidelity  # such a method stops some trials early, so the same epochs pay for more trials
     trials = _least(budget.trials, None if budget.epochs is None or fidelity else budget.epochs // full)
     if find(choice.name).name == "sklearn-grid" and (trials is None or study.space.grid_size() <= trials):
         trials = study.space.grid_size()
@@ -117,7 +117,7 @@ def _least(*numbers: int | None) -> int | None:
 
 
 def without_probe(study: Study) -> Plan:
-    """The plan that the study file alone gives."""
+    """Return the plan that follows from the study file alone."""
     extents = {choice.label: extent(study, choice) for choice in study.methods}
     cells = tuple(CellPlan(c.name, len(study.seeds), extents[c.method.label]) for c in study.cells)
     record, tracking = record_bytes(cells)
@@ -125,22 +125,22 @@ def without_probe(study: Study) -> Plan:
 
 
 def workers_of(study: Study) -> int:
-    """Searches of a cell that run side by side, as the tuner step decides it."""
+    """Return how many searches of a cell run at the same time, as the tuner step decides."""
     return study.searches_at_once(step_cores(study))
 
 
 def step_cores(study: Study) -> int:
-    """Cores of one step, as a local run shares them out."""
+    """Return the number of cores of one step in a local run."""
     return max(1, cores() // cells_at_once(study))
 
 
 def cells_at_once(study: Study) -> int:
-    """Cells that a local run overlaps."""
+    """Return how many cells a local run works on at the same time."""
     return min(SIDE_BY_SIDE, len(study.methods))
 
 
 def record_bytes(cells: Sequence[CellPlan]) -> tuple[int | None, int | None]:
-    """Of the record, and of MLflow and TensorBoard."""
+    """Return the bytes of the record, and those of MLflow and TensorBoard; None for both if the budget does not limit them."""
     trials = _total(None if c.extent.trials is None else c.searches * c.extent.trials for c in cells)
     epochs = _total(None if c.extent.epochs is None else c.searches * c.extent.epochs for c in cells)
     if trials is None or epochs is None:
@@ -153,13 +153,13 @@ def record_bytes(cells: Sequence[CellPlan]) -> tuple[int | None, int | None]:
 
 
 def plan_json(plan: Plan) -> dict[str, Any]:
-    """The plan for scripts; seconds, bytes and epochs are in the names."""
+    """Return the plan as JSON data, for scripts. The names of the fields contain their units."""
     totals = {"trials": plan.trials, "epochs": plan.epochs, "disk_bytes": plan.disk.total}
     return {**asdict(plan), **totals}
 
 
 def lines(plan: Plan) -> list[str]:
-    """The plan for people."""
+    """Return the plan as lines of text, for people."""
     rows = [("cell", "trials", "epochs", "search", "tuner step", "evaluator step", "")]
     for cell in plan.cells:
         times = [_duration(s) for s in (cell.search_seconds, cell.tuner_seconds, cell.evaluator_seconds)]
@@ -175,24 +175,25 @@ def lines(plan: Plan) -> list[str]:
 
 def _totals(plan: Plan) -> list[str]:
     known = [f"{n:,} {what}" for n, what in ((plan.trials, "trials"), (plan.epochs, "epochs")) if n is not None]
-    said = [f"In all: at most {' and '.join(known)}."] if known else []
-    unknown = "nothing tells beforehand" if plan.probes else "the budget alone does not tell: the probe does"
-    said += [] if plan.trials is not None else [f"Where it says ?, {unknown}."]
+    said = [f"Total: at most {' and '.join(known)}."] if known else []
+    unknown = "it cannot be known in advance" if plan.probes else "only the probe can estimate it, not the budget alone"
+    said += [] if plan.trials is not None else [f"A ? means that the number is not known: {unknown}."]
     disk = [f"{name} {_size(size)}" for name, size in asdict(plan.disk).items() if size]
     said += [f"Disk: about {_size(plan.disk.total)} ({', '.join(disk)})."] if disk else []
     if plan.memory_bytes is None:
         return [*said, "Time and memory are not estimated without the probe."]
-    said.append(f"Memory: about {_size(plan.memory_bytes)} at most.")
+    said.append(f"Memory: at most about {_size(plan.memory_bytes)}.")
     device = plan.probes[0].device
-    gpu = "a step's own time on a cluster is that of its line" + (
-        "" if device.startswith("gpu") else "; these are this CPU's figures, and what a GPU would change is not known"
+    gpu = "the times in the table also hold for one step alone, as on a cluster" + (
+        "" if device.startswith("gpu") else ". They were measured on this CPU; times on a GPU are not known"
     )
     if plan.seconds is None:
         untold = ", ".join(cell.name for cell in plan.cells if cell.untold)
-        return [*said, f"Time here: not known, since {untold} began too slowly; ask again when this machine has less to do."]
+        why = f"not known, because {untold} started too slowly in the probe"
+        return [*said, f"Time on this machine: {why}. Run the command again when this machine is less busy."]
     at_once = f"{SIDE_BY_SIDE} cells at a time" if len(plan.cells) > 1 else "one cell"
-    said.append(f"Time here: about {_duration(plan.seconds)}, {at_once} on {plan.cores} cores ({device}).")
-    return [*said, f"Each step by itself: {gpu}."]
+    said.append(f"Time on this machine: about {_duration(plan.seconds)}, {at_once} on {plan.cores} cores ({device}).")
+    return [*said, f"Single steps: {gpu}."]
 
 
 def _count(searches: int, each: int | None) -> str:

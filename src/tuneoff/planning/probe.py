@@ -1,4 +1,4 @@
-"""A short probe of a study on this machine: its data prepared, three configurations trained, its methods rehearsed."""
+"""Probe a study on this machine: prepare its data, train three configurations, and simulate its methods' searches."""
 
 from __future__ import annotations
 
@@ -30,23 +30,23 @@ from .plan import CellPlan, Disk, Extent, Plan, Probe, cells_at_once, extent, re
 Note = Callable[[str], None]
 
 PROBE_SECONDS = 6.0
-"""An epoch of the dearest configuration should take no longer: the probe trains on fewer images where it would."""
+"""The longest time of an epoch of the most expensive configuration. If it would take longer, the probe trains on fewer images."""
 FEWEST_IMAGES = 1000
 GUESSED_PER_SECOND = 8e9
-"""Multiplications a second of training, from which alone the number of the probe's images is chosen."""
+"""Assumed multiplications per second of training. It is used only to choose the probe's number of images."""
 REHEARSAL_SECONDS = 8.0
-"""So long a method is led through its search; the rest is extrapolated."""
+"""Each method's search is simulated for at most this long; the rest is extrapolated."""
 RUNNER_STEPS, MODEL_STEPS, REPORT_STEPS = 1.5, 0.5, 2.0
-"""Of the time that a step's process takes to start: what KFP's runner, keeping a model in MLflow and the report take beside."""
+"""The times of KFP's runner, of saving a model in MLflow and of the report, as multiples of a step's start time."""
 PROCESS_BYTES = 500 * 2**20
-"""Memory of a process that does not train: a step, a method, KFP's runner; measured on the quickstart, 200 to 860 MB."""
+"""Memory of a process that does not train (a step, a method, KFP's runner). On the quickstart study it is 200 to 860 MB."""
 MODEL_COPIES = 2
-"""The incumbent's model lies in the store and in MLflow's artifacts."""
+"""The incumbent's model is saved twice: in the store and in MLflow's artifacts."""
 
 
 @dataclass(frozen=True)
 class _Kind:
-    """Data sets whose trials take the same time: of the same shape, classes and numbers of images."""
+    """Data sets with the same image shape, classes and numbers of images, whose trials therefore take the same time."""
 
     prepared: Prepared
     folder: Path
@@ -54,10 +54,17 @@ class _Kind:
 
 
 def with_probe(study: Study, search_path: Sequence[str], note: Note) -> Plan:
-    """The plan after a short probe on this machine: it prepares the data, trains three configurations and rehearses each method.
+    """Return the plan of a study after a short probe on this machine.
 
-    `search_path` is where the user's own modules are found.
-    StudyError where the data cannot be had, a model cannot be built or trained, or a method is not installed.
+    The probe prepares the data, trains three configurations, and simulates the search of each method.
+
+    Args:
+        study: The study.
+        search_path: The folders of the user's own modules.
+        note: Called with one line of text for each part of the probe.
+
+    Raises:
+        StudyError: The data is not available, a model cannot be built or trained, or a method is not installed.
     """
     places = [*search_path, *(p for p in [os.environ.get("PYTHONPATH")] if p)]
     with tempfile.TemporaryDirectory(prefix="tuneoff-plan-") as scratch, _environment("PYTHONPATH", os.pathsep.join(places)):
@@ -66,7 +73,7 @@ def with_probe(study: Study, search_path: Sequence[str], note: Note) -> Plan:
 
 @dataclass(frozen=True)
 class _Probed:
-    """A kind's probe, the course of a search with each method (by label), and means over the space."""
+    """The probe of one kind of data: the simulated search of each method (by label), and mean costs over the space."""
 
     probe: Probe
     planned: Mapping[str, PlannedSearch | Unestimated]
@@ -77,7 +84,7 @@ class _Probed:
 
 @contextmanager
 def _environment(name: str, value: str) -> Iterator[None]:
-    """A variable that child processes inherit."""
+    """Set an environment variable, which child processes inherit, inside the context."""
     before = os.environ.get(name)
     os.environ[name] = value
     try:
@@ -121,7 +128,7 @@ class _Probing:
         )
 
     def _step_seconds(self) -> float:
-        """How long the process of a step takes to start: KFP's runner imports KFP, the step MLflow."""
+        """Measure how long a step's process takes to start. KFP's runner imports KFP, and the step imports MLflow."""
         began = time.monotonic()
         subprocess.run([sys.executable, "-c", "import kfp.dsl, mlflow"], capture_output=True, check=False)
         return time.monotonic() - began
@@ -130,7 +137,7 @@ class _Probing:
         """Prepare each data set as a run would, and group those whose trials take the same time."""
         kinds: dict[str, _Kind] = {}
         for dataset in self._study.datasets:
-            self._note(f"preparing {dataset.name}")
+            self._note(f"preparing the data set {dataset.name}")
             folder = self._scratch / dataset.name
             began = time.monotonic()
             prepared = prepare(dataset, self._study.split, folder, self._note)
@@ -145,7 +152,7 @@ class _Probing:
 
     def _probe(self, kind: _Kind) -> _Probed:
         study, prepared = self._study, kind.prepared
-        self._note(f"looking at what the models for {', '.join(kind.datasets)} cost")
+        self._note(f"estimating the cost of the models for {', '.join(kind.datasets)}")
         costs = Costs(study.model, prepared.input_shape, len(prepared.classes), self._scratch / "costs.log")
         try:
             sizes = {config: costs.of(dict(config)) for config in (tuple(c.items()) for c in sample(study.space))}
@@ -154,12 +161,12 @@ class _Probing:
             folder, images = self._shortened(kind, chosen[-1][1])
             side_by_side = workers_of(study) * study.budget.in_flight * cells_at_once(study)
             threads = study.threads(step_cores(study))
-            self._note(f"training {len(chosen)} configurations on {images:,} images, {side_by_side} side by side")
+            self._note(f"training {len(chosen)} configurations on {images:,} images, {side_by_side} at a time")
             workplace = Workplace(folder, study.model, study.training, study.objective, threads)
             timings, start, device = measure(chosen, workplace, side_by_side, self._scratch, self._note)
             whole = prepared.counts["train"]
             pace = Pace(tuple(timings), whole / images)
-            self._note(f"rehearsing {', '.join(choice.label for choice in study.methods)}")
+            self._note(f"simulating the searches of {', '.join(choice.label for choice in study.methods)}")
             with ThreadPoolExecutor(cells_at_once(study)) as pool:
                 rehearsed = pool.map(lambda choice: self._course(choice, costs, pace), study.methods)
                 planned = {choice.label: course for choice, course in zip(study.methods, rehearsed, strict=True)}
@@ -174,13 +181,21 @@ class _Probing:
         )
 
     def _course(self, choice: MethodChoice, costs: Costs, pace: Pace) -> PlannedSearch | Unestimated:
-        """A system that trains models of its own is not rehearsed: it takes its seconds, in trials and epochs of its own."""
+        """Simulate a method's search. A system that trains its own models is not simulated: it uses its whole time budget."""
         if find(choice.name).kind == "system":
             return PlannedSearch(0, 0, self._study.budget.seconds or 0.0, 0.0, 0.0, None)
         return rehearse(self._study, choice, costs, pace, self._scratch, REHEARSAL_SECONDS)
 
     def _shortened(self, kind: _Kind, dearest: float) -> tuple[Path, int]:
-        """A folder of the data with so few images that the dearest configuration's epochs are short."""
+        """Prepare the data with few enough images for short epochs.
+
+        Args:
+            kind: The kind of data.
+            dearest: The multiplications per image of the most expensive configuration.
+
+        Returns:
+            The folder of the prepared data, and its number of training images.
+        """
         whole, folds = kind.prepared.counts["train"], max(1, (kind.prepared.folds or 1) - 1)
         images = max(FEWEST_IMAGES, int(PROBE_SECONDS * GUESSED_PER_SECOND / (3 * dearest * folds)))
         if images >= whole:
@@ -193,12 +208,12 @@ class _Probing:
         return folder, prepared.counts["train"]
 
     def _cell(self, cell: Cell, kind: _Kind, found: _Probed, step: float) -> CellPlan:
-        """A cell's two steps: each starts its process; searches run in waves of as many as there are workers."""
+        """Estimate a cell's two steps. Each step starts a process; its searches run in waves of one search per worker."""
         study, course = self._study, found.planned[cell.method.label]
         if isinstance(course, Unestimated):
             return CellPlan(cell.name, len(study.seeds), extent(study, cell.method), untold=course.why)
         waves = math.ceil(len(study.seeds) / workers_of(study))
-        start = found.probe.worker_start_seconds + course.start_seconds  # side by side, on cores that are all busy
+        start = found.probe.worker_start_seconds + course.start_seconds  # measured with several at a time, on busy cores
         tuner = step + start + waves * course.seconds + (waves - 1) * course.start_seconds
         counts = kind.prepared.counts
         images = (counts["train"] + counts.get("validation", 0)) / (counts["train"] * max(1, (kind.prepared.folds or 1) - 1))
@@ -220,7 +235,7 @@ class _Probing:
         )
 
     def _seconds(self, cells: Sequence[CellPlan], step: float) -> float | None:
-        """The whole run: data sets one after another, of each the cells that the local runner overlaps, then the report."""
+        """Estimate the whole run: the data sets in turn, the overlapping cells of each, and then the report."""
         if any(cell.untold for cell in cells):
             return None
         whole = RUNNER_STEPS * step
@@ -230,7 +245,7 @@ class _Probing:
         return whole + REPORT_STEPS * step
 
     def _memory(self, probes: Sequence[Probe]) -> int:
-        """The most at one time: every worker at its peak, and the processes around them."""
+        """Estimate the peak memory: every worker at its peak, and the processes that do not train."""
         workers = max(p.side_by_side * max(t.memory_bytes for t in p.timings) for p in probes)
         around = 1 + cells_at_once(self._study) * (1 + workers_of(self._study))
         return workers + around * PROCESS_BYTES
@@ -240,7 +255,7 @@ class _Probing:
         kept = {m.label for m in self._study.methods if find(m.name).warm_start}
         trials = [c.extent.trials or 0 for c in cells if c.name.rpartition("/")[2] in kept]
         return Disk(
-            prepared=2 * self._prepared_bytes,  # KFP's artifact, and its copy in the cache
+            prepared=2 * self._prepared_bytes,  # KFP's artifact and its copy in the cache
             record=record,
             checkpoints=round(4 * 4 * weights * max(trials, default=0) * workers_of(self._study)),
             tracking=tracking,
@@ -249,13 +264,13 @@ class _Probing:
 
 
 def _cheapest_middle_dearest(by_cost: Sequence[tuple[Config, float]]) -> list[tuple[Config, float]]:
-    """Three of them, or fewer where costs are equal."""
+    """Return the cheapest, the middle and the most expensive configuration; fewer if their costs are equal."""
     places = (0, len(by_cost) // 2, len(by_cost) - 1)
     return list({by_cost[place][1]: by_cost[place] for place in places}.values())
 
 
 def _side_by_side(seconds: Sequence[float], slots: int) -> float:
-    """When the last is done, where each begins as soon as a slot is free."""
+    """Return the time at which the last task ends, if each task starts as soon as a slot is free."""
     free = [0.0] * slots
     for each in seconds:
         heapq.heappush(free, heapq.heappop(free) + each)

@@ -1,4 +1,4 @@
-"""Every figure of the report as a file of its own, with its legend, for a paper: PDF, PNG or SVG."""
+"""Write each figure of the report with its legend into its own PDF, PNG or SVG file, for use in a paper."""
 
 from __future__ import annotations
 
@@ -22,11 +22,20 @@ FORMS = ("pdf", "png", "svg")
 _DPI = 300
 _UNDATED: dict[str, dict[str, str | None]] = {"pdf": {"CreationDate": None}, "svg": {"Date": None}, "png": {}}
 _LEGEND_ROW = 20
-"""CSS pixels of a row of the legend."""
+"""The height of a row of the legend in CSS pixels."""
 
 
 def write_figures(result: StudyResult, folder: Path, form: str | None = None) -> None:
-    """A folder with a file a figure, named after what it shows."""
+    """Make a folder with one file per figure.
+
+    Args:
+        result: The study with its record.
+        folder: The folder to make. It must not exist.
+        form: "pdf", "png" or "svg"; by default "pdf".
+
+    Raises:
+        FileExistsError: The folder exists.
+    """
     folder.mkdir()
     kind = form or FORMS[0]
     facts, _ = table_facts(result)
@@ -37,7 +46,7 @@ def write_figures(result: StudyResult, folder: Path, form: str | None = None) ->
 
 
 def figures(computed: Computed) -> Iterator[tuple[str, Figure]]:
-    """All figures of the report by name."""
+    """Yield each figure of the report with its name."""
     colours = {m["label"]: i for i, m in enumerate(computed.results.study.study["methods"])}
     for dataset in computed.results.datasets:
         yield from _of_dataset(computed, dataset, colours)
@@ -67,30 +76,30 @@ def _of_dataset(computed: Computed, dataset: DatasetResults, colours: Mapping[st
 
 
 def _of_statistics(computed: Computed, colours: Mapping[str, int]) -> Iterator[tuple[str, Figure]]:
-    found = computed.results.statistics
+    statistics = computed.results.statistics
     for numbers in computed.figures.anytime:
         methods = [t.method for t in numbers.rank]
         measures: tuple[Measure, ...] = ("regret", "rank")
         for measure in measures:
             figure = figure_anytime(numbers, measure, colours)
             yield f"{_file(numbers.scope)}-{measure}-{numbers.clock}", _with_legend(figure, methods, colours)
-    for scope in found.scopes:
+    for scope in statistics.scopes:
         for clock in (c for c in scope.clocks if c.critical_difference is not None):
             figure = figure_critical_difference(clock.comparisons[-1].standings, clock.critical_difference or 0.0, colours)
             yield f"{_file(scope.name)}-critical-difference-{clock.clock}", figure
     courses = {(c.dataset, c.clock): c for c in computed.figures.courses}
-    for alone in found.datasets:
+    for alone in statistics.datasets:
         for axis in AXES:
-            for place, goal in enumerate(t for t in alone.targets if t.clock == axis):
+            for index, goal in enumerate(t for t in alone.targets if t.clock == axis):
                 course = courses[alone.dataset, axis]
                 figure = figure_reached(course, computed.study.objective.sign * goal.value, colours)
-                yield f"{alone.dataset}-target-{place + 1}-{axis}", _with_legend(figure, course.methods, colours)
+                yield f"{alone.dataset}-target-{index + 1}-{axis}", _with_legend(figure, course.methods, colours)
         if any(not r.is_random for r in alone.break_even):
             yield f"{alone.dataset}-break-even", figure_break_even(alone.break_even, colours)
 
 
 def _with_legend(figure: Figure, methods: Sequence[str] | set[str], colours: Mapping[str, int]) -> Figure:
-    """The figure, higher by a legend below it: on the page the legend is apart."""
+    """Make the figure higher and add a legend below it. On the page, one legend serves all figures."""
     named = sorted(methods, key=lambda m: colours[m])
     widest = max(125, 42 + 6.2 * max(map(len, named)))  # line, name and gap, in points
     columns = max(1, min(len(named), int(figure.get_figwidth() * 72 / widest)))

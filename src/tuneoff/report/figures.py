@@ -1,7 +1,8 @@
-"""From numbers to figures: drawn by matplotlib, each returned as SVG text that stands in the page.
+"""Draw the report's figures with matplotlib and turn them into SVG text for the page.
 
-A `figure_…` function makes a figure, the `draw_…` function of the same name its SVG. No number is computed here that a table does
-not also give. Colours are written as variables of the page's style, so that a figure follows its light and dark themes.
+A `figure_…` function returns a matplotlib figure, and the `draw_…` function of the same name returns its SVG. The report's tables
+give all numbers that the figures show. The SVG names its colours by the page's CSS variables, so that it follows the light and
+dark themes.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from ..core.text import THIN, count, is_share, score, setting, shortened
 Part = Literal["search", "retrainings"]
 
 METHODS = ("#0072b2", "#d55e00", "#00875f", "#b0468a", "#8a6a00", "#2a93c9", "#5b5b5b", "#7b3ff2")
-"""The methods' colours, in the study's order; where there are more methods, they come again with dashed lines."""
+"""The colours of the methods, in the study's order. Further methods use the same colours with dashed lines."""
 FIFTHS = ("#08306b", "#2171b5", "#6baed6", "#b3cfe6", "#d6dee6")
 INK, SOFT, LINE = "#1c1f24", "#596170", "#dfe0dc"
 THEME = {
@@ -40,22 +41,22 @@ THEME = {
     "soft": SOFT,
     "line": LINE,
 }
-"""The light theme's colours by the page's variables."""
+"""The colours of the light theme by CSS variable."""
 
 THIN_LINE: dict[str, Any] = {"linestyle": "-", "linewidth": 0.8, "alpha": 0.45, "zorder": 3}
-"""Of methods that are too many to be told apart."""
+"""The line style of the weaker methods in a figure with too many methods to distinguish."""
 _LETTER_ROW, _AXES_SHARE = 13, 0.8
-"""CSS pixels of a row of small letters; which share of a figure's height its axes have."""
+"""The height of a row of small letters in CSS pixels; the share of a figure's height that its axes take."""
 DOTTED, DASHED = (0, (1.5, 3)), (0, (3.5, 3))
 DASHES = ((0, (4, 2)), (0, (4, 1.5, 1, 1.5)), (0, (1.5, 1.5)))
 FIFTH_OPACITIES = (0.75, 0.55, 0.55, 0.65, 0.8)
 MOST_MARKED_EPOCHS = 12
-"""Up to so many epochs, each has a point on its learning curve."""
+"""A learning curve of at most this many epochs has a marker at each epoch."""
 
 ROUND = (1, 2, 2.5, 5, 10)
-"""How far apart ticks may be, times a power of ten."""
+"""The allowed distances between ticks, times a power of ten."""
 
-_SETTINGS: Any = {  # matplotlib types the name of each
+_SETTINGS: Any = {  # matplotlib's type for this argument lists every setting's name
     "svg.fonttype": "none",
     "font.family": "sans-serif",
     "figure.constrained_layout.w_pad": 0.02,
@@ -86,19 +87,19 @@ _SETTINGS: Any = {  # matplotlib types the name of each
     "text.usetex": False,
 }
 STYLE: list[Any] = ["default", _SETTINGS]
-"""Matplotlib's own defaults, whatever settings the machine has, and ours."""
+"""Matplotlib's defaults and our settings. They override the settings of the machine."""
 
 
 @style.context(STYLE)
 def figure_curves(numbers: CurveSet, axis: Axis, colours: Mapping[str, int]) -> Figure:
-    """Best-so-far against one axis: medians with quartile bands, and searches that have not ended as dotted lines."""
+    """Draw best-so-far curves against one axis: medians with quartile bands, and unfinished searches as dotted lines."""
     figure, axes = empty_axes(380, 260)
     per, label = axis_unit(axis, numbers.ends[axis])
     unit = _unit(numbers.metric)
     shown = [b for b in numbers.bands if b.axis == axis]
-    for found in shown:
-        strong = numbers.foremost is None or found.method in numbers.foremost
-        _band(axes, found, per, unit, numbers.reach, colours[found.method], strong)
+    for band in shown:
+        strong = numbers.foremost is None or band.method in numbers.foremost
+        _band(axes, band, per, unit, numbers.reach, colours[band.method], strong)
     for search in numbers.unfinished:
         _unfinished(axes, search, axis, per, unit, colours[search.method])
     axes.set(xlim=(0, numbers.ends[axis] / per), ylim=[v * unit for v in numbers.reach], xlabel=label)
@@ -112,15 +113,18 @@ def figure_curves(numbers: CurveSet, axis: Axis, colours: Mapping[str, int]) -> 
 
 
 def draw_curves(numbers: CurveSet, axis: Axis, colours: Mapping[str, int], name: str) -> str:
-    """The SVG of `figure_curves`; `name` is the figure's own among those of the page."""
+    """Return the SVG of `figure_curves`; `name` must be unique among the figures of the page."""
     return svg(figure_curves(numbers, axis, colours), name, f"Best so far against {axis}")
 
 
 @style.context(STYLE)
 def figure_learning(curves: Sequence[Learning], metric: str, part: Part, colours: Mapping[str, int]) -> Figure | None:
-    """The winners' learning curves in the search or in the retrainings; None where they have no values.
+    """Draw the winners' learning curves in the search or in the retrainings.
 
-    Of many methods those of the ten best validation accuracies.
+    With many methods, only those of the ten best validation accuracies are drawn.
+
+    Returns:
+        The figure, or None if the curves have no values.
     """
     figure, axes = empty_axes(430, 260)
     best = [-max((v for v in c.metrics["val_accuracy"] if v is not None), default=0.0) for c in curves]
@@ -143,14 +147,14 @@ def figure_learning(curves: Sequence[Learning], metric: str, part: Part, colours
 def draw_learning(
     curves: Sequence[Learning], metric: str, part: Part, colours: Mapping[str, int], name: str, label: str
 ) -> str | None:
-    """The SVG of `figure_learning`; `label` is what it shows, in words."""
+    """Return the SVG of `figure_learning`; `label` describes it for screen readers."""
     figure = figure_learning(curves, metric, part, colours)
     return svg(figure, name, label) if figure else None
 
 
 @style.context(STYLE)
 def figure_family(numbers: Family, colours: Mapping[str, int]) -> Figure:
-    """Each trial as a line from its parent's objective to its own: the winner's line strong, changed configurations dashed."""
+    """Draw each trial as a line from its parent's objective to its own. The winner's line is strong, changed ones are dashed."""
     figure, axes = empty_axes(700, 300)
     unit, index = _unit(numbers.metric), colours[numbers.method]
     for strand in (s for s in numbers.strands if s.objective is not None):
@@ -175,18 +179,18 @@ def figure_family(numbers: Family, colours: Mapping[str, int]) -> Figure:
 
 
 def draw_family(numbers: Family, colours: Mapping[str, int], name: str, label: str) -> str:
-    """The SVG of `figure_family`; `label` is what it shows, in words."""
+    """Return the SVG of `figure_family`; `label` describes it for screen readers."""
     return svg(figure_family(numbers, colours), name, label)
 
 
 def _strand_title(strand: Strand) -> str:
-    said = f"trial {strand.trial}" + ("" if strand.parent is None else f", continues {strand.parent}")
-    return said + "".join(f", {name} → {setting(value)}" for name, value in strand.changed.items())
+    head = f"trial {strand.trial}" + ("" if strand.parent is None else f", continues {strand.parent}")
+    return head + "".join(f", {name} → {setting(value)}" for name, value in strand.changed.items())
 
 
 @style.context(STYLE)
 def figure_parallel(numbers: Parallel, colours: Mapping[str, int]) -> Figure:
-    """The trials as lines over one axis a hyperparameter and, last, one for the objective; the worst are drawn first."""
+    """Draw the trials as lines over one axis per hyperparameter and a last axis for the objective; the best are drawn on top."""
     scales = (*numbers.axes, numbers.objective)
     figure, axes = empty_axes(parallel_width(numbers), 380)
     places = np.arange(len(scales))
@@ -214,24 +218,27 @@ def figure_parallel(numbers: Parallel, colours: Mapping[str, int]) -> Figure:
 
 
 def draw_parallel(numbers: Parallel, colours: Mapping[str, int], name: str) -> str:
-    """The SVG of `figure_parallel`."""
+    """Return the SVG of `figure_parallel`."""
     return svg(figure_parallel(numbers, colours), name, "Trials over their hyperparameters, coloured by objective")
 
 
 def parallel_width(numbers: Parallel) -> int:
-    """How wide the parallel coordinates are drawn, in CSS pixels."""
+    """Return the width of the parallel coordinates in CSS pixels."""
     return int(max(1120, 100 * (len(numbers.axes) + 1)))
 
 
 def svg(figure: Figure, name: str, label: str) -> str:
-    """The figure as an SVG element for a page of HTML: as wide as its place, named `label` for those who do not see it.
+    """Return a figure as an SVG element for an HTML page. It takes the width of its container.
 
-    What matplotlib calls its shapes differs with `name`, which must be the figure's own among those of the page.
+    Args:
+        figure: The figure.
+        name: A name that is unique among the figures of the page. It keeps matplotlib's element ids apart.
+        label: The description for screen readers.
     """
     target = io.StringIO()
     unnamed = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with style.context([*STYLE, {"svg.hashsalt": name}]), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "Glyph")  # the reader's browser has the fonts, whatever this machine lacks
+        warnings.filterwarnings("ignore", "Glyph")  # the reader's browser draws the text, so fonts missing here do not matter
         figure.savefig(target, format="svg", metadata=unnamed)
     root = ElementTree.fromstring(target.getvalue())
     for parent in list(root.iter()):
@@ -246,26 +253,26 @@ _LONG = re.compile(r"-?\d+\.\d{3,}")
 
 
 def _in_page(element: ElementTree.Element) -> None:
-    """Make one element part of a page: its marks, the page's colours, and no identifiers but those that are referred to."""
+    """Adapt one element to the page: apply its marks, use the page's colours, and drop the ids that nothing refers to."""
     element.tag = _local(element.tag)
     element.text, element.tail = ((text or "").strip() or None for text in (element.text, element.tail))
     element.attrib = {_local(key): value for key, value in element.attrib.items()}
     if element.tag == "g" and "id" in element.attrib:
         _unmark(element, element.attrib.pop("id"))
     if path := element.get("d"):
-        element.set("d", _LONG.sub(lambda found: f"{float(found[0]):.2f}", path))  # a hundredth of a pixel is enough
+        element.set("d", _LONG.sub(lambda match: f"{float(match[0]):.2f}", path))  # a hundredth of a pixel is enough
     if looks := element.get("style"):
         element.set("style", re.sub("#[0-9a-f]{6}", _variable, looks))
 
 
 def mark(artist: Artist, classes: str, title: str = "") -> None:
-    """Give what is drawn a CSS class and a tooltip, by way of the one text that matplotlib carries into the SVG."""
+    """Give an artist a CSS class and a tooltip. They travel in the gid, the only text that matplotlib copies into the SVG."""
     artist.set_gid(json.dumps([classes, title]))
 
 
 def _unmark(element: ElementTree.Element, gid: str) -> None:
     if not gid.startswith("["):
-        return  # one of matplotlib's own
+        return  # matplotlib made this id, not `mark`
     classes, title = json.loads(gid)
     element.set("class", classes)
     if title:
@@ -284,7 +291,7 @@ def _local(name: str) -> str:
 
 
 def empty_axes(width: int, height: int) -> tuple[Figure, Axes]:
-    """An empty figure of so many CSS pixels."""
+    """Return an empty figure with this width and height in CSS pixels, and its axes."""
     figure = Figure(figsize=(width / 72, height / 72), dpi=72, layout="constrained")
     figure.patch.set_visible(False)
     axes = figure.add_subplot()
@@ -295,8 +302,15 @@ def empty_axes(width: int, height: int) -> tuple[Figure, Axes]:
 
 
 def name_ends(axes: Axes, ends: Mapping[str, float], colours: Mapping[str, int]) -> None:
-    """The methods' names at the right of the axes, each beside the value at which its line ends, pushed apart where they would
-    overlap; for figures with more methods than a legend can tell apart. The limits of the axes must be set."""
+    """Write the methods' names at the right of the axes, each next to the end of its line and without overlaps.
+
+    This is for figures with more methods than a legend can distinguish. Set the limits of the axes first.
+
+    Args:
+        axes: The axes.
+        ends: The last value of each method's line.
+        colours: The index of each method in the study.
+    """
     to_share = axes.transScale + axes.transLimits
     shares = {m: float(np.clip(to_share.transform((axes.get_xlim()[1], v))[1], 0, 1)) for m, v in ends.items()}
     figure = axes.get_figure()
@@ -321,7 +335,10 @@ def name_ends(axes: Axes, ends: Mapping[str, float], colours: Mapping[str, int])
 
 
 def apart_by(gap: float, ascending: Sequence[float]) -> list[float]:
-    """The places, moved as little as it takes to lie at least so far apart, around the middle of each crowd."""
+    """Move ascending positions as little as possible so that neighbours are at least `gap` apart, and return them.
+
+    Positions that would overlap are spread around their common middle, within 0 and 1.
+    """
     crowds: list[list[float]] = []
     for place in ascending:
         crowds.append([place])
@@ -336,27 +353,27 @@ def _bounds(crowd: Sequence[float], gap: float) -> tuple[float, float]:
     return middle - reach, middle + reach
 
 
-def _band(axes: Axes, found: Band, per: float, unit: float, reach: tuple[float, float], index: int, strong: bool) -> None:
-    """Median and quartiles, held to the end of the axis; a quartile that is worse than any value leaves the picture."""
-    at = np.append(found.x, found.end) / per
-    lower, median, upper = (np.append(v, v[-1]) for v in (found.lower, found.median, found.upper))
-    known = np.isfinite(median)
+def _band(axes: Axes, band: Band, per: float, unit: float, reach: tuple[float, float], index: int, strong: bool) -> None:
+    """Draw the median and the quartiles up to the end of the axis; a quartile worse than every value is clipped."""
+    at = np.append(band.x, band.end) / per
+    lower, median, upper = (np.append(v, v[-1]) for v in (band.lower, band.median, band.upper))
+    finite = np.isfinite(median)
     if strong:
-        low, high = (unit * np.clip(v[known], *reach) for v in (lower, upper))
-        area = axes.fill_between(at[known], low, high, step="post", color=colour_of(index), alpha=0.14, linewidth=0)
-        mark(area, f"m{index}", f"{found.method}, quartiles over {found.seeds} seeds")
+        low, high = (unit * np.clip(v[finite], *reach) for v in (lower, upper))
+        area = axes.fill_between(at[finite], low, high, step="post", color=colour_of(index), alpha=0.14, linewidth=0)
+        mark(area, f"m{index}", f"{band.method}, quartiles over {band.seeds} seeds")
     looks = {"linestyle": dashes_of(index), "linewidth": 2, "zorder": 4} if strong else THIN_LINE
-    (line,) = axes.step(at[known], unit * median[known], where="post", color=colour_of(index), **looks)
-    mark(line, f"m{index}", f"{found.method}, median")
+    (line,) = axes.step(at[finite], unit * median[finite], where="post", color=colour_of(index), **looks)
+    mark(line, f"m{index}", f"{band.method}, median")
 
 
 def _unfinished(axes: Axes, search: Progress, axis: Axis, per: float, unit: float, index: int) -> None:
-    at, known = search.spent(axis) / per, np.isfinite(search.best)
+    at, finite = search.spent(axis) / per, np.isfinite(search.best)
     (line,) = axes.step(
-        at[known], unit * search.best[known], where="post", color=colour_of(index), linestyle=DOTTED, linewidth=1.4
+        at[finite], unit * search.best[finite], where="post", color=colour_of(index), linestyle=DOTTED, linewidth=1.4
     )
     line.set_zorder(3)
-    mark(line, f"m{index}", f"{search.method}, seed {search.seed}, not ended")
+    mark(line, f"m{index}", f"{search.method}, seed {search.seed}, unfinished")
 
 
 def _epochs(
@@ -366,10 +383,10 @@ def _epochs(
     metric: str,
     colours: Mapping[str, int],
     epochs: Sequence[int],
-    found: Sequence[float | None],
+    recorded: Sequence[float | None],
 ) -> None:
-    """One learning curve, broken where a value is missing."""
-    values: Floats = _unit(metric) * np.array([np.nan if v is None else v for v in found], dtype=float)
+    """Draw one learning curve, with a gap at each missing value."""
+    values: Floats = _unit(metric) * np.array([np.nan if v is None else v for v in recorded], dtype=float)
     if not np.isfinite(values).any():
         return
     index = colours[curve.method]
@@ -390,7 +407,7 @@ def _epochs(
 
 
 def _scale(axes: Axes, place: float, scale: ParallelAxis) -> None:
-    """The levels of one of the parallel axes, beside it."""
+    """Write the levels of one of the parallel axes next to it."""
     for height, label in scale.ticks:
         text = axes.annotate(_safe(shortened(label, 11)), (place, height), (5, 0), textcoords="offset points", va="center")
         text.set(color=INK, parse_math=False, in_layout=False, zorder=5)
@@ -398,27 +415,27 @@ def _scale(axes: Axes, place: float, scale: ParallelAxis) -> None:
 
 
 def colour_of(index: int) -> str:
-    """The colour of the method at this place in the study: eight, which then come again."""
+    """Return the colour of the method with this index in the study; after eight methods the colours repeat."""
     return METHODS[index % len(METHODS)]
 
 
 def dashes_of(index: int) -> Any:
-    """The line style of the method at this place: solid for the first eight, then dashed ones."""
+    """Return the line style of the method with this index: solid for the first eight, then dashed styles."""
     return "-" if index < len(METHODS) else DASHES[index // len(METHODS) % len(DASHES)]
 
 
 def axis_unit(axis: Axis, end: float) -> tuple[float, str]:
-    """How many of the axis's own units make one of the shown, and the label."""
+    """Return the size of the displayed unit in the axis's own unit, and the axis label."""
     if axis == "trials":
         return 1.0, "configurations"
     if axis == "epochs":
         return 1.0, "epochs trained"
     size, name = (3600.0, "hours") if end >= 3 * 3600 else (60.0, "minutes") if end >= 300 else (1.0, "seconds")
-    return size, f"{name}, training and method"
+    return size, f"{name} of training and method"
 
 
 def _unit(metric: str) -> float:
-    """Shares are drawn in per cent."""
+    """Return the factor for the axis: shares are drawn in per cent."""
     return 100.0 if is_share(metric) else 1.0
 
 
@@ -428,18 +445,21 @@ def _score_label(metric: str) -> str:
 
 
 def _letters(numbers: Parallel) -> int:
-    """How long a name may be above its axis."""
+    """Return the largest number of letters of a name above its axis."""
     return int(parallel_width(numbers) / (len(numbers.axes) + 1) / 8)
 
 
 def _apart(position: float, line: int, categorical: bool) -> float:
-    """A place beside the level, the same on all of a line's categorical axes, so that lines through one level are seen apart."""
+    """Return a position slightly off its level, so that lines through the same categorical level stay visible.
+
+    The offset of a line is the same on all its categorical axes.
+    """
     crowded = categorical or position < 0
     return position + (0.05 * ((line * 0.618034) % 1 - 0.5) if crowded else 0.0)
 
 
 def _safe(text: str) -> str:
-    """The text on one line, without what SVG cannot hold."""
+    """Return the text on one line, without the characters that SVG cannot hold."""
     return "".join(c if c.isprintable() else " " for c in text)
 
 

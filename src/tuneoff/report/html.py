@@ -1,4 +1,4 @@
-"""The report as one self-contained HTML page: no script, no network, no storage."""
+"""Render the report as one self-contained HTML page, without scripts, network access or storage."""
 
 from __future__ import annotations
 
@@ -30,19 +30,19 @@ from .statistics_figures import figure_anytime, figure_break_even, figure_critic
 from .statistics_text import CLOCKS, pair_said, recommendation_sentences, scope_sentences
 
 MOST_BYTES = 4_900_000
-"""A page larger than this is made again without its largest parts: KFP's interface holds it in an iframe."""
+"""The size limit of the page in bytes, because KFP shows it in an iframe. A larger page is rendered without its largest parts."""
 MOST_PICTURE_BYTES = 400_000
 MOST_PICTURES_BYTES = 1_500_000
 MOST_MATRIX_CLASSES = 20
 MOST_ROWS = 200
 MOST_COLUMNS = 15
 LARGE_PARTS = ("curve tables", "parallel", "ten best", "confusions", "families", "pictures", "statistics")
-"""What a page does without where it would be too large, the first of them first."""
+"""The parts that a page which is too large leaves out, in this order."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A PNG of the prepared data as a data: URI, or, where it is too large, why it is left out."""
+    """A PNG of the prepared data as a data: URI. If it is too large, `uri` is None and `note` says why it is left out."""
 
     name: str
     uri: str | None
@@ -51,7 +51,7 @@ class Picture:
 
 @dataclass(frozen=True)
 class Drawing:
-    """A figure as SVG, and what it shows."""
+    """A figure as SVG with its title."""
 
     title: str
     svg: Markup
@@ -59,7 +59,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class ParallelDrawing:
-    """Parallel coordinates as SVG, the width in CSS pixels at which they are drawn, and which trials they show."""
+    """Parallel coordinates as SVG, with their width in CSS pixels and a note about the trials that they show."""
 
     svg: Markup
     width: int
@@ -68,7 +68,7 @@ class ParallelDrawing:
 
 @dataclass(frozen=True)
 class DatasetView:
-    """What the page shows of one data set: its numbers and its figures."""
+    """The numbers and figures of one data set."""
 
     results: DatasetResults
     curves: tuple[Drawing, ...]
@@ -80,7 +80,7 @@ class DatasetView:
 
 @dataclass(frozen=True)
 class ScopeView:
-    """The statistics of a data set, or of all together: sentences, and figures by what they show."""
+    """The statistics of one data set or of all data sets together: sentences and figures."""
 
     scope: Scope
     said: tuple[str, ...]
@@ -92,11 +92,14 @@ class ScopeView:
 
 
 def page(computed: Computed, pictures: Mapping[str, Sequence[tuple[str, bytes]]]) -> str:
-    """The whole page; `pictures` are the PNG files of each data set, by name.
+    """Return the whole page as HTML.
 
-    Where it would be larger than 4.9 MB, the curves' tables, the parallel coordinates, the ten best trials, confusion matrices,
-    lineages, the pictures and the statistics' curves are left out, one after the other until it fits, and the page says so;
+    If the page would be larger than 4.9 MB, it leaves out parts until it fits, in the order of `LARGE_PARTS`, and says so.
     results.json always has all numbers.
+
+    Args:
+        computed: The results and the numbers of the figures.
+        pictures: The PNG files of each data set, as pairs of file name and content.
     """
     colours = {m["label"]: i for i, m in enumerate(computed.results.study.study["methods"])}
     views, scopes = list(_views(computed, pictures, colours)), list(_scopes(computed, colours))
@@ -171,15 +174,16 @@ def _scopes(computed: Computed, colours: Mapping[str, int]) -> Iterator[ScopeVie
 
 
 def _anytime(computed: Computed, scope: Scope, colours: Mapping[str, int], name: str) -> list[Drawing]:
-    """Regret on every clock, and the mean rank by epochs."""
-    mine = {a.clock: a for a in computed.figures.anytime if a.scope == scope.name}
-    shown = [(mine[axis], "regret") for axis in AXES if axis in mine] + [(mine["epochs"], "rank")] * ("epochs" in mine)
-    found = []
+    """Draw the regret on every clock, and the mean rank by epochs."""
+    by_clock = {a.clock: a for a in computed.figures.anytime if a.scope == scope.name}
+    shown = [(by_clock[axis], "regret") for axis in AXES if axis in by_clock]
+    shown += [(by_clock["epochs"], "rank")] * ("epochs" in by_clock)
+    drawings = []
     for numbers, measure in shown:
         title = f"{'Regret' if measure == 'regret' else 'Mean rank'} {CLOCKS[numbers.clock]}"
         figure = figure_anytime(numbers, measure, colours)  # type: ignore[arg-type]
-        found.append(Drawing(title, Markup(svg(figure, f"{name}-{measure}-{numbers.clock}", title))))
-    return found
+        drawings.append(Drawing(title, Markup(svg(figure, f"{name}-{measure}-{numbers.clock}", title))))
+    return drawings
 
 
 def _differences(scope: Scope, colours: Mapping[str, int], name: str) -> Drawing | None:
@@ -187,7 +191,7 @@ def _differences(scope: Scope, colours: Mapping[str, int], name: str) -> Drawing
     if clock is None or clock.critical_difference is None:
         return None
     figure = figure_critical_difference(clock.comparisons[-1].standings, clock.critical_difference, colours)
-    title = "Mean ranks at the full budget of epochs, and which differ"
+    title = "Mean ranks at the full budget of epochs, with the critical difference"
     return Drawing(title, Markup(svg(figure, f"{name}-differences", title)))
 
 
@@ -197,19 +201,19 @@ def _reached(computed: Computed, scope: Scope, colours: Mapping[str, int], name:
     if course is None or alone is None:
         return []
     metric, sign = computed.results.study.metric, computed.study.objective.sign
-    found = []
-    for place, goal in enumerate(t for t in alone.targets if t.clock == "epochs"):
+    drawings = []
+    for index, goal in enumerate(t for t in alone.targets if t.clock == "epochs"):
         title = f"Seeds that reached {wording.score(goal.value, metric)}, {goal.name}"
         figure = figure_reached(course, sign * goal.value, colours)
-        found.append(Drawing(title, Markup(svg(figure, f"{name}-reached-{place}", title))))
-    return found
+        drawings.append(Drawing(title, Markup(svg(figure, f"{name}-reached-{index}", title))))
+    return drawings
 
 
 def _break_even(computed: Computed, scope: Scope, colours: Mapping[str, int], name: str) -> Drawing | None:
     alone = next((d for d in computed.results.statistics.datasets if [d.dataset] == scope.datasets), None)
     if alone is None or all(r.is_random for r in alone.break_even):
         return None
-    title = "From which budget on a method beats random search"
+    title = "The budget from which each method beats random search"
     return Drawing(title, Markup(svg(figure_break_even(alone.break_even, colours), f"{name}-break-even", title)))
 
 
@@ -228,21 +232,21 @@ def _curves(computed: Computed, dataset: str, colours: Mapping[str, int], name: 
 
 def _learning(dataset: DatasetResults, colours: Mapping[str, int], name: str) -> list[Drawing]:
     parts: tuple[tuple[Part, str], ...] = (("search", "in the search"), ("retrainings", "in the retrainings"))
-    found = []
+    drawings = []
     for metric in ("accuracy", "loss"):
         for part, words in parts:
             title = f"{metric.capitalize()} {words}"
             if drawn := draw_learning(dataset.learning, metric, part, colours, f"{name}-{metric}-{part}", title):
-                found.append(Drawing(title, Markup(drawn)))
-    return found
+                drawings.append(Drawing(title, Markup(drawn)))
+    return drawings
 
 
 def _families(dataset: DatasetResults, colours: Mapping[str, int], name: str) -> list[Drawing]:
-    found = []
-    for place, numbers in enumerate(dataset.families):
+    drawings = []
+    for index, numbers in enumerate(dataset.families):
         title = f"{numbers.method}, seed {numbers.seed}"
-        found.append(Drawing(title, Markup(draw_family(numbers, colours, f"{name}-family-{place}", f"Lineages of {title}"))))
-    return found
+        drawings.append(Drawing(title, Markup(draw_family(numbers, colours, f"{name}-family-{index}", f"Lineages of {title}"))))
+    return drawings
 
 
 def _parallel(computed: Computed, dataset: DatasetResults, colours: Mapping[str, int], name: str) -> ParallelDrawing | None:
@@ -253,29 +257,29 @@ def _parallel(computed: Computed, dataset: DatasetResults, colours: Mapping[str,
     drawn, whole = len(numbers.rows), numbers.trials
     note = f"{wording.plural(whole, 'trial')} with a score."
     if drawn < whole:
-        note += f" Drawn: the best {ALWAYS_DRAWN} and {drawn - ALWAYS_DRAWN} of the others, evenly by rank."
+        note += f" Drawn: the best {ALWAYS_DRAWN}, and {drawn - ALWAYS_DRAWN} of the others, chosen evenly by rank."
     if numbers.axes_left_out:
-        note += f" {wording.plural(numbers.axes_left_out, 'hyperparameter')} left out for want of space."
+        note += f" {wording.plural(numbers.axes_left_out, 'hyperparameter')} left out for lack of space."
     if unscored := len(rows) - whole:
-        note += f" Without a score, and not drawn: {wording.count(unscored)}."
+        note += f" Not drawn, because they have no score: {wording.count(unscored)}."
     return ParallelDrawing(Markup(draw_parallel(numbers, colours, f"{name}-parallel")), parallel_width(numbers), note)
 
 
 def _embedded(pictures: Mapping[str, Sequence[tuple[str, bytes]]]) -> dict[str, list[Picture]]:
-    found: dict[str, list[Picture]] = {}
+    embedded: dict[str, list[Picture]] = {}
     total = 0
     for dataset, files in pictures.items():
         for name, data in files:
             fits = len(data) <= MOST_PICTURE_BYTES and total + len(data) <= MOST_PICTURES_BYTES
             total += len(data) if fits else 0
             uri = "data:image/png;base64," + base64.b64encode(data).decode() if fits else None
-            note = "" if fits else f"{name} is left out: it has {wording.count(len(data) / 1000)} kB."
-            found.setdefault(dataset, []).append(Picture(name, uri, note))
-    return found
+            note = "" if fits else f"{name} is left out because it is too large ({wording.count(len(data) / 1000)} kB)."
+            embedded.setdefault(dataset, []).append(Picture(name, uri, note))
+    return embedded
 
 
 def _settings(results: Results) -> list[str]:
-    """Hyperparameters that have a column of their own in the tables of trials; none where they are too many."""
+    """Return the hyperparameters that have their own column in the tables of trials; none if there are too many."""
     names = list(results.study.study["space"])
     return names if len(names) <= MOST_COLUMNS else []
 
@@ -285,19 +289,19 @@ def _counts(states: Sequence[CellState]) -> dict[str, int]:
 
 
 def _heat(table: Confusion) -> list[list[tuple[int, int]]]:
-    """Each cell of the matrix with how strongly it is coloured, in per cent: 65 for the class most often confused."""
+    """Return each cell of the matrix with its colour strength in per cent: 65 for the most frequent confusion."""
     shares = [[n / max(sum(row), 1) if i != j else 0.0 for j, n in enumerate(row)] for i, row in enumerate(table.matrix)]
     top = max((s for row in shares for s in row), default=0.0) or 1.0
     return [[(n, round(65 * s / top)) for n, s in zip(*rows, strict=True)] for rows in zip(table.matrix, shares, strict=True)]
 
 
 def _colour(index: int) -> str:
-    """The CSS classes of the method at this place in the study: eight colours, then dashed ones."""
+    """Return the CSS classes of the method with this index in the study: eight colours, then the same colours dashed."""
     return f"c{index % len(METHODS)}" + (f" dash{index // len(METHODS) % 3}" if index >= len(METHODS) else "")
 
 
 def _compact(row: TrialRow) -> str:
-    """A configuration as one text, for spaces with too many hyperparameters for columns."""
+    """Return a configuration as one text, for spaces with too many hyperparameters for columns."""
     return ", ".join(f"{k} = {wording.setting(v)}" for k, v in row.config.items())
 
 

@@ -1,4 +1,4 @@
-"""The report as Markdown: a short text for a pipeline's interface, and a longer one to keep beside a repository."""
+"""Render the report as Markdown: a short text for the KFP user interface, and a longer one to keep in a repository."""
 
 from __future__ import annotations
 
@@ -19,20 +19,21 @@ _SPECIAL = re.compile(r"([\\`*_\[\]|~#])")
 
 
 def short(results: Results) -> str:
-    """The answer to each data set, the table of all cells, what is missing, and the recommendation."""
-    parts = [f"# {safe(results.study.name)}", *_answers(results), _scores(results), *_gaps(results), *_recommendation(results)]
+    """Return the recommendation, the answer for each data set, the table of all cells, and the failed and missing cells."""
+    parts = [f"# {safe(results.study.name)}", *_recommendation(results), *_answers(results), _scores(results), *_gaps(results)]
     return "\n\n".join(parts) + "\n"
 
 
 def full(results: Results) -> str:
-    """The whole report but for its figures, the ten best trials and the confusion matrices."""
+    """Return the whole report without its figures, the ten best trials and the confusion matrices."""
     study = results.study
     made = ", ".join(f"{safe(k)} {safe(v)}" for k, v in results.versions.items())
     parts = [
         f"# {safe(study.name)}",
-        f"Made {results.generated_at} with {made}. Study {study.id}, hash {study.hash[:12]}."
+        f"Written {results.generated_at} with {made}. Study {study.id}, hash {study.hash[:12]}."
         f" Objective: {metric_name(study.metric)} of the {study.epoch} epoch, {study.direction}.",
         "## Answer",
+        *_recommendation(results)[:1],
         *_answers(results),
         _scores(results),
         *_gaps(results),
@@ -54,8 +55,8 @@ def _answers(results: Results) -> list[str]:
 
 
 def _answered(results: Results, a: Answer) -> list[str]:
-    beside = [*twin_sentences(results, a.dataset), *system_sentences(results, a.dataset)]
-    return [*winner_sentences(results, a), separation(results, a), *beside]
+    remarks = [*twin_sentences(results, a.dataset), *system_sentences(results, a.dataset)]
+    return [*winner_sentences(results, a), separation(results, a), *remarks]
 
 
 def _scores(results: Results) -> str:
@@ -68,12 +69,12 @@ def _scores(results: Results) -> str:
 
 def _score_row(s: CellScore, state: str, metric: str) -> list[str]:
     test = s.test.accuracy if s.test else None
-    found = [bare(s.best.objective if s.best else None, metric), spread(s.incumbents.mean, s.incumbents.sd, metric)]
+    scores = [bare(s.best.objective if s.best else None, metric), spread(s.incumbents.mean, s.incumbents.sd, metric)]
     return [
         s.dataset,
         _named(s),
         state,
-        *([NOTHING, NOTHING] if s.own_models else found),
+        *([NOTHING, NOTHING] if s.own_models else scores),
         str(s.incumbents.n),
         spread(test.mean, test.sd, "accuracy") if test else bare(None, metric),
         duration(s.usage.training_seconds + s.usage.method_seconds),
@@ -85,7 +86,7 @@ def _named(s: CellScore) -> str:
 
 
 def _gaps(results: Results) -> list[str]:
-    """Failed and missing cells with their reasons."""
+    """Return the failed and missing cells with their reasons."""
 
     def line(s: CellState) -> str:
         return f"- {s.state}: {safe(s.dataset)}/{safe(s.method)}: {safe(shortened(' '.join((s.reason or '').split()), 300))}"
@@ -96,15 +97,15 @@ def _gaps(results: Results) -> list[str]:
 
 def _paper(results: Results) -> list[str]:
     tables = [t for t in results.paper.best if t.in_study]
-    parts = ["## Beside Molnár and Poleczki"] if tables else []
+    parts = ["## Comparison with Molnár and Poleczki"] if tables else []
     for table in tables:
         parts.append(f"### Table {table.number}: {table.title}")
         if table.differs:
-            parts.append(safe(f"Not a replication. Other than in the paper: {'; '.join(table.differs)}."))
+            parts.append(safe(f"This is not a replication. It differs from the paper in: {'; '.join(table.differs)}."))
         parts.append(_paper_table(table))
     if results.claims:
         rows = [[c.number, c.claim, c.verdict, "; ".join(f.said for f in c.findings) or c.missing or ""] for c in results.claims]
-        parts += ["### The paper's claims, checked", as_table(["", "claim", "verdict", "found, or what it takes"], rows)]
+        parts += ["### The paper's claims, checked", as_table(["", "claim", "verdict", "findings, or what is missing"], rows)]
     return parts
 
 
@@ -120,14 +121,14 @@ def _paper_table(table: BestTable) -> str:
 
 
 def _statistics(results: Results) -> list[str]:
-    """What is significant, and the mean ranks by epochs, on each data set and on all."""
+    """Return the significant differences and the mean ranks by epochs, on each data set and on all together."""
     if results.statistics.refused:
         return [f"Not computed. {safe(results.statistics.refused)}"]
-    found = []
+    parts = []
     for scope in results.statistics.scopes:
-        found.append(f"**{safe(scope.name)}**: " + safe(" ".join(scope_sentences(results, scope))))
-        found += _ranks(scope)
-    return found
+        parts.append(f"**{safe(scope.name)}**: " + safe(" ".join(scope_sentences(results, scope))))
+        parts += _ranks(scope)
+    return parts
 
 
 def _ranks(scope: Scope) -> list[str]:
@@ -139,12 +140,12 @@ def _ranks(scope: Scope) -> list[str]:
         [s.method, *(f"{by[s.method].rank:.2f}" for by in ranks), NOTHING if s.regret is None else f"{s.regret:.3f}"]
         for s in clock.comparisons[-1].standings
     ]
-    return [as_table(["mean rank by epochs", "a quarter", "half", "all", "regret"], rows)]
+    return [as_table(["mean rank by epochs", "¼ of the budget", "½ of the budget", "full budget", "regret"], rows)]
 
 
 def _recommendation(results: Results) -> list[str]:
     if results.statistics.refused:
-        return [f"Nothing can be recommended. {safe(results.statistics.refused)}"]
+        return [f"No method can be recommended. {safe(results.statistics.refused)}"]
     return [safe(" ".join(recommendation_sentences(results, scope))) for scope in results.statistics.scopes]
 
 
@@ -162,8 +163,8 @@ def _budget(results: Results) -> str:
         ]
         for s in results.scores
     ]
-    header = ["data set", "method", "configurations", "trials", "epochs", "training", "method", "its share", "failed", "diverged"]
-    return as_table(header, rows)
+    header = ["data set", "method", "configurations", "trials", "epochs", "training time", "method time", "share of the method"]
+    return as_table([*header, "failed", "diverged"], rows)
 
 
 def _reasons(results: Results) -> str:
@@ -175,11 +176,11 @@ def _reasons(results: Results) -> str:
 
 
 def as_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table of cells that are plain text."""
+    """Return a Markdown table; all cells are plain text."""
     lines = [header, ["---"] * len(header), *[[safe(cell) for cell in row] for row in rows]]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def safe(text: str) -> str:
-    """Text that neither Markdown nor HTML takes for markup."""
+    """Escape text so that neither Markdown nor HTML treats any of it as markup."""
     return _SPECIAL.sub(r"\\\1", html.escape(text, quote=False))

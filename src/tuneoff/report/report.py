@@ -1,4 +1,4 @@
-"""The reporter's plain function: from a study's store to its report, at any moment of the study."""
+"""Write a study's report from its store. This works at any time, also while the study runs."""
 
 from __future__ import annotations
 
@@ -23,22 +23,38 @@ from .markdown import full, short
 
 @dataclass(frozen=True)
 class ReportSummary:
-    """What a report holds: the files written, the cells by state, a short text and the main figures."""
+    """Summary of a written report.
+
+    Attributes:
+        names: The files written, by their names in the store.
+        complete: The complete cells, each as DATASET/METHOD.
+        failed: The reasons of the failed cells.
+        missing: The reasons of the cells without a result yet.
+        markdown: The short report.
+        metrics: The main figures by name.
+        notes: The parts that were left out, and how to get them.
+    """
 
     names: tuple[str, ...]
-    complete: tuple[str, ...]  # cells, DATASET/METHOD
-    failed: Mapping[str, str]  # reasons by cell
+    complete: tuple[str, ...]
+    failed: Mapping[str, str]
     missing: Mapping[str, str]
     markdown: str
     metrics: Mapping[str, float]
-    notes: tuple[str, ...] = ()  # what was left out, and how it would not be
+    notes: tuple[str, ...] = ()
 
 
 def report(store: Store, versions: Mapping[str, str] | None = None) -> ReportSummary:
-    """Read the whole study from its store and write its report there, under `report/`; what is missing is shown as missing.
+    """Read the whole study from its store and write its report there, under `report/`.
 
-    `versions` are those of the packages that make the report, by default tuneoff's. Raises StudyError where the store holds no
-    study. A damaged record is a failure of its cell.
+    The report shows unfinished cells as missing. A cell whose record is damaged counts as failed.
+
+    Args:
+        store: The store of the study.
+        versions: The versions of the packages that make the report, by default that of tuneoff.
+
+    Raises:
+        StudyError: The store holds no study.
     """
     with collector_at_rest():
         result = read_study(store)
@@ -57,8 +73,8 @@ def report(store: Store, versions: Mapping[str, str] | None = None) -> ReportSum
     }
     for name, data in files.items():
         store.write(layout.REPORT + name, data)
-    found = summary(computed.results, tuple(layout.REPORT + name for name in files))
-    return replace(found, notes=(*(_LEFT_OUT[package] for package in missing("report")), *lost))
+    written = summary(computed.results, tuple(layout.REPORT + name for name in files))
+    return replace(written, notes=(*(_LEFT_OUT[package] for package in missing("report")), *lost))
 
 
 def _parquet(name: str, frame: Any) -> dict[str, bytes]:
@@ -66,14 +82,14 @@ def _parquet(name: str, frame: Any) -> dict[str, bytes]:
 
 
 _LEFT_OUT = {
-    "pyarrow": "the Parquet files are left out, since pyarrow is not installed: pip install 'tuneoff[report]'.",
-    "scipy": "the statistics are left out, since scipy is not installed: pip install 'tuneoff[report]'.",
-    "sklearn": "importance is left out, since scikit-learn is not installed: pip install 'tuneoff[report]'.",
+    "pyarrow": "The report has no Parquet files, because pyarrow is not installed. Run pip install 'tuneoff[report]'.",
+    "scipy": "The report has no statistics, because scipy is not installed. Run pip install 'tuneoff[report]'.",
+    "sklearn": "The report has no importances, because scikit-learn is not installed. Run pip install 'tuneoff[report]'.",
 }
 
 
 def summary(results: Results, names: tuple[str, ...]) -> ReportSummary:
-    """The report in short."""
+    """Return the summary of a report that has these results and files."""
     cells = {f"{s.dataset}/{s.method}": s for s in results.states}
     return ReportSummary(
         names=names,
@@ -86,19 +102,19 @@ def summary(results: Results, names: tuple[str, ...]) -> ReportSummary:
 
 
 def _metrics(results: Results) -> dict[str, float]:
-    found = {}
+    metrics = {}
     for s in results.scores:
         if s.best and s.best.objective is not None and not s.own_models:
-            found[f"{s.dataset}/{s.method}/best_{results.study.metric}"] = s.best.objective
+            metrics[f"{s.dataset}/{s.method}/best_{results.study.metric}"] = s.best.objective
         if s.incumbents.mean is not None and not s.own_models:
-            found[f"{s.dataset}/{s.method}/mean_{results.study.metric}"] = s.incumbents.mean
+            metrics[f"{s.dataset}/{s.method}/mean_{results.study.metric}"] = s.incumbents.mean
         if s.test and s.test.accuracy.mean is not None:
-            found[f"{s.dataset}/{s.method}/test_accuracy"] = s.test.accuracy.mean
-    return found
+            metrics[f"{s.dataset}/{s.method}/test_accuracy"] = s.test.accuracy.mean
+    return metrics
 
 
 def _pictures(store: Store, datasets: list[str]) -> dict[str, list[tuple[str, bytes]]]:
-    """The PNG files beside each data set's description."""
+    """Return the PNG files next to each data set's description, with their names."""
     return {
         dataset: [
             (name.rpartition("/")[2], store.read(name)) for name in store.names(layout.prepared(dataset)) if name.endswith(".png")

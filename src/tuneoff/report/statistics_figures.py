@@ -1,4 +1,4 @@
-"""The figures of the statistics: anytime curves, critical differences, time to target and the break-even map."""
+"""Draw the figures of the statistics: anytime curves, critical differences, time to target and the break-even map."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from .figures import INK, LINE, ROUND, SOFT, STYLE, THIN_LINE, axis_unit, colour
 
 Measure = Literal["regret", "rank"]
 LEAST_REGRET = 1e-3
-"""Regrets below this are drawn here: the axis is logarithmic, and the best known has none."""
+"""Smaller regrets are drawn at this value, because the axis is logarithmic and the best known result has a regret of 0."""
 MOST_ON_A_LINE = 16
 _ROW = 19
-"""CSS pixels between the labels of two methods."""
+"""The distance between the labels of two methods in CSS pixels."""
 _LABEL = 24
-"""Letters of a method's label."""
+"""The largest number of letters of a method's label."""
 
 
 @style.context(STYLE)
 def figure_anytime(numbers: Anytime, measure: Measure, colours: Mapping[str, int]) -> Figure:
-    """Means over blocks with their 95 % bootstrap intervals, as steps."""
+    """Draw means over blocks with their 95 % bootstrap intervals, as steps."""
     figure, axes = empty_axes(380, 260)
     alone = len(numbers.full) == 1
     end = numbers.full[0] if alone else 100.0
@@ -64,7 +64,7 @@ def figure_anytime(numbers: Anytime, measure: Measure, colours: Mapping[str, int
 
 
 def _rank_limits(traces: Sequence[Trace]) -> tuple[float, float]:
-    """All ranks that there are; of many methods those that occur after the first twentieth, and a little air."""
+    """Return the limits of the rank axis, worst first: all ranks, or with many methods those after the first twentieth."""
     if len(traces) <= FOREMOST:
         return len(traces) + 0.2, 0.8
     late = [v for t in traces for v in (t.mean, t.low, t.high) if v is not None]
@@ -75,9 +75,9 @@ def _rank_limits(traces: Sequence[Trace]) -> tuple[float, float]:
 
 @style.context(STYLE)
 def figure_critical_difference(standings: Sequence[Standing], difference: float, colours: Mapping[str, int]) -> Figure:
-    """Mean ranks on a line, the best at the left; a bar joins methods that Nemenyi's critical difference does not part.
+    """Draw mean ranks on a line, the best at the left. A bar joins methods within Nemenyi's critical difference.
 
-    More than sixteen methods stand below each other, a row each, since their lines would cross all others'.
+    More than 16 methods get a row each, because their lines would cross all others.
     """
     ordered = sorted(standings, key=lambda s: s.rank)
     bars = cliques(np.array([s.rank for s in ordered]), difference)
@@ -103,19 +103,19 @@ def figure_critical_difference(standings: Sequence[Standing], difference: float,
     width = min(difference / (methods - 1), 1.0) * (right - left)
     axes.plot([left, left + width], [-34, -34], color=INK, linewidth=2)
     axes.text(left + width + 6, -34, f"critical difference {difference:.2f}", va="center")
-    for place, (first, last) in enumerate(bars):
-        axes.plot([at(first) - 2, at(last) + 2], [12.0 + 9 * place] * 2, color=INK, linewidth=4, solid_capstyle="butt")
-    for place, standing in enumerate(ordered):
-        on_left = place < half
-        row = top + _ROW * (place if on_left else methods - 1 - place)
+    for number, (first, last) in enumerate(bars):
+        axes.plot([at(first) - 2, at(last) + 2], [12.0 + 9 * number] * 2, color=INK, linewidth=4, solid_capstyle="butt")
+    for position, standing in enumerate(ordered):
+        on_left = position < half
+        row = top + _ROW * (position if on_left else methods - 1 - position)
         edge, words = (left - 22, "right") if on_left else (right + 22, "left")
         index = colours[standing.method]
         (line,) = axes.plot(
             [at(standing.rank)] * 2 + [edge], [0, row, row], color=colour_of(index), linewidth=1.4, linestyle=dashes_of(index)
         )
         mark(line, f"m{index}", f"{standing.method}, mean rank {standing.rank:.2f}")
-        said = (shortened(standing.method, _LABEL), f"{standing.rank:.2f}")
-        text = axes.text(edge + (-5 if on_left else 5), row, "  ".join(said if on_left else said[::-1]), ha=words, va="center")
+        label = (shortened(standing.method, _LABEL), f"{standing.rank:.2f}")
+        text = axes.text(edge + (-5 if on_left else 5), row, "  ".join(label if on_left else label[::-1]), ha=words, va="center")
         text.set(color=INK, parse_math=False)
         mark(text, f"m{index}")
     return figure
@@ -124,7 +124,7 @@ def figure_critical_difference(standings: Sequence[Standing], difference: float,
 def _ranks_below_each_other(
     ordered: Sequence[Standing], bars: Sequence[tuple[float, float]], difference: float, colours: Mapping[str, int]
 ) -> Figure:
-    """A row a method, a dot at its mean rank; at the right a bar beside the rows that the difference does not part."""
+    """Draw one row per method with a dot at its mean rank; bars at the right join rows within the critical difference."""
     methods, left, right = len(ordered), 215.0, 700 - 30 - 9.0 * len(bars)
     height = 60 + _ROW * methods
     figure = Figure(figsize=(700 / 72, height / 72), dpi=72)
@@ -166,12 +166,12 @@ def _ranks_below_each_other(
 
 @style.context(STYLE)
 def figure_reached(course: Course, loss: float, colours: Mapping[str, int]) -> Figure:
-    """The share of each method's seeds that had reached a loss, against the budget."""
+    """Draw the share of each method's seeds that had reached a loss, against the budget."""
     figure, axes = empty_axes(380, 240)
     per, label = axis_unit(course.clock, course.full)
-    found = reached(course, loss)
-    seen = foremost(course.methods, list(-found.mean(axis=1)))
-    for method, shares in zip(course.methods, found, strict=True):
+    shares_by_method = reached(course, loss)
+    seen = foremost(course.methods, list(-shares_by_method.mean(axis=1)))
+    for method, shares in zip(course.methods, shares_by_method, strict=True):
         index, keep = colours[method], _changed(shares)
         at, height = np.append(course.budgets[keep], course.full), np.append(shares[keep], shares[-1])
         strong = seen is None or method in seen
@@ -182,28 +182,28 @@ def figure_reached(course: Course, loss: float, colours: Mapping[str, int]) -> F
     if course.clock != "seconds":
         axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: count(value)))
     if seen is not None:
-        ends = {m: 100 * float(v[-1]) for m, v in zip(course.methods, found, strict=True) if m in seen}
+        ends = {m: 100 * float(v[-1]) for m, v in zip(course.methods, shares_by_method, strict=True) if m in seen}
         name_ends(axes, ends, colours)
     return figure
 
 
 @style.context(STYLE)
 def figure_break_even(rows: Sequence[BreakEven], colours: Mapping[str, int]) -> Figure:
-    """The break-even map of one data set: one row a method, one column a clock, a bar from where it beats random search."""
+    """Draw the break-even map of one data set: a row per method, a column per clock, a bar from the break-even budget on."""
     clocks = list(dict.fromkeys(r.clock for r in rows))
     methods = [m for m in dict.fromkeys(r.method for r in rows) if not any(r.is_random for r in rows if r.method == m)]
     height = 58 + 22 * max(len(methods), 1)
     figure = Figure(figsize=(1120 / 72, height / 72), dpi=72, layout="constrained")
     figure.patch.set_visible(False)
-    for place, clock in enumerate(clocks):
-        axes = figure.add_subplot(1, len(clocks), place + 1)
+    for column, clock in enumerate(clocks):
+        axes = figure.add_subplot(1, len(clocks), column + 1)
         axes.patch.set_visible(False)
-        mine = {r.method: r for r in rows if r.clock == clock}
-        full = next(iter(mine.values())).full
+        by_method = {r.method: r for r in rows if r.clock == clock}
+        full = next(iter(by_method.values())).full
         per, label = axis_unit(clock, full)
         for row, method in enumerate(methods):
-            _break_even(axes, row, mine[method], per, colours[method])
-        labels = [shortened(m, _LABEL) for m in methods] if place == 0 else [""] * len(methods)
+            _break_even(axes, row, by_method[method], per, colours[method])
+        labels = [shortened(m, _LABEL) for m in methods] if column == 0 else [""] * len(methods)
         axes.set_yticks(range(len(methods)), labels, color=INK, parse_math=False)
         axes.set(xlim=(0, full / per), ylim=(len(methods) - 0.5, -0.5), xlabel=label)
         axes.xaxis.set_major_locator(MaxNLocator(5, steps=ROUND, integer=clock != "seconds"))
@@ -212,27 +212,28 @@ def figure_break_even(rows: Sequence[BreakEven], colours: Mapping[str, int]) -> 
     return figure
 
 
-def _break_even(axes: Axes, row: int, found: BreakEven, per: float, index: int) -> None:
-    full = found.full / per
-    if found.budget is None:
-        text = axes.text(full / 2, row, f"never ({found.at_full:.2f} at the end)", ha="center", va="center", color=SOFT, size=10)
-        mark(text, f"m{index}", f"{found.method}: not within this budget")
+def _break_even(axes: Axes, row: int, result: BreakEven, per: float, index: int) -> None:
+    full = result.full / per
+    if result.budget is None:
+        label = f"never (wins {result.at_full:.0%} of the pairs at the end)"
+        text = axes.text(full / 2, row, label, ha="center", va="center", color=SOFT, size=10)
+        mark(text, f"m{index}", f"{result.method}: does not beat random search within this budget")
         return
-    at = found.budget / per
+    at = result.budget / per
     (bar,) = axes.plot([at, full], [row, row], color=colour_of(index), linewidth=9, alpha=0.35, solid_capstyle="butt")
     (dot,) = axes.plot([at], [row], color=colour_of(index), marker="o", markersize=7)
     for artist in (bar, dot):
-        mark(artist, f"m{index}", f"{found.method}, from {at:.3g} on")
+        mark(artist, f"m{index}", f"{result.method}: beats random search from {at:.3g} on")
 
 
 def _trace(axes: Axes, trace: Trace, at: Floats, measure: Measure, index: int, strong: bool) -> None:
     least = LEAST_REGRET if measure == "regret" else 0.0
-    known = np.isfinite(trace.mean)
-    if not known.any():
+    finite = np.isfinite(trace.mean)
+    if not finite.any():
         return
-    mean, x = np.maximum(trace.mean[known], least), at[known]
+    mean, x = np.maximum(trace.mean[finite], least), at[finite]
     if trace.low is not None and trace.high is not None:
-        low, high = (np.maximum(v[known], least) for v in (trace.low, trace.high))
+        low, high = (np.maximum(v[finite], least) for v in (trace.low, trace.high))
         keep = _changed(low, high)
         area = axes.fill_between(x[keep], low[keep], high[keep], step="post", color=colour_of(index), alpha=0.14, linewidth=0)
         mark(area, f"m{index}", f"{trace.method}, 95 % interval of the mean")
@@ -243,7 +244,7 @@ def _trace(axes: Axes, trace: Trace, at: Floats, measure: Measure, index: int, s
 
 
 def _changed(*values: Floats) -> npt.NDArray[np.intp]:
-    """Which steps are new, the first and the last among them."""
+    """Return the indices of the steps at which a value changes, and always the first and the last."""
     stacked = np.stack(values)
     new = np.concatenate([[True], (stacked[:, 1:] != stacked[:, :-1]).any(axis=0)])
     new[-1] = True

@@ -1,4 +1,4 @@
-"""The budget of a search: trials, epochs and seconds are counted here and nowhere else."""
+"""The budget of a search. Trials, epochs and seconds are counted here and nowhere else."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from ..core.record.state import remaining
 
 
 class Budget:
-    """Trials are configurations started, epochs are epochs trained, seconds are of training and of the method itself.
+    """Count the used budget: configurations started, epochs trained, and seconds of training and of the method's computation.
 
-    A trial reserves its epochs when it starts and gives back what it did not use. Nothing is truncated: a trial that does
-    not fit is refused whole, and the seconds only decide whether another trial starts. With cross-validation a trial trains
-    k models, and each of their epochs counts.
+    A trial reserves its epochs when it starts and returns those that it did not use. A trial that does not fit is refused, never
+    shortened. The limit of seconds decides only whether another trial starts. With cross-validation a trial trains k models, and
+    the epochs of each count.
     """
 
     def __init__(self, limits: Limits, trainings: int = 1) -> None:
@@ -29,11 +29,11 @@ class Budget:
 
     @property
     def left(self) -> dict[str, float | None]:
-        """What is left of each limit; None where there is no limit."""
+        """Return the remaining budget for each limit, or None if there is no limit."""
         return remaining(self.limits, self.spent)
 
     def refusal(self, trial: Trial) -> str | None:
-        """Why this trial may not start; None where it may."""
+        """Return why this trial may not start, or None if it may."""
         limits = self.limits
         if limits.trials is not None and trial.proposal.parent is None and self._trials >= limits.trials:
             return f"all {limits.trials} trials of the budget are used"
@@ -47,7 +47,7 @@ class Budget:
         return None
 
     def start(self, trial: Trial) -> None:
-        """Count a trial that starts, and reserve its epochs."""
+        """Count a trial that starts and reserve its epochs."""
         self._trials += trial.proposal.parent is None
         self._reserved[trial.id] = self._epochs_of(trial)
 
@@ -55,11 +55,11 @@ class Budget:
         return trial.asked_epochs * self.trainings
 
     def charge(self, trial: Trial, outcome: Outcome) -> None:
-        """Count what a trial used, and free what it did not."""
+        """Count the budget that a trial used and free the rest of its reservation."""
         self._reserved.pop(trial.id, None)
         self._epochs += outcome.trained_epochs
         self._seconds += outcome.seconds
 
     def charge_method(self, seconds: float) -> None:
-        """Count the time that the method itself took."""
+        """Count the time of the method's own computation."""
         self._method_seconds += seconds

@@ -1,4 +1,4 @@
-"""The weights that later trials of a search may continue: in a scratch folder while they train, in the store to stay."""
+"""The checkpoints that later trials of a search may resume: in a scratch folder during training, then in the store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.store.protocol import Store
 
 
 class NoCheckpoints:
-    """Of a method that continues no trial."""
+    """Checkpoints for a method that never resumes a trial: none."""
 
     def of(self, trial: Trial) -> Checkpoint | None:
         return None
@@ -31,7 +31,7 @@ class NoCheckpoints:
 
 
 class StoredCheckpoints:
-    """One immutable file a trial, owned by its id; deleted when nobody can continue the trial any more."""
+    """One immutable file per trial, named by its id. It is deleted when no trial can resume it any more."""
 
     def __init__(self, store: Store, prefix: str, scratch: Path) -> None:
         self._store = store
@@ -65,7 +65,7 @@ class StoredCheckpoints:
         self._store.put(self._file(trial.id), self._name(trial.id))
 
     def keep_only(self, trials: Set[TrialId]) -> None:
-        """Those of trials that came after this process's newest stay: they are those of whoever has taken the search over."""
+        """Delete other checkpoints, except those of newer trials, which belong to a process that took the search over."""
         kept = {self._name(trial) for trial in trials}
         self._delete(n for n in self._store.names(self._prefix) if n not in kept and self._trial(n) <= self._newest)
 

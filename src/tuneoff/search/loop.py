@@ -1,4 +1,4 @@
-"""The one search loop: ask, record, train, record, tell; and its way back from a record."""
+"""The search loop: ask, record, train, record, tell. A search resumes by replaying its record."""
 
 from __future__ import annotations
 
@@ -18,18 +18,18 @@ from ..objectives.executor import Executor, TrainingObjective, TrialEvent, Worke
 from .budget import Budget
 
 MAX_DEATHS = 3
-"""A trial whose worker dies so often is given up as failed."""
+"""A trial is given up as failed after its worker has died this many times."""
 MAX_KILLS = 10
-"""So is one during which the whole run was killed so often: it may be what kills it (a container out of memory, say)."""
+"""A trial is given up after the whole run was killed this many times during it: it may be the cause, by its memory use."""
 MAX_FAILURES_IN_A_ROW = 20
-"""A search whose trials all fail ends, since a budget of epochs alone would never be used up."""
+"""A search ends after this many failed trials in a row. Otherwise a budget of epochs would never be used up."""
 
 
 STOPPED = "stopped on request"
 
 
 class TimedMethod(Method, Protocol):
-    """A method whose own time is measured: `seconds` is that of the last call of ask or tell."""
+    """A method whose computation time is measured. `seconds` is the time of the last call of ask or tell."""
 
     seconds: float
 
@@ -37,46 +37,47 @@ class TimedMethod(Method, Protocol):
 
 
 class Checkpoints(Protocol):
-    """The weights of a search's trials; a method without warm start has none."""
+    """The checkpoints of a search's trials. A method without warm start has none."""
 
     def of(self, trial: Trial) -> Checkpoint | None: ...
 
     def fault(self, trial: TrialId) -> str | None:
-        """What is wrong with the trial's weights, for those who want to continue it; None where they are there and whole."""
+        """Return what is wrong with a trial's checkpoint, or None if it exists and is intact."""
         ...
 
     def keep(self, trial: Trial) -> None:
-        """Make what the trial saved outlast this process; called before the method hears of the trial."""
+        """Store the trial's checkpoint permanently. The loop calls this before it tells the method of the trial."""
         ...
 
     def keep_only(self, trials: Set[TrialId]) -> None:
-        """Delete the weights of all others: nobody can continue them any more."""
+        """Delete all other checkpoints. No later trial can resume them."""
         ...
 
     def clear(self) -> None:
-        """The search is over: nobody can continue a trial any more."""
+        """Delete all checkpoints, because the search is over."""
         ...
 
 
 @dataclass
 class _Flight:
-    """A trial in flight, and how it went since it was last started."""
+    """A trial in flight and its history since it was last started."""
 
     trial: Trial
     deaths: list[str]
-    killed: int  # whole runs that ended while it trained
+    killed: int  # how many runs were killed while it trained
     curve: list[Epoch] = field(default_factory=list)
-    recorded: dict[int, Epoch] = field(default_factory=dict)  # epochs of a run or a worker before
-    twice: float = 0.0  # seconds of those, here trained again and not charged again
+    recorded: dict[int, Epoch] = field(default_factory=dict)  # epochs that an earlier run or worker recorded
+    twice: float = 0.0  # seconds of those epochs, which are trained again without charge
     peak_memory_bytes: int | None = None
 
 
 @dataclass
 class Search:
-    """One method on one data set with one seed, from where its record stands to its end.
+    """Run one method on one data set with one seed, from the present end of its record to the end of the search.
 
-    An objective trains one trial at a time, a bench as many as it has places: the method is asked until they are taken or it
-    waits, and told of each trial as it ends. Everything is recorded in the order in which the method heard of it.
+    An objective trains one trial at a time, an executor as many as it has places. The loop asks the method until all places are
+    taken or the method waits, and tells it of each trial that ends. Events are recorded in the order in which the method receives
+    them.
     """
 
     spec: MethodSpec
@@ -89,14 +90,14 @@ class Search:
     stopping: Callable[[], bool] = lambda: False
 
     def run(self) -> str:
-        """Search until the method is done or the budget is used up, or until asked to stop; returns the reason."""
+        """Search until the method is done, the budget is used up or a stop is requested. Return the reason."""
         self._trials: dict[int, TrialRecord] = {}
-        self._continued_after: dict[int, bool] = {}  # the last recorded word on each trial
+        self._continued_after: dict[int, bool] = {}  # whether each trial continues after its last recorded epoch
         self._worst: float | None = None
         self._failures_in_a_row = 0
         self._method_seconds = 0.0  # of the asks and tells since the last proposal
         self._flights: dict[int, _Flight] = {}
-        self._held: Proposal | None = None  # asked for, and too large until what is in flight gives some of the budget back
+        self._held: Proposal | None = None  # a proposal that must wait until trials in flight return some of their budget
         self._resting = False  # nothing more can start before a trial in flight has ended
         self._stopped = False
         self._executor = executor_of(self.objective)
@@ -125,14 +126,14 @@ class Search:
     # Asking
 
     def _fill(self) -> str | None:
-        """Start trials until all places are taken or it must be waited; returns why no more will start where that is so."""
+        """Start trials until all places are taken or the loop must wait. Return the reason if no more will start."""
         reason = STOPPED if self._stopped else None
         while reason is None and len(self._flights) < self._executor.places and not self._resting:
             reason = STOPPED if self._stops() else self._step()
         return reason
 
     def _step(self) -> str | None:
-        """Start a trial, or rest where that must wait for one in flight; returns why there is none."""
+        """Start a trial, or wait for one in flight. Return the reason if there is none to start."""
         if self._failures_in_a_row >= MAX_FAILURES_IN_A_ROW:
             return f"{MAX_FAILURES_IN_A_ROW} trials in a row failed"
         answer = self._held or self._ask()
@@ -164,14 +165,14 @@ class Search:
         return answer
 
     def _trial(self, proposal: Proposal) -> Trial:
-        """The proposal as the next trial."""
+        """Return the proposal as the next trial."""
         number = len(self._trials)
         if proposal.parent in self._flights:
             raise RuntimeError(f"trial {number} continues trial {proposal.parent}, which is still in flight")
         return lineage(number, proposal, self._trials)
 
     def _rest(self, proposal: Proposal | None) -> None:
-        """Start nothing before a trial has ended; on record, since the method was asked."""
+        """Wait for a trial in flight to end. The wait is recorded, because the method was asked."""
         self._resting = True
         if proposal is None or proposal is not self._held:
             self.record.append("held", proposal=None if proposal is None else proposal_fields(proposal))
@@ -187,7 +188,7 @@ class Search:
     # Training
 
     def _start(self, flight: _Flight) -> None:
-        """Begin to train a trial, or to train it again after its worker died or the run was killed."""
+        """Start to train a trial, also again after its worker died or the run was killed."""
         trial = flight.trial
         if len(flight.deaths) >= MAX_DEATHS or flight.killed >= MAX_KILLS:
             return self._land(flight, self._given_up(flight))
@@ -206,7 +207,7 @@ class Search:
         return self._executor.start(trial, checkpoint)
 
     def _hear(self, event: TrialEvent) -> None:
-        """Take up what happened to a trial in flight. Epochs that the record has from a killed attempt are not reported again."""
+        """Process an event of a trial in flight. Epochs that a killed attempt has recorded are not reported again."""
         flight = self._flights[event.trial]
         if event.epoch is None:
             return self._ended(flight, event)
@@ -216,7 +217,7 @@ class Search:
             return self._executor.continue_trial(event.trial)
         self.record.append("cut", trial=event.trial)
         self._executor.end(event.trial)
-        del self._flights[event.trial]  # it stays without outcome, as after a kill
+        del self._flights[event.trial]  # it keeps no outcome, as after a kill
         return None
 
     def _lets_go_on(self, flight: _Flight, epoch: Epoch) -> bool:
@@ -229,7 +230,7 @@ class Search:
         return epoch.number < max(recorded) or self._continued_after[trial.id]
 
     def _ended(self, flight: _Flight, event: TrialEvent) -> None:
-        """A trial has come to its end, or its worker to its own."""
+        """Process the end of a trial or the death of its worker."""
         flight.peak_memory_bytes = event.peak_memory_bytes
         if isinstance(event.failure, WorkerDied):
             return self._died(flight, event.failure)
@@ -244,7 +245,7 @@ class Search:
         self._start(flight)
 
     def _land(self, flight: _Flight, outcome: Outcome) -> None:
-        """Record and tell a trial's outcome."""
+        """Record the outcome of a trial and tell the method."""
         trial = flight.trial
         if outcome.loss is not None:
             self.checkpoints.keep(trial)
@@ -254,7 +255,7 @@ class Search:
             self.checkpoints.keep_only(self.method.resumable() | self._continued())
 
     def _continued(self) -> set[TrialId]:
-        """The trials that those in flight, and the next one, continue."""
+        """Return the parents of the trials in flight and of the next trial."""
         proposals = [f.trial.proposal for f in self._flights.values()]
         held = [] if self._held is None else [self._held]
         return {p.parent for p in [*proposals, *held] if p.parent is not None}
@@ -267,9 +268,9 @@ class Search:
         return self._outcome(flight, Status.FAILED, curve, sum(e.seconds for e in curve), reason)
 
     def _restore(self, parent: TrialId | None) -> None:
-        """Train a trial whose weights are lost or damaged again, from the last good ones, so that it can be continued.
+        """Train a trial again whose checkpoint is lost or damaged, from the last good checkpoint, so that it can be resumed.
 
-        It is recorded and not charged; the weights come out as they were.
+        This is recorded and not charged. The resulting weights are the same as before.
         """
         fault = None if parent is None else self.checkpoints.fault(parent)
         if parent is None or fault is None:
@@ -281,12 +282,12 @@ class Search:
         self.checkpoints.keep(known.trial)
 
     def _finished(self, flight: _Flight) -> Outcome:
-        """The outcome of a trial whose last epoch is on record, although its end is not."""
+        """Return the outcome of a trial whose last epoch is recorded but whose end is not."""
         curve = self._trials[flight.trial.id].curve
         return self._by_itself(flight, curve, sum(e.seconds for e in curve))
 
     def _by_itself(self, flight: _Flight, curve: tuple[Epoch, ...], seconds: float) -> Outcome:
-        """The outcome of a trial that was trained to its target, or until it was stopped or diverged."""
+        """Return the outcome of a trial that reached its target, was stopped or diverged."""
         broken = not_finite(curve[-1], self.goal.metric) if curve else None
         if broken:
             reason = f"{broken} is no finite number after epoch {curve[-1].number}"
@@ -294,7 +295,7 @@ class Search:
         return self._outcome(flight, _ending(flight.trial, curve), curve, seconds, None)
 
     def _report(self, trial: Trial, epoch: Epoch) -> bool:
-        """Record an epoch, and whether the method lets the trial go on after it."""
+        """Record an epoch and whether the method lets the trial continue."""
         should_continue = epoch.number < trial.proposal.target_epoch and not_finite(epoch, self.goal.metric) is None
         if should_continue and self.spec.stop_rule:
             should_continue = self.method.should_continue(trial.id, epoch)
@@ -321,7 +322,7 @@ class Search:
         )
 
     def _end(self, trial: Trial, outcome: Outcome) -> None:
-        """Charge a trial that is on record, and let the method hear of it by its rule for failed trials."""
+        """Charge a recorded trial to the budget and tell the method, by its rule for failed trials."""
         self.budget.charge(trial, outcome)
         self._flights.pop(trial.id)
         self._resting = False
@@ -346,7 +347,7 @@ class Search:
     # Resuming
 
     def _resume(self) -> None:
-        """Lead the method through its record, comparing each of its answers; then train on what a kill cut off."""
+        """Replay the record: compare each answer of the method with the recorded one. Then continue the interrupted trials."""
         events = list(self.record.events)
         final = {t.trial.id: t for t in reduce_events(events, "", "", 0).trials}
         for event in events:
@@ -397,7 +398,7 @@ class Search:
 
 
 def loss_of(goal: ObjectiveSettings, curve: tuple[Epoch, ...]) -> float:
-    """What the method minimises: the objective's metric of the best or the last epoch trained in this trial."""
+    """Return the loss that the method minimises: the objective of the best or the last epoch of this trial."""
     epoch = counted_epoch(curve, goal)
     assert epoch is not None
     return goal.sign * epoch.metrics[goal.metric]
@@ -408,7 +409,7 @@ def _ending(trial: Trial, curve: tuple[Epoch, ...]) -> Status:
 
 
 def not_finite(epoch: Epoch, metric: str) -> str | None:
-    """Which of the training loss (where it is known) and the objective's metric is none."""
+    """Return which of the training loss (if known) and the objective's metric is not finite, or None."""
     shown = {"loss": epoch.metrics.get("loss", 0.0), metric: epoch.metrics.get(metric, math.nan)}
     return next((name for name, value in shown.items() if not math.isfinite(value)), None)
 

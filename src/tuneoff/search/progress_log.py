@@ -1,4 +1,4 @@
-"""What a tuner step says of its searches while they run: a line a trial, and a line a minute on the cell."""
+"""Log the searches of a tuner step while they run: a line per trial and a line per minute about the cell."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ..objectives import objective_of
 LOOK_EVERY_SECONDS = 1.0
 PROGRESS_EVERY_SECONDS = 60.0
 CLOSE_PATIENCE_SECONDS = 5.0
-"""How long the end of a step waits for the last lines, should nothing read them."""
+"""How long the end of a step waits for the last lines if no process reads them."""
 LONGEST_REASON = 400
 
 
 class Recorded(Protocol):
-    """A record that this process has opened: `events` only grows."""
+    """A record that this process has opened. `events` only grows."""
 
     @property
     def events(self) -> Sequence[Event]: ...
@@ -34,31 +34,31 @@ class _Course:
     """How far the log has followed one search."""
 
     seed: int
-    next: int = 0  # the first event that was not looked at yet
-    opened: bool = False  # this process's own `opened` event has been passed
+    next: int = 0  # the next event to process
+    opened: bool = False  # whether this process's own `opened` event was processed
     parents: dict[int, int] = field(default_factory=dict)
     ended: set[int] = field(default_factory=set)
     started: dict[int, str] = field(default_factory=dict)
-    """Trials in flight, and why they would be trained again: unless the record says more, their process was killed."""
+    """Trials in flight with the reason if they are trained again. The default reason is that their process was killed."""
     least: float | None = None  # the loss of the best trial so far
 
 
 class SearchLog:
-    """Reports the searches of a cell from its own thread, which reads what they recorded and never disturbs them.
+    """Report the searches of a cell from a thread that only reads their records.
 
     A sequence of calls::
 
         log = SearchLog(study, cell, records, writers, report)
         log.start()
-        log.failed(0, "…")     a search has ended with an error; said at the next look
-        log.close()            the last lines, and one on the whole cell
+        log.failed(0, "…")     a search has ended with an error; the next look reports it
+        log.close()            writes the last lines and one about the whole cell
 
     Args:
-        records: returns the cell's searches, one a seed. Asked once a minute, and at the end.
-        writers: returns the records that this process has opened, by seed. They give the line of each trial; without them, as in
-            a search of a table, no such lines are written.
-        report: writes a line.
-        unsent: counts the ended trials that the tracking server lacks.
+        records: Returns the cell's searches, one per seed. It is called once a minute and at the end.
+        writers: Returns the records that this process has opened, by seed. They give the line of each trial. Without them, as in
+            a table study, no such lines are written.
+        report: Writes a line.
+        unsent: Counts the ended trials that the tracking server does not have.
     """
 
     def __init__(
@@ -87,12 +87,12 @@ class SearchLog:
         self._thread.start()
 
     def failed(self, seed: int, error: str) -> None:
-        """Note that the search with this seed has failed; the others may go on for hours before the step fails."""
+        """Note that the search with this seed has failed. The others may continue for hours before the step fails."""
         where = f"{self._cell.name}, seed {seed}"
         self._failures.append(f"{where}: the search failed: {_one_line(error.removeprefix(f'{where}: '))}")
 
     def close(self, searches: Sequence[SearchRecord] | None = None) -> None:
-        """Write the last lines; `searches` are the cell's, where the caller has them at hand."""
+        """Write the last lines. `searches` are those of the cell, if the caller has them."""
         self._summary = searches
         self._stop.set()
         if self._thread.ident is not None:
@@ -115,7 +115,7 @@ class SearchLog:
     def _guarded(self, look: Callable[[], None]) -> None:
         try:
             look()
-        except Exception as error:  # noqa: BLE001 - a log must not end a search, whatever its reader or its record does
+        except Exception as error:  # noqa: BLE001 - an error in the log must never end a search
             fault = f"{type(error).__name__}: {error}"
             if fault not in self._faults:
                 self._faults.add(fault)
@@ -132,7 +132,7 @@ class SearchLog:
     # Events
 
     def _look(self) -> None:
-        """Say what the searches have recorded since the last look."""
+        """Report what the searches have recorded since the last look."""
         for seed, writer in self._writers().items():
             course = self._courses.setdefault(seed, _Course(seed))
             events = writer.events[course.next :]
@@ -144,7 +144,7 @@ class SearchLog:
                 if course.ended or course.started:
                     self._report(f"{self._where(course)}: {_continued(course)}")
             for event in events:
-                course.next += 1  # first, so that an event which cannot be told is not met again
+                course.next += 1  # first, so that an event that fails to be reported is not tried again
                 line = self._follow(course, event)
                 if line is not None:
                     self._report(f"{self._where(course)}: {line}")
@@ -155,7 +155,7 @@ class SearchLog:
         return f"{self._cell.name}, seed {course.seed}"
 
     def _follow(self, course: _Course, event: Event) -> str | None:
-        """Take up one event; returns what is to be said of it."""
+        """Process one event and return its line, if it has one."""
         number = event.get("trial", -1)
         match event["event"]:
             case "asked" if event["parent"] is not None:
@@ -212,12 +212,12 @@ def _continued(course: _Course) -> str:
 
 
 def progress_line(study: Study, cell: Cell, searches: Sequence[SearchRecord], unsent: int = 0) -> str:
-    """Return the line of the minute: trials, budget used, best so far, time left, and what the tracking server lacks."""
+    """Return the line of the minute: trials, used budget, best so far, time left and undelivered trials."""
     limits = study.budget.limits
     share = sum(used_share(s, limits) for s in searches) / len(searches)
     own_models = any(search.is_system for search in searches)
     left = None
-    if objective_of(study).processes is not None:  # otherwise seconds are a simulated clock's
+    if objective_of(study).processes is not None:  # else seconds are those of a simulated clock
         left = seconds_left(searches, share, 1 if own_models else study.budget.in_flight)
     parts = _used(study, searches)
     running = [t for search in searches for t in search.trials if t.trial.outcome is None]
@@ -231,7 +231,7 @@ def progress_line(study: Study, cell: Cell, searches: Sequence[SearchRecord], un
 
 
 def summary_line(study: Study, cell: Cell, searches: Sequence[SearchRecord], seconds: float) -> str:
-    """Return the last line: what the cell's searches have come to, and how long this step took."""
+    """Return the last line: the state of the cell's searches and the duration of this step."""
     ended = sum(search.ended is not None for search in searches)
     state = f"{ended} of {_counted(len(searches), 'search', 'searches')} ended"
     return f"{cell.name}: {state}: {', '.join(_used(study, searches))}; this step searched for {clock_text(seconds)}"

@@ -1,4 +1,4 @@
-"""With what a search was run, as its record keeps it: versions of libraries, and the source of the user's own model."""
+"""The provenance of a search in its record: versions of libraries and the source of the user's model and method."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ TRAINING = ("tuneoff", "tensorflow", "tensorflow-cpu", "keras", "numpy")
 
 
 def versions_of(study: Study, spec: MethodSpec) -> dict[str, str]:
-    """Versions by distribution, and digests of the modules of the user's own model and method; imports nothing."""
+    """Return versions by distribution and digests of the user's model and method modules, without importing them."""
     own = {} if not spec.user_defined else _digest(f"method {spec.name}", spec.target)
     return {**training_versions(study), **versions("kfp", "mlflow", spec.framework), **own}
 
 
 def header(study_id: str, study: Study, cell: Cell, spec: MethodSpec, data: str) -> dict[str, object]:
-    """What an `opened` event says of the search beside its process: what is searched on which data with which versions."""
+    """Return the fields of an `opened` event that describe the search: the method, the data and the versions."""
     return {
         "study_id": study_id,
         "dataset": cell.dataset,
@@ -37,7 +37,7 @@ def header(study_id: str, study: Study, cell: Cell, spec: MethodSpec, data: str)
 
 
 def training_versions(study: Study) -> dict[str, str]:
-    """Of what a training depends on, the same way."""
+    """Return the same for everything that a training depends on."""
     own = _digest(f"model {study.model}", study.model) if ":" in study.model else {}
     return {"python": platform.python_version(), **versions(*TRAINING), **own}
 
@@ -56,7 +56,7 @@ def _source(module: str) -> Path | None:
 
 
 def changed_versions(result: StudyResult) -> list[str]:
-    """What searches on record were run with, and is another now: sentences without their stop."""
+    """Return what has changed since the recorded searches were run, as sentences without a full stop."""
     found: dict[str, None] = {}
     for cell in (c for c in result.cells if not c.cell.method.collected):
         now = versions_of(result.study, find(cell.cell.method.name))

@@ -1,4 +1,4 @@
-"""The tuner step as a plain function: the searches of one cell, seeds side by side, each with its own method process."""
+"""Run the searches of one cell: several seeds at the same time, each with its own method process."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from .system_search import SystemSearch
 from .table_search import Order, search_table
 
 PATIENCE_SECONDS, CLUSTER_PATIENCE_SECONDS = 10.0, 60.0
-"""How long a step waits at its end for the tracking server. A local run sends the rest itself, so its steps wait less."""
+"""How long a step waits at its end for the tracking server. A local run sends the rest later, so its steps wait less."""
 PREDICTOR = "tuneoff.systems.predict"
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a tuner step hands on: the cell's searches, and what could not be delivered to the tracking server yet."""
+    """The result of a tuner step: the searches of the cell and what the tracking server did not receive."""
 
     searches: tuple[SearchRecord, ...]
     backlog: str | None
@@ -61,11 +61,17 @@ def tune(
     report: Callable[[str], None] = say,
     stopping: Callable[[], bool] = lambda: False,
 ) -> Tuned:
-    """Search with every seed of the study, from where the records stand to their ends, or until `stopping` says so.
+    """Search with every seed of the study, from the present end of each record, until the searches end or a stop is requested.
 
-    `data` is a prepared data set's folder. A failing search leaves the others running; the first failure is raised at the end,
-    after it has been noted in the store for the report. Stopped where a search was stopped before its end. `report` hears how the
-    searches go, a line at a time, from its own threads.
+    A failed search does not end the others. The first failure is written to the store for the report and raised at the end.
+
+    Args:
+        data: The folder of the prepared data set.
+        report: Receives the progress line by line, from other threads.
+        stopping: Tells whether the user has asked the study to stop.
+
+    Raises:
+        Stopped: A search was stopped before its end.
     """
     failure = layout.failure("tuner", cell.dataset, cell.method.label)
     try:
@@ -96,8 +102,8 @@ def _train(
     report: Callable[[str], None],
     stopping: Callable[[], bool],
 ) -> tuple[tuple[SearchRecord, ...], str | None]:
-    """The searches, and what could not be delivered of them."""
-    if read_prepared(store, cell.dataset) is None:  # KFP had the data in its cache, and this store is new
+    """Return the searches and what could not be delivered."""
+    if read_prepared(store, cell.dataset) is None:  # KFP took the data from its cache, and this store is new
         note_prepared(store, cell.dataset, data)
     tracker = Tracker(store, study, study_id, tracking_uri)
     searches = _Searches(study, cell, data, store, study_id, processes, stopping)
@@ -105,7 +111,7 @@ def _train(
     def waiting() -> int:
         try:
             return tracker.unsent_trials(searches.records())
-        except (OSError, StudyError, RecordError):  # the search ends with it, in its own words
+        except (OSError, StudyError, RecordError):  # the search ends with the same error and reports it
             return tracker.waiting
 
     delivery = Delivery(lambda: tracker.deliver(cell, searches.records()), waiting=waiting, report=report)
@@ -127,7 +133,7 @@ def _train(
 def _search_table(
     study: Study, cell: Cell, store: Store, study_id: str, report: Callable[[str], None], stopping: Callable[[], bool]
 ) -> tuple[SearchRecord, ...]:
-    """Nothing is sent to a tracking server, which takes far longer than the searches: `tuneoff sync` does it where wanted."""
+    """Search a table. Nothing is sent to a tracking server, which would take far longer: `tuneoff sync` sends it on request."""
 
     def read() -> tuple[SearchRecord, ...]:
         return tuple(read_search(store, cell.dataset, cell.method.label, seed) for seed in study.seeds)
@@ -147,7 +153,7 @@ def _search_table(
 
 
 class _Searches:
-    """The searches of a cell, some side by side, each with a worker for every trial in flight, kept for the next seed."""
+    """The searches of a cell, several at a time. Each has a worker per trial in flight, which the next seed uses again."""
 
     def __init__(
         self,
@@ -174,10 +180,10 @@ class _Searches:
         self._open_workers: list[Worker] = []
         self.log: SearchLog | None = None
         self.opened: dict[int, Writer] = {}
-        """The records that this process continues, by seed."""
+        """The records that this process writes, by seed."""
         self._writers: dict[int, Writer] = {}
-        self._courses: dict[int, SearchState] = {}  # of those that write
-        self._before: dict[int, SearchRecord] = {}  # of those whose turn has not come
+        self._courses: dict[int, SearchState] = {}  # of the searches that write
+        self._before: dict[int, SearchRecord] = {}  # of the searches that have not started
         self._looking = threading.Lock()
         self._scratch = Path(tempfile.mkdtemp(prefix="tuneoff-"))
 
@@ -186,7 +192,7 @@ class _Searches:
             return [self._record(seed) for seed in self._study.seeds]
 
     def _record(self, seed: int) -> SearchRecord:
-        """The search as it stands; tracking asks every few seconds, so that what was read once is not read again."""
+        """Return the search in its present state. Tracking asks every few seconds, so nothing is read twice."""
         dataset, label = self._cell.dataset, self._cell.method.label
         if seed in self._writers:
             course = self._courses.setdefault(seed, SearchState(dataset, label, seed))
@@ -264,7 +270,7 @@ class _Searches:
         seconds = self._study.budget.seconds
         if seconds is None:
             raise Settled(f"{self._spec.name} trains models of its own and needs budget.seconds")
-        threads = max(1, cores() // self._side_by_side)  # it trains in one process, whatever is in flight elsewhere
+        threads = max(1, cores() // self._side_by_side)  # a system trains in one process
         work = Work(self._data, goal, seconds, seed, threads, folder / "system")
         system = HostedSystem(self._spec, self._cell.method.settings, work, self._log("system", seed))
 
@@ -281,7 +287,7 @@ class _Searches:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _put_model(self, seed: int, trial: int, folder: Path) -> None:
-        """Keep what lies in the folder's `model`, and then the note that says what it is."""
+        """Store the packed model, then the note that describes it."""
         place = layout.system(self._cell.dataset, self._cell.method.label, seed)
         note = SystemModel(trial=trial, predictor=PREDICTOR, target=self._spec.target)
         self._store.put(Path(shutil.make_archive(str(folder / "packed"), "zip", folder / "model")), place + MODEL_FILE)
@@ -298,7 +304,7 @@ class _Searches:
         return self._writers.setdefault(seed, Writer(journal))
 
     def _workers(self) -> list[Worker]:
-        """One for each trial in flight, kept from one search of this thread to the next."""
+        """Return a worker for each trial in flight. They are kept for the next search of this thread."""
         if not hasattr(self._local, "workers"):
             self._local.workers = [self._new_worker() for _ in range(self._study.budget.in_flight)]
         workers: list[Worker] = self._local.workers

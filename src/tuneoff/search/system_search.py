@@ -1,4 +1,4 @@
-"""The search of a system that trains models of its own, written into the same record as any other."""
+"""Run the search of a system that trains its own models, with the same record as any other search."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ MORE_TIME = "the system was begun anew with another budget: this model is lost"
 
 
 class Trials(Protocol):
-    """A system that is run in another process."""
+    """A system that runs in another process."""
 
     def trials(self, late_seconds: float, stopping: Callable[[], bool]) -> Iterator[SystemTrial]: ...
 
 
 @dataclass
 class SystemSearch:
-    """One run of a system, from its beginning to its end: it cannot go on from where another was cut off.
+    """One run of a system from its start to its end. A system cannot resume an interrupted run.
 
-    What a run before it left on record stays there, without a score, since its models are gone. `keep` saves the model of a trial
-    (its number in the record, and among the system's own).
+    Trials of an earlier run stay on record without a score, because their models are lost. `keep` saves the model of a trial; it
+    takes the trial's number in the record and its number in the system.
     """
 
     name: str
@@ -39,16 +39,16 @@ class SystemSearch:
     record: Writer
     goal: ObjectiveSettings
     seconds: float  # the budget
-    late_seconds: float  # so long after its time a system that has not ended is killed
+    late_seconds: float  # a system that runs this much longer than its budget is killed
     device: str
     keep: Callable[[int, int], None]
     stopping: Callable[[], bool] = lambda: False
 
     def run(self) -> str:
-        """Returns why it ended."""
+        """Run the system and return why it ended."""
         self._first = self._number = sum(e["event"] == "asked" for e in self.record.events)
         if self._number:
-            # Read off the events before this process's own `opened`, which is the last.
+            # Read from the events before this process's own `opened`, which is the last.
             before = next(e["event"] for e in reversed(self.record.events) if e["event"] != "opened")
             self.record.append("anew", reason=MORE_TIME if before == "ended" else CUT_OFF)
         self._began = time.monotonic()
@@ -69,7 +69,7 @@ class SystemSearch:
         return None if self._best is None else self._best[1]
 
     def _write(self, trial: SystemTrial) -> None:
-        """A trial that has ended, its times reckoned back from now."""
+        """Record a trial that has ended. Its times are counted back from now."""
         self._trained += trial.seconds
         number, began = self._number, round(time.time() - trial.seconds, 3)
         self._number += 1
@@ -93,7 +93,7 @@ class SystemSearch:
         return replace(outcome, loss=loss_of(self.goal, trial.curve))
 
     def _end(self) -> str:
-        """What the clock had beside the trials is the system's own; some tell of their trials only when they have ended."""
+        """Charge the time outside of trials to the system itself. Some systems report their trials only at the end."""
         reason = f"{self.name} ended by itself, after {self._number - self._first} models of its own"
         clock = time.monotonic() - self._began
         left = {"trials": None, "epochs": None, "seconds": round(self.seconds - clock, 3)}

@@ -1,7 +1,7 @@
-"""Searches of a table: its recorded trainings answer at once, on a simulated clock, each search in a process forked for it.
+"""Run the searches of a table study: recorded trainings answer at once, on a simulated clock, each search in a forked process.
 
-One process imports the method's framework and reads the table, once for all seeds; each search runs in a fork of it, so that it
-begins with the hash seed and random states of a fresh process, as a search that trains does.
+One process imports the method's framework and reads the table once for all seeds. Each search runs in a fork of it, so it starts
+with the hash seed and the random states of a new process, as a search that trains does.
 """
 
 from __future__ import annotations
@@ -44,9 +44,10 @@ LOOK_EVERY_SECONDS = 1.0
 
 
 class RecordedObjective:
-    """An objective that looks trials up in a table (core.table.source_of).
+    """An objective that looks trials up in a table (see core.table.source_of).
 
-    Raises CellFailed where a configuration or an epoch is not in the table.
+    Raises:
+        CellFailed: The table lacks a configuration or an epoch.
     """
 
     device = "table"
@@ -86,7 +87,7 @@ class RecordedObjective:
 
 @dataclass(frozen=True)
 class Order:
-    """What the process of a cell is to do."""
+    """The task of the process of a cell."""
 
     study: Study
     cell: Cell
@@ -96,9 +97,9 @@ class Order:
 
 
 def search_table(order: Order, log: Path, stopping: Callable[[], bool]) -> None:
-    """Search with every seed, from where the records stand to their ends, or until `stopping` says so.
+    """Search with every seed, from the present end of each record, until the searches end or a stop is requested.
 
-    The first fault is raised after all other searches have come to their ends.
+    The first failure is raised after all other searches have ended.
     """
     child = Child(f"{__name__}:serve", ENVIRONMENT, log)
     faults: list[Exception] = []
@@ -113,7 +114,7 @@ def search_table(order: Order, log: Path, stopping: Callable[[], bool]) -> None:
                 break
             faults.append(said)
         else:
-            child.kill()  # what is on record stays, and the same command goes on
+            child.kill()  # the record stays, and the same command continues
     except ChildDied as death:
         raise CellFailed(f"{order.cell.name}: the process that searches the table ended {death}.") from None
     finally:
@@ -123,7 +124,7 @@ def search_table(order: Order, log: Path, stopping: Callable[[], bool]) -> None:
 
 
 def serve(pipe: Connection) -> None:
-    """The process's side: a fork for each seed; says each fault, and None at the end."""
+    """The child process: fork for each seed, send each failure, and None at the end."""
     order: Order = pipe.recv()
     try:
         table = read_table(table_path(order.study))
@@ -132,7 +133,7 @@ def serve(pipe: Connection) -> None:
         pipe.send(error)
         pipe.send(None)
         return
-    gc.freeze()  # what all forks share is not looked at by their collectors, which would copy it
+    gc.freeze()  # garbage collection in the forks would copy the shared memory
     fork = get_context("fork")
     waiting = list(order.study.seeds)
     running: dict[Connection, tuple[int, ForkProcess]] = {}
@@ -164,7 +165,7 @@ def _heard(pipe: Connection) -> Exception | None:
 
 
 def _warm_up(name: str) -> None:
-    """Import the framework once for all forks. Those of environments of their own start threads, which a fork would lack."""
+    """Import the framework once for all forks. Frameworks with their own environment start threads, which a fork would lack."""
     spec = find(name)
     if spec.environment == MAIN:
         with suppress(ImportError):
@@ -172,7 +173,7 @@ def _warm_up(name: str) -> None:
 
 
 def _search_alone(order: Order, table: Table, seed: int, pipe: Connection) -> None:
-    """A fork's whole life: one search; says its fault, where there is one."""
+    """The whole life of a fork: run one search and send its failure, if any."""
     end_with_run()
     where = f"{order.cell.name}, seed {seed}"
     try:
@@ -189,7 +190,7 @@ def _search_alone(order: Order, table: Table, seed: int, pipe: Connection) -> No
 
 
 def search(order: Order, table: Table, seed: int) -> None:
-    """The search with this seed in this process, from where its record stands to its end."""
+    """Run the search with this seed in this process, from the present end of its record."""
     study, cell, spec = order.study, order.cell, find(order.cell.method.name)
     journal = open_store(order.store).quick_journal(layout.events(cell.dataset, cell.method.label, seed))
     events = parse(journal.lines())

@@ -1,4 +1,4 @@
-"""Reading a study file: all its faults in one pass, one sentence each, with file, line and field."""
+"""Read and check a study file. All faults are found in one pass, and each is one sentence with file, line and field."""
 
 from __future__ import annotations
 
@@ -31,16 +31,24 @@ from .table_binding import filled, on_another_table, table_of, with_table
 from .yaml_reader import Document, read
 
 MAX_FAULTS = 100
-"""So many faults are shown."""
+"""At most this many faults are shown."""
 MAX_PARAMETERS = 500
 MAX_URI = 1000
 MAX_STEPS = 10_000
-"""So many values a stepped range may have."""
+"""A range with a step may have at most this many values."""
 MAX_SOURCE_BYTES = 1_000_000
 
 
 def read_study(file: str | Path, table: str | None = None) -> Study:
-    """The study in this file, on this table where one is given. StudyError holds every fault, one sentence a line."""
+    """Read a study file.
+
+    Args:
+        file: The study file.
+        table: The path or s3:// URI of a table to search instead of the one that the file names.
+
+    Raises:
+        StudyError: The file has faults. The message has one line per fault.
+    """
     study, faults = check_file(file, table)
     if study is None or faults:
         raise StudyError("\n".join(f.sentence(str(file)) for f in faults))
@@ -48,7 +56,11 @@ def read_study(file: str | Path, table: str | None = None) -> Study:
 
 
 def study_of(given: str | Path | Mapping[str, Any] | Study) -> Study:
-    """The study in this file, or of these sections, or this one once it is checked; StudyError as read_study."""
+    """Return the checked study from a file's path, from a mapping of sections, or from a Study.
+
+    Raises:
+        StudyError: The study has faults. The message has one line per fault.
+    """
     if isinstance(given, str | Path):
         return read_study(given)
     sections = given.model_dump(mode="json", exclude_none=True) if isinstance(given, Study) else dict(given)
@@ -59,17 +71,25 @@ def study_of(given: str | Path | Mapping[str, Any] | Study) -> Study:
 
 
 def check_file(file: str | Path, table: str | None = None) -> tuple[Study | None, list[Fault]]:
-    """The study (None where it cannot be built) and all faults of the file, in the order of its lines.
+    """Check a study file.
 
-    With `table`, a path or s3:// URI, the study searches this one in place of its own, and has its name behind its own.
-    StudyError where the study searches none.
+    Args:
+        file: The study file.
+        table: The path or s3:// URI of a table to search instead of the one that the file names. The table's name is appended
+            to the study's name.
+
+    Returns:
+        The study (None if it cannot be built), and all faults of the file in the order of its lines.
+
+    Raises:
+        StudyError: `table` is given, but the study is not a table study.
     """
     document = read(Path(file))
     return check(document if table is None else on_another_table(document, table, str(file)), Path(file).parent)
 
 
 def check(document: Document, folder: Path) -> tuple[Study | None, list[Fault]]:
-    """As check_file, of a document that has been read; relative data paths are looked up in `folder`, then here."""
+    """Check a document as `check_file` does. Relative data paths are searched in `folder`, then in the current folder."""
     if isinstance(document.value, dict):
         study, found = _check_sections(document.value, folder)
     else:
@@ -86,11 +106,11 @@ def check(document: Document, folder: Path) -> tuple[Study | None, list[Fault]]:
 
 
 def _not_a_study(value: Any) -> str:
-    return f"a study is a mapping of sections such as name, datasets, methods and budget, not {quoted(value)}"
+    return f"{quoted(value)} is not a study: give a mapping of sections such as name, datasets, methods and budget"
 
 
 def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | None, list[Found]]:
-    """The study of a mapping of sections, and what is wrong with them."""
+    """Return the study that a mapping of sections describes, and the faults of the sections."""
     document, found = _narrowed(_located(document, folder))
     on_table = table_of(document.get("objective"))
     if on_table is not None:
@@ -114,7 +134,7 @@ def _check_sections(document: dict[str, Any], folder: Path) -> tuple[Study | Non
 
 
 def warnings(study: Study, file: str | Path | None = None) -> list[str]:
-    """Return sentences on what is allowed but probably not intended, and on old spellings in the study file."""
+    """Return notes on settings that are allowed but probably not intended, and on old spellings in the study file."""
     spelling = [] if file is None else _old_spellings(read(Path(file)).value)
     return [*spelling, *_of_grids(study), *_of_flights(study)]
 
@@ -133,9 +153,9 @@ def _of_flights(study: Study) -> Iterator[str]:
     in_flight, resources, trials = study.budget.in_flight, study.resources, _trials(study)
     if trials is not None and in_flight > max(1, trials):
         pays = "one full training" if trials == 1 else f"{trials} full trainings"
-        yield f"budget.in_flight: the budget pays for {pays}, so that {in_flight} are seldom in flight."
+        yield f"budget.in_flight: the budget pays for only {pays}, so {in_flight} trials will seldom run at the same time."
     if in_flight > cores() and not (resources.gpu or resources.of("tuner").cpu):
-        yield f"budget.in_flight: {in_flight} processes of a search train at a time, on {cores()} cores."
+        yield f"budget.in_flight: each search trains in {in_flight} processes at the same time, but there are {cores()} cores."
 
 
 def _of_grids(study: Study) -> list[str]:
@@ -144,13 +164,13 @@ def _of_grids(study: Study) -> list[str]:
     if not in_order or trials is None or study.space.grid_size() <= trials:
         return []
     return [
-        f"grid: {trials} trials are only the first corner of a grid of {study.space.grid_size()} points;"
-        " settings: {order: shuffled} draws them from all over it."
+        f"grid: {trials} trials cover only the first corner of a grid of {study.space.grid_size()} points."
+        " With settings: {order: shuffled} they are drawn from the whole grid."
     ]
 
 
 def _trials(study: Study) -> int | None:
-    """How many full trainings a budget pays for; None where only the clock limits them."""
+    """Return how many full trainings the budget pays for; None if only the clock limits them."""
     budget = study.budget
     by_epochs = budget.epochs // study.full_epochs if budget.epochs is not None else None
     return min((n for n in (budget.trials, by_epochs) if n is not None), default=None)
@@ -160,7 +180,7 @@ def _trials(study: Study) -> int | None:
 
 
 def _located(document: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Data sets and a table with relative paths made absolute: against the study file's folder, or against the current one."""
+    """Make the relative paths of data sets and of the table absolute, from the study file's folder or the current folder."""
     listed, on_table = document.get("datasets"), table_of(document.get("objective"))
     if isinstance(listed, list):
         document = {**document, "datasets": [_located_entry(d, folder) for d in listed]}
@@ -181,19 +201,19 @@ def _found(path: str, folder: Path) -> str:
         here = Path(path).expanduser()
         beside = folder / here
         return str((beside if beside.exists() or not here.exists() else here).absolute())
-    except (OSError, ValueError, RuntimeError):  # no file name on this system, no such user
+    except (OSError, ValueError, RuntimeError):  # not a valid file name on this system, or an unknown user after ~
         return path
 
 
 def _narrowed(document: dict[str, Any]) -> tuple[dict[str, Any], list[Found]]:
-    """The document without steps that make too many values to be listed, and a fault for each of them."""
+    """Remove steps that give a range too many values. Returns the new document, and a fault for each removed step."""
     space = document.get("space")
     if not isinstance(space, dict):
         return document, []
     many = {name: values for name, p in space.items() if (values := _steps(p)) > MAX_STEPS}
-    most = f"at most {MAX_STEPS:,} are taken: give a larger step, or none"
+    most = f"at most {MAX_STEPS:,} are allowed: give a larger step, or none"
     found: list[Found] = [
-        (("space", name, "step"), f"{quoted(space[name]['step'])} makes {values:.3g} values, and {most}")
+        (("space", name, "step"), f"{quoted(space[name]['step'])} gives {values:.3g} values, and {most}")
         for name, values in many.items()
     ]
     narrowed = {name: _without(p, "step") | {"grid_points": 2} if name in many else p for name, p in space.items()}
@@ -201,7 +221,7 @@ def _narrowed(document: dict[str, Any]) -> tuple[dict[str, Any], list[Found]]:
 
 
 def _steps(parameter: Any) -> float:
-    """How many steps a range has; 0 where that is no matter of numbers."""
+    """Return how many steps a range has; 0 if the parameter is not a numeric range with a step."""
     match parameter:
         case {"low": int() | float() as low, "high": int() | float() as high, "step": int() | float() as step} if step > 0:
             steps = (high - low) / step
@@ -214,11 +234,11 @@ def _without(entry: Mapping[str, Any], *fields: str) -> dict[str, Any]:
     return {k: v for k, v in entry.items() if k not in fields}
 
 
-# What pydantic does not say, or says too late
+# Checks that pydantic does not make, or makes too late
 
 
 def _said_elsewhere(error: ErrorDetails, document: Mapping[str, Any]) -> bool:
-    """Whether the checks below say the same with a better place, or say what it follows from."""
+    """Return whether the checks below report the same error at a better place, or report its cause."""
     loc, kind = error["loc"], error["type"]
     if kind == "value_error" and loc in ((), ("space",)):
         return loc == () or 0 < len(document["space"]) <= MAX_PARAMETERS
@@ -238,7 +258,7 @@ def _said_elsewhere(error: ErrorDetails, document: Mapping[str, Any]) -> bool:
 
 
 def _faulty(model: type[BaseModel], entry: Any) -> set[str]:
-    """The entry's fields that are faulty by themselves."""
+    """Return the fields of an entry that are invalid by themselves."""
     try:
         model.model_validate(entry, strict=True)
     except ValidationError as error:
@@ -250,7 +270,7 @@ _M = TypeVar("_M", bound=BaseModel)
 
 
 def _sound_part(model: type[_M], entry: Any) -> _M | None:
-    """The entry without its faulty fields; None where it cannot be had without them."""
+    """Build an entry without its invalid fields; None if it cannot be built without them."""
     try:
         return model.model_validate(_without(entry, *_faulty(model, entry)) if isinstance(entry, dict) else entry, strict=True)
     except ValidationError:
@@ -258,7 +278,7 @@ def _sound_part(model: type[_M], entry: Any) -> _M | None:
 
 
 def _listed(document: Mapping[str, Any], section: str) -> Iterator[tuple[Place, Any]]:
-    """The section's entries, with their places."""
+    """Yield the entries of a section with their places."""
     entries = document.get(section)
     for number, entry in enumerate(entries if isinstance(entries, list) else []):
         yield (section, number), entry
@@ -268,21 +288,21 @@ def _check_doubles(document: Mapping[str, Any]) -> Iterator[Found]:
     datasets = [(where, d.name) for where, entry in _listed(document, "datasets") if (d := _sound_part(Dataset, entry))]
     labels = [(where, m.label) for where, entry in _listed(document, "methods") if (m := _sound_part(MethodChoice, entry))]
     seeds = [(where, seed) for where, seed in _listed(document, "seeds") if type(seed) is int]
-    yield from _doubles(datasets, "give its file a name of its own, or leave it out")
-    yield from _doubles(labels, "give it a label of its own, or leave it out")
-    yield from _doubles(seeds, "leave it out")
+    yield from _doubles(datasets, "give this one another name, or remove it")
+    yield from _doubles(labels, "give this one another label, or remove it")
+    yield from _doubles(seeds, "remove one of the two")
 
 
 def _doubles(names: list[tuple[Place, Any]], remedy: str) -> Iterator[Found]:
     seen: set[Any] = set()
     for where, name in names:
         if name in seen:
-            yield where, f"{quoted(name)} stands there twice: {remedy}"
+            yield where, f"{quoted(name)} is listed twice: {remedy}"
         seen.add(name)
 
 
 def _check_budget(budget: Any) -> Iterator[Found]:
-    """What the budget's sound fields say together; pydantic does not look while another one is faulty."""
+    """Check the budget's valid fields together; pydantic does not do so while another field is invalid."""
     if not isinstance(budget, dict):
         return
     try:
@@ -292,18 +312,21 @@ def _check_budget(budget: Any) -> Iterator[Found]:
 
 
 def _check_folds(document: Mapping[str, Any]) -> Iterator[Found]:
-    """Whether the epochs pay for a training of every fold."""
+    """Check that the budget's epochs pay for one training of every fold."""
     budget, split = _sound_part(Budget, document.get("budget")), _sound_part(Split, document.get("split", {}))
     if budget is None or split is None or budget.epochs is None or split.folds is None:
         return
     wanted = budget.epochs_per_trial * split.folds
     if budget.epochs < wanted:
-        training = f"one training of {split.folds} folds × epochs_per_trial = {wanted} epochs"
-        yield ("budget", "epochs"), f"{budget.epochs} is not taken: it does not pay for {training}"
+        training = f"{split.folds} folds × epochs_per_trial = {wanted} epochs"
+        yield ("budget", "epochs"), f"{budget.epochs} is too small: one trial trains {training}; give at least {wanted}"
 
 
 def _check_conditions(space: Any) -> Iterator[Found]:
-    """Each fault of names and conditions; Space stops at the first, and looks at none while a parameter is faulty."""
+    """Find all faults of parameter names and conditions.
+
+    Space itself stops at the first of these faults, and checks none of them while a parameter is invalid.
+    """
     if not isinstance(space, dict) or len(space) > MAX_PARAMETERS:
         return
     misnamed = {name: message for name in space if (message := _space_fault({name: _ANY_RANGE}))}
@@ -337,7 +360,7 @@ def _conditions(space: Mapping[str, Any]) -> Iterator[tuple[str, str, Any]]:
 
 
 def _space_fault(space: dict[str, Any]) -> str | None:
-    """What Space itself, not one of its parameters, has against these."""
+    """Return the error that Space itself, rather than one of its parameters, raises for these parameters."""
     try:
         Space.model_validate(space, strict=True)
     except ValidationError as error:
@@ -354,17 +377,17 @@ def _check_datasets(document: Mapping[str, Any]) -> Iterator[Found]:
         name = entry.get("name") if named else entry
         path = entry.get("path") if named else None
         if not isinstance(entry, dict | str):
-            yield where, f"{quoted(entry)} is not taken: give a name, a path or a mapping (name: …, path: …)"
+            yield where, f"{quoted(entry)} is not allowed: give a name, a path or a mapping (name: …, path: …)"
         if isinstance(path, str) and not _on_volume(document, path):
             yield from (((*where, "path"), message) for message in _path_faults(path))
         elif isinstance(name, str) and path is None and name not in BUILTINS:
             hint = did_you_mean(name, list(BUILTINS))
-            choices = f"choose {', '.join(BUILTINS)}, or give the path of an .npz"
-            yield (*where, "name") if named else where, f"{quoted(name)} is no data set{hint}: {choices}"
+            choices = f"choose {', '.join(BUILTINS)}, or give the path of an .npz file"
+            yield (*where, "name") if named else where, f"{quoted(name)} is not a built-in data set{hint}: {choices}"
 
 
 def _on_volume(document: Mapping[str, Any], path: str) -> bool:
-    """Whether the path lies on the volume of the study's cluster, where nobody can look from here."""
+    """Return whether the path lies on the volume of the study's cluster, which this machine cannot read."""
     cluster = document.get("cluster")
     volume = _sound_part(Volume, cluster.get("volume")) if isinstance(cluster, dict) else None
     return volume is not None and volume.holds(path)
@@ -378,21 +401,21 @@ def _path_faults(path: str) -> list[str]:
     try:
         if Path(path).is_file():
             return check_npz_header(Path(path))
-        missing = "is no file" if Path(path).exists() else "does not exist"
+        missing = "is not a file" if Path(path).exists() else "does not exist"
     except OSError as error:
-        missing = f"cannot be looked up ({error.strerror})"
+        missing = f"cannot be read ({error.strerror})"
     return [f"{quoted(path)} {missing}: give the path of an .npz file with x_train and y_train"]
 
 
 def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator[Found]:
     judged = study or _sound_study(document)
     known: dict[tuple[str, str], list[Found]] = {}
-    environments: dict[str, str] = {}  # the first method of each, the main one left out
+    environments: dict[str, str] = {}  # the first method of each environment except the main one
     for where, entry in _listed(document, "methods"):
         named = isinstance(entry, dict)
         name = entry.get("name") if named else entry
         if not isinstance(entry, dict | str):
-            yield where, f"{quoted(entry)} is not taken: give a name or a mapping (name: …, settings: …)"
+            yield where, f"{quoted(entry)} is not allowed: give a name or a mapping (name: …, settings: …)"
         if not isinstance(name, str):
             continue
         try:
@@ -405,10 +428,11 @@ def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator
             environments.setdefault(environment, name)
             other, first = next(iter(environments.items()))
             if other != environment:
-                yield where, f"{name} needs the environment {environment}, {first} needs {other}: give each a study of its own"
+                clash = f"{name} needs the environment {environment}, but {first} needs {other}"
+                yield where, f"{clash}: one study runs in one environment, so put them into separate studies"
         settings = entry.get("settings", {}) if named else {}
         if isinstance(settings, dict):
-            key = name, repr(settings)  # what stands there often, under many labels, is judged once
+            key = name, repr(settings)  # equal settings under many labels are checked once
             if key not in known:
                 known[key] = _method_faults(judged, spec, settings)
             yield from (((*where, *place), message) for place, message in known[key])
@@ -416,7 +440,7 @@ def _check_methods(document: Mapping[str, Any], study: Study | None) -> Iterator
 
 @contextmanager
 def _importable_from(folder: Path) -> Iterator[None]:
-    """The user's own modules are found beside the study file and in the current folder, as they are in a run."""
+    """Let imports find the user's modules next to the study file and in the current folder, as a run does."""
     before = list(sys.path)
     sys.path[:0] = [str(folder.absolute()), str(Path.cwd())]
     try:
@@ -437,7 +461,7 @@ def _method_faults(study: Study | None, spec: MethodSpec, settings: dict[str, An
 
 
 def _sound_study(document: Mapping[str, Any]) -> Study | None:
-    """A study with the file's space and budget, where these two are valid, for methods to judge."""
+    """Build a study with the file's space and budget, for methods to check; None if one of the two is invalid."""
     try:
         return Study(
             name="check",
@@ -472,16 +496,16 @@ def _check_places(document: Mapping[str, Any]) -> Iterator[Found]:
     if isinstance(experiment, str) and not experiment.isprintable():
         yield (
             ("tracking", "experiment"),
-            f"{quoted(experiment)} is not taken: give a name on one line, without control characters",
+            f"{quoted(experiment)} is not allowed: give a name on one line, without control characters",
         )
 
 
 def _uri_faults(uri: str, pattern: re.Pattern[str], wanted: str, variables: str) -> list[str]:
-    """What is wrong with a URI; what may be a secret in it is not repeated."""
+    """Return the faults of a URI, without repeating any part of it that may be a secret."""
     if has_credentials(uri):
-        return [f"credentials do not belong into a study: set {variables} in the environment"]
+        return [f"the URI holds credentials, which a study file must not: set {variables} in the environment instead"]
     if not pattern.fullmatch(uri) or not uri.isprintable() or len(uri) > MAX_URI:
-        return [f"{quoted(re.split('[?#]', without_credentials(uri))[0])} is not taken: {wanted}"]
+        return [f"{quoted(re.split('[?#]', without_credentials(uri))[0])} is not allowed: {wanted}"]
     return []
 
 
@@ -495,16 +519,22 @@ def _check_model(document: Mapping[str, Any], folder: Path) -> Iterator[tuple[Pl
     with _importable_from(folder):
         file, missing = _source(module)
     if missing:
-        yield ("model",), f"{quoted(model)}: there is no module {missing!r} beside the study file or on the Python path"
+        where = "next to the study file or on the Python path"
+        yield ("model",), f"{quoted(model)}: there is no module {missing!r} {where}; put it there, or correct the name"
         return
     defined = _defined(file)
     if defined is not None and function not in defined:
         near = did_you_mean(function, sorted(defined))
-        yield ("model",), f"{quoted(model)}: {file.name} defines no {function!r}{near}: name its function that builds the model"
+        remedy = "give the name of the function that builds the model"
+        yield ("model",), f"{quoted(model)}: {file.name} does not define {function!r}{near}: {remedy}"
 
 
 def _source(module: str) -> tuple[Path, str | None]:
-    """Where a module's code lies, found without importing it; and the first part of its name that is not there."""
+    """Find a module's source without importing it.
+
+    Returns:
+        The file, and None; if the module does not exist, an empty path and the first part of its name that was not found.
+    """
     places: list[str] | None = None
     origin, known = None, ""
     for name in module.split("."):
@@ -517,7 +547,7 @@ def _source(module: str) -> tuple[Path, str | None]:
 
 
 def _defined(file: Path) -> set[str] | None:
-    """The names that a module's source gives at its top level; None where that cannot be told from the source."""
+    """Return the names that a module's source defines at its top level; None if the source alone does not determine them."""
     if file.suffix != ".py" or file.stat().st_size > MAX_SOURCE_BYTES:
         return None
     try:
@@ -541,14 +571,14 @@ def _defined(file: Path) -> set[str] | None:
 
 
 def schema() -> dict[str, Any]:
-    """The JSON schema of a study file, for editors."""
+    """Return the JSON schema of a study file, for editors."""
     found = TypeAdapter(Study).json_schema()
     found["$schema"] = "https://json-schema.org/draft/2020-12/schema"
     found["title"] = "Tuneoff study"
     shipped = [*SHORT, *REGISTRY]
     dataset, method = found["$defs"]["Dataset"], found["$defs"]["MethodChoice"]
     dataset["required"], method["required"] = [], ["name"]
-    found["required"].remove("datasets")  # a table gives it
+    found["required"].remove("datasets")  # a table study takes it from the table
     text = {"type": "string"}
     found["properties"]["objective"] = {"anyOf": [text, {"$ref": "#/$defs/ObjectiveSettings"}], "default": {}}
     found["$defs"]["ObjectiveSettings"]["properties"]["table"]["anyOf"].insert(0, text)

@@ -1,4 +1,4 @@
-"""A fault of a study file, and how pydantic's errors become such faults in our own words."""
+"""Faults of a study file, and the conversion of pydantic's errors into such faults."""
 
 from __future__ import annotations
 
@@ -18,27 +18,27 @@ from ..core.space import Categorical, Float, Int, Space
 
 Place = tuple[str | int, ...]
 Found = tuple[Place, str]
-"""A fault before its line is known."""
+"""A fault without its line: the field's place and the message."""
 MAX_CHARACTERS = 60
-"""So much of a value is quoted."""
+"""A quoted value is cut to this length."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing wrong with a study file."""
+    """One mistake in a study file."""
 
     where: Place  # the field, () for the file as a whole
     line: int | None
-    message: str  # a clause that quotes the value and says what would be accepted
+    message: str  # a clause that quotes the value and names the accepted values
 
     def sentence(self, file: str) -> str:
-        """The fault as one line: file, line, field, message."""
+        """Return the fault as one line of text: file, line number, field, message."""
         place = f"{file}:{self.line}" if self.line else file
         return printable(f"{place}: {field_name(self.where)}{': ' if self.where else ''}{self.message}")
 
 
 def field_name(where: Sequence[str | int]) -> str:
-    """("methods", 1, "settings") as methods[1].settings; a name of other characters in quotation marks."""
+    """Format a place as text: ("methods", 1, "settings") becomes methods[1].settings. Unusual names are quoted."""
     name = ""
     for part in where:
         text = str(part) if isinstance(part, int) or re.fullmatch(r"[\w-]{1,60}", part) else quoted(part)
@@ -47,12 +47,12 @@ def field_name(where: Sequence[str | int]) -> str:
 
 
 def printable(text: str) -> str:
-    """The text without line ends and control characters, which are written as Python escapes them."""
+    """Return the text with line ends and control characters replaced by Python's escape sequences."""
     return text if text.isprintable() else "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def quoted(value: Any) -> str:
-    """A value as the user would write it, cut where it is long."""
+    """Format a value as the user would write it; long values are cut."""
     if isinstance(value, float) and not math.isfinite(value):
         return str(value)
     text = value if isinstance(value, str) else json.dumps(value, default=str, ensure_ascii=False)
@@ -61,14 +61,23 @@ def quoted(value: Any) -> str:
 
 
 def did_you_mean(name: str, known: Sequence[str]) -> str:
-    """ " (did you mean random?)", or nothing where nothing is near."""
+    """Return " (did you mean random?)", or an empty text if no known name is similar."""
     by_lower = {k.lower(): k for k in known}
     near = difflib.get_close_matches(name[:MAX_CHARACTERS].lower(), by_lower, 1, 0.6)
     return f" (did you mean {by_lower[near[0]]}?)" if near else ""
 
 
 def faults_of(error: ValidationError, document: Any, model: type[BaseModel]) -> list[tuple[ErrorDetails, Found]]:
-    """Pydantic's errors of a document read as `model`, each with its fault; a union's complaints are one."""
+    """Convert pydantic's errors about a document into faults.
+
+    Args:
+        error: The errors of validating `document` as `model`.
+        document: The validated data.
+        model: The model that it was validated as.
+
+    Returns:
+        Each error with its fault. The several errors of one value that no member of a union accepts become one fault.
+    """
     by_place: dict[Place, list[tuple[ErrorDetails, type[BaseModel] | None]]] = {}
     for detail in error.errors(include_url=False):
         place, around = _walk(detail, document, model)
@@ -80,12 +89,15 @@ def faults_of(error: ValidationError, document: Any, model: type[BaseModel]) -> 
 
 
 def _walk(detail: ErrorDetails, document: Any, model: type[BaseModel]) -> tuple[Place, type[BaseModel] | None]:
-    """The field that pydantic's loc means, without the names of union members that it puts in between; the model that has it."""
+    """Return the place of an error in the file, and the model that the field belongs to.
+
+    Pydantic's `loc` also contains the names of union members; these are not levels of the file, so they are removed.
+    """
     place: list[str | int] = []
     current: type[BaseModel] | None = model
     around, value, tagged = current, document, False
     for part in detail["loc"]:
-        if tagged:  # the type of a parameter, which is no level of the file
+        if tagged:  # the type of a parameter, which is not a level of the file
             current, tagged = _PARAMETERS.get(str(part)), False
             continue
         around, tagged = current, current is Space
@@ -122,15 +134,15 @@ def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
 
 
 def _either(details: Sequence[tuple[ErrorDetails, type[BaseModel] | None]]) -> str:
-    """The one clause for a value that no member of a union takes."""
+    """Return the message for a value that no member of a union accepts."""
     finite = next((d for d in details if d[0]["type"] == "finite_number"), None)
     if finite is not None:
         return _clause(*finite)
-    return f"{quoted(details[0][0]['input'])} is not taken: text, a number, true or false is wanted"
+    return f"{quoted(details[0][0]['input'])} is not allowed: give text, a number, true or false"
 
 
 def _clause(error: ErrorDetails, around: type[BaseModel] | None) -> str:
-    """Pydantic's error as our own clause; `around` is the model whose field is at fault."""
+    """Return the message for one of pydantic's errors; `around` is the model that the wrong field belongs to."""
     value, context, name = quoted(error["input"]), error.get("ctx", {}), str(error["loc"][-1]) if error["loc"] else ""
     fields = dict(around.model_fields) if around and around is not Space else {}
     match error["type"]:
@@ -138,7 +150,7 @@ def _clause(error: ErrorDetails, around: type[BaseModel] | None) -> str:
             hint = _hint(fields[name], around if len(error["loc"]) > 1 else None) if name in fields else ""
             return f"the field is missing{f' ({hint})' if hint else ''}"
         case "extra_forbidden":
-            known = f": the fields here are {', '.join(fields)}" if fields else ": nothing can be set here"
+            known = f": the allowed fields are {', '.join(fields)}" if fields else ": no fields are allowed here"
             return f"the field is unknown{known}{did_you_mean(name, list(fields))}"
         case "literal_error":
             return _choice(value, error["input"], str(context["expected"]))
@@ -149,23 +161,23 @@ def _clause(error: ErrorDetails, around: type[BaseModel] | None) -> str:
         case "value_error" | "assertion_error":
             return shortened(str(context["error"]))
         case "string_pattern_mismatch":
-            return f"{value} is not taken: {_PATTERNS.get(str(context['pattern']), 'it must match ' + str(context['pattern']))}"
+            return f"{value} is not allowed: {_PATTERNS.get(str(context['pattern']), 'it must match ' + str(context['pattern']))}"
         case "greater_than_equal" | "greater_than" | "less_than_equal" | "less_than":
             (bound,) = context.values()
-            return f"{value} is not taken: it must be {_RELATIONS[error['type']]} {bound}"
+            return f"{value} is not allowed: it must be {_RELATIONS[error['type']]} {bound}"
         case "too_short" | "string_too_short":
             unit = "entry" if error["type"] == "too_short" else "character"
-            return f"it is empty: at least {_counted(context['min_length'], unit)} must stand here"
+            return f"it is empty: give at least {_counted(context['min_length'], unit)}"
         case "too_long":
-            return f"at most {_counted(context['max_length'], 'entry')} are taken, and there are more"
+            return f"there are too many entries: give at most {_counted(context['max_length'], 'entry')}"
         case "string_too_long":
-            return f"{value} is not taken: at most {_counted(context['max_length'], 'character')} are"
+            return f"{value} is too long: give at most {_counted(context['max_length'], 'character')}"
         case kind:
-            return f"{value} is not taken{_KINDS.get(kind, '')}"
+            return f"{value} is not allowed{_KINDS.get(kind, '')}"
 
 
 def _hint(field: FieldInfo, around: type[BaseModel] | None) -> str:
-    """What a field is for, from its own description, that of its model, or that of the model around it."""
+    """Return what a field is for: its own description, else its model's, else that of the enclosing model."""
     inner = next(_models_in(field.annotation), around)
     text = field.description or (inner.__doc__ if inner else None) or ""
     return _lowered(text.splitlines()[0]) if text else ""
@@ -173,11 +185,11 @@ def _hint(field: FieldInfo, around: type[BaseModel] | None) -> str:
 
 def _choice(what: str, given: Any, expected: str) -> str:
     choices = expected.replace("'", "")
-    return f"{what} is not taken: choose {choices}{did_you_mean(str(given), re.split(', | or ', choices))}"
+    return f"{what} is not allowed: choose {choices}{did_you_mean(str(given), re.split(', | or ', choices))}"
 
 
 def shortened(text: str) -> str:
-    """A sentence whose long quotations and long lists are cut."""
+    """Cut the long quotations and long lists in a sentence."""
     text = re.sub(r"""'[^']{61,}'|"[^"]{61,}\"""", lambda m: quoted(m[0][1:-1]), text)
     return re.sub(r"(?<![^ ,])((?:[^ ,]++, ){12})(?:[^ ,]++, )+[^ ,]++", r"\1…", text)
 
@@ -198,35 +210,35 @@ _RELATIONS = {
 }
 _KINDS = {
     "finite_number": ": it must be a finite number",
-    "int_type": ": a whole number is wanted",
-    "int_from_float": ": a whole number is wanted",
-    "float_type": ": a number is wanted",
-    "string_type": ": text is wanted (put it in quotation marks)",
-    "string_unicode": ": text in UTF-8 is wanted",
-    "bool_type": ": true or false is wanted",
-    "list_type": ": a list is wanted",
-    "dict_type": ": a mapping (name: value) is wanted",
-    "model_type": ": a mapping (name: value) is wanted",
-    "model_attributes_type": ": a mapping (name: value) is wanted",
+    "int_type": ": give a whole number",
+    "int_from_float": ": give a whole number",
+    "float_type": ": give a number",
+    "string_type": ": give text (put it in quotation marks)",
+    "string_unicode": ": give text in UTF-8",
+    "bool_type": ": give true or false",
+    "list_type": ": give a list",
+    "dict_type": ": give a mapping (name: value)",
+    "model_type": ": give a mapping (name: value)",
+    "model_attributes_type": ": give a mapping (name: value)",
 }
 _PATTERNS = {
-    r"^[a-z0-9]([a-z0-9_.-]{0,38}[a-z0-9])?$": "a name has 1 to 40 lower-case letters, digits, or _ . - inside",
-    r"^(paper-cnn|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$": "give paper-cnn, or module:function for a builder of your own",
-    r"^[0-9]{1,4}(\.[0-9]{1,3})?$|^[0-9]{1,7}m$": "give cores such as 2, 0.5 or 500m",
+    r"^[a-z0-9]([a-z0-9_.-]{0,38}[a-z0-9])?$": "a name has 1 to 40 lower-case letters or digits, with _ . - only inside",
+    r"^(paper-cnn|[A-Za-z_][\w.]*:[A-Za-z_]\w*)$": "give paper-cnn, or module:function for your own model builder",
+    r"^[0-9]{1,4}(\.[0-9]{1,3})?$|^[0-9]{1,7}m$": "give a number of cores such as 2, 0.5 or 500m",
     r"^[0-9]{1,15}(\.[0-9]{1,3})?(Ki|Mi|Gi|Ti|K|M|G|T)?$": "give an amount such as 8Gi or 512Mi",
-    r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,98}[A-Za-z0-9]$": "give a cluster's name of GPUs, such as nvidia.com/gpu",
-    r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$": "a name of Kubernetes has lower-case letters, digits, or . - inside",
+    r"^[A-Za-z0-9][A-Za-z0-9._/-]{0,98}[A-Za-z0-9]$": "give the cluster's name for GPUs, such as nvidia.com/gpu",
+    r"^[a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?$": "a Kubernetes name has lower-case letters or digits, with . - only inside",
     r"^([a-z0-9]([a-z0-9.-]{0,251}[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$": "give a label such as pool"
     " or example.org/pool",
-    r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$": "a label's value has at most 63 letters, digits, or . _ - inside",
-    r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "give an environment variable such as AWS_ENDPOINT_URL",
-    r"^[A-Za-z0-9._-]{1,253}$": "a secret's key has letters, digits and . _ -",
+    r"^([A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?)?$": "a label's value has at most 63 letters or digits, . _ - only inside",
+    r"^[A-Za-z_][A-Za-z0-9_]{0,127}$": "give the name of an environment variable, such as AWS_ENDPOINT_URL",
+    r"^[A-Za-z0-9._-]{1,253}$": "a secret's key has only letters, digits and . _ -",
     r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}){1,8}$": "give an absolute path such as /tuneoff",
-    r"^[a-z0-9][A-Za-z0-9._:/-]{0,198}[A-Za-z0-9]$": "give what stands before images' names, such as registry.example.org/team",
-    r"^[a-z_]+(-[a-z]+){0,2}$": "name an image such as tuner or tuner-gpu",
+    r"^[a-z0-9][A-Za-z0-9._:/-]{0,198}[A-Za-z0-9]$": "give the prefix of the images' names, such as registry.example.org/team",
+    r"^[a-z_]+(-[a-z]+){0,2}$": "give an image's name such as tuner or tuner-gpu",
     r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$": "give an image's tag such as 0.1.0",
-    r"^[a-z0-9][A-Za-z0-9._:/-]{0,254}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$": "give a whole image with"
-    " its tag or digest, such as registry.example.org/team/tuner:1",
-    r"^sha256:[0-9a-f]{64}$": "give sha256: and 64 hexadecimal digits",
-    r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$": "name a method of your own as module:Class",
+    r"^[a-z0-9][A-Za-z0-9._:/-]{0,254}(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}|@sha256:[0-9a-f]{64})$": "give a full image name with"
+    " a tag or digest, such as registry.example.org/team/tuner:1",
+    r"^sha256:[0-9a-f]{64}$": "give sha256: followed by 64 hexadecimal digits",
+    r"^[A-Za-z_][\w.]*:[A-Za-z_]\w*$": "name your own method as module:Class",
 }

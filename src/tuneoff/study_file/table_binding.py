@@ -1,4 +1,4 @@
-"""A study on a table: what the table fills in of the study file, and what it cannot answer."""
+"""Table studies: the sections that the table fills in, and the faults of sections that do not fit the table."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .yaml_reader import Document
 
 
 def table_of(objective: Any) -> tuple[str, Place] | None:
-    """Return the table that an objective names and its place in the study file; None if it names none.
+    """Return the table that an objective names, and its place in the study file; None if the objective names no table.
 
     The spelling of release 0.1, `replay` for `table`, is read as well.
     """
@@ -42,7 +42,7 @@ def table_of(objective: Any) -> tuple[str, Place] | None:
 
 
 def with_table(objective: Any, path: str) -> Any:
-    """Return the objective with this table in place of the one that it names."""
+    """Return the objective with this table instead of the one that it names."""
     if isinstance(objective, str):
         return f"{TABLE}{path}"
     key = "table" if "table" in objective else "replay"
@@ -53,17 +53,31 @@ def with_table(objective: Any, path: str) -> Any:
 
 
 def on_another_table(document: Document, table: str, file: str) -> Document:
-    """The study file's document on this table (a path, seen from here, or URI). StudyError where it searches none."""
+    """Return a table study's document with another table.
+
+    Args:
+        document: The study file's content.
+        table: The other table: a path, relative to the current folder, or a URI.
+        file: The study file's name, for the error message.
+
+    Raises:
+        StudyError: The study is not a table study.
+    """
     sections = document.value if isinstance(document.value, dict) else {}
     if table_of(sections.get("objective")) is None:
-        raise StudyError(f"--table {table!r} is not taken: {file} does not search a table. Its objective would be table:TABLE.")
+        why = f"{file} is not a table study, since its objective names no table"
+        raise StudyError(f"--table {table!r} is not allowed: {why}. Leave --table out, or give the file of a table study.")
     place = table if "://" in table else str(Path(table).expanduser().absolute())
     name = {"name": f"{sections['name']}-{PurePosixPath(table).stem}"} if isinstance(sections.get("name"), str) else {}
     return replace(document, value={**sections, **name, "objective": with_table(sections["objective"], place)})
 
 
 def filled(document: Mapping[str, Any], table: str, where: Place) -> tuple[dict[str, Any], list[Found]]:
-    """The document with the table's data set, space and epochs, and a fault for each section that asks for others."""
+    """Fill in the table's data set, space and epochs.
+
+    Returns:
+        The new document, and a fault for each section that does not agree with the table.
+    """
     try:
         info = read_info(table)
     except StudyError as error:
@@ -77,29 +91,29 @@ def filled(document: Mapping[str, Any], table: str, where: Place) -> tuple[dict[
 
 
 def dataset_of(info: TableInfo) -> Dataset:
-    """The table's data set as it was prepared; the file that it came from is not needed."""
+    """Return the table's data set as it was prepared. The file that it came from is not needed."""
     described = (info.study or {}).get("datasets") or [{"name": info.dataset}]
     return Dataset.model_validate({k: v for k, v in described[0].items() if k != "path"})
 
 
 def _faults(document: Mapping[str, Any], info: TableInfo, dataset: Dataset, where: Place) -> Iterator[Found]:
     if not info.complete:
-        there = f"{info.whole:,} of the {info.points:,} points of its grid"
-        yield where, f"the table has {there}, and a study needs them all: a proposal that is not there has no answer"
+        points = f"only {info.whole:,} of the {info.points:,} points of its grid"
+        yield where, f"the table has {points}: a study needs all of them, since a method may propose any; finish the table first"
     if not _same_data(document.get("datasets"), dataset):
-        yield ("datasets",), f"the table is of {dataset.name}: leave the section out"
+        yield ("datasets",), f"the section differs from the table's data set, {dataset.name}: leave the section out"
     if not _same_space(document.get("space"), info.space):
-        yield ("space",), "a study on a table searches the table's own grid: leave the section out"
+        yield ("space",), "the section differs from the table's grid, which a table study searches: leave the section out"
     budget, split, artifacts = (document.get(name) for name in ("budget", "split", "artifacts"))
     epochs = budget.get("epochs_per_trial") if isinstance(budget, dict) else None
     if type(epochs) is int and epochs > info.epochs:
-        yield ("budget", "epochs_per_trial"), f"{epochs} is not taken: the table's curves have {info.epochs} epochs"
+        yield ("budget", "epochs_per_trial"), f"{epochs} is too large: the table's curves have {info.epochs} epochs"
     if isinstance(split, dict) and split.get("folds") is not None:
-        yield ("split", "folds"), "a table's trainings are not cross-validated: leave it out"
+        yield ("split", "folds"), "a table's trainings are not cross-validated: leave the field out"
     if isinstance(artifacts, str) and "://" in artifacts:
         yield (
             ("artifacts",),
-            f"{quoted(artifacts)} is not taken: a search on a table writes thousands of events a second, into a folder",
+            f"{quoted(artifacts)} is not allowed: a table study writes thousands of events a second, so give a local folder",
         )
 
 

@@ -1,4 +1,4 @@
-"""A first study file, with every section explained, from a few choices."""
+"""Write a first study file from a few choices, with a comment on every section."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .yaml_reader import parse
 
 @dataclass(frozen=True)
 class Choices:
-    """What the file is made from; a data set is a built-in one's name or the path of an .npz."""
+    """The choices that the file is made from. A data set is the name of a built-in one, or the path of an .npz file."""
 
     name: str = "my-study"
     data: tuple[str, ...] = ()
@@ -35,7 +35,11 @@ DEFAULT_TRIALS = 10
 
 
 def write(choices: Choices, file: Path) -> None:
-    """Write the study file; StudyError where there is a file already, or a choice is not taken."""
+    """Write the study file.
+
+    Raises:
+        StudyError: The file exists already, or a choice is not valid.
+    """
     text = text_of(choices, file.parent)
     _, faults = check(parse(text), file.parent)
     if faults:
@@ -44,23 +48,25 @@ def write(choices: Choices, file: Path) -> None:
         with open(file, "x", encoding="utf-8") as target:
             target.write(text)
     except FileExistsError:
-        raise StudyError(f"{file} exists already: give another name, or remove it first.") from None
+        raise StudyError(f"{file} exists already. Give another file name, or remove the file first.") from None
 
 
 def text_of(choices: Choices, folder: Path) -> str:
-    """The study file as text; relative paths of data are written as seen from its folder."""
+    """Return the study file as text. Relative paths of data are written relative to `folder`, the file's folder."""
     return "".join(
         [
-            "# A Tuneoff study: `tuneoff validate FILE` checks it, `tuneoff plan FILE` says what it takes, `tuneoff run FILE`\n",
-            "# runs it. Sections that are commented out stand at their defaults; docs/study.md explains all of them.\n\n",
-            "# Of folders, tags and MLflow runs.\n",
+            "# A Tuneoff study. `tuneoff validate FILE` checks it, `tuneoff plan FILE` estimates its time and disk space, and\n",
+            "# `tuneoff run FILE` runs it. A section that is commented out is optional and has a default value.\n",
+            "# docs/study.md explains every section and field.\n\n",
+            "# The study's name. It appears in the names of folders, tags and MLflow runs.\n",
             f"name: {choices.name}\n\n",
             *_datasets(choices, folder),
-            "\n# Each searches every data set with every seed; `tuneoff methods` lists all, with their settings in --json.\n",
+            "\n# The methods to compare. Each method searches every data set with every seed.\n",
+            "# `tuneoff methods` lists all methods, and `tuneoff methods --json` also their settings.\n",
             "methods:\n",
             *(_method(name) for name in choices.methods or DEFAULT_METHODS),
             *_budget(choices),
-            "\n# A search each: how much the methods differ can only be told over several.\n",
+            "\n# Each seed is one search per method and data set. Use several seeds to tell a real difference from chance.\n",
             f"seeds: [{', '.join(map(str, range(choices.seeds)))}]\n",
             _REST,
         ]
@@ -68,10 +74,13 @@ def text_of(choices: Choices, folder: Path) -> str:
 
 
 def _datasets(choices: Choices, folder: Path) -> list[str]:
-    listed = ["# Built-in data sets, or .npz files with x_train, y_train and, if there are any, x_test, y_test.\n", "datasets:\n"]
+    listed = [
+        "# Names of built-in data sets, or paths of .npz files with x_train and y_train, and optionally x_test and y_test.\n",
+        "datasets:\n",
+    ]
     if not choices.data:
         small = "subset: {train: 2000, validation: 500, test: 2000}, image_size: 14"
-        listed.append("  # A small part of it, to begin with; leave subset and image_size out for all of it.\n")
+        listed.append("  # A small part of the data, for a first try. Remove subset and image_size to use all of the data.\n")
         return [*listed, f"  - {{name: {DEFAULT_DATA}, {small}}}\n"]
     return [*listed, *(line for given in choices.data for line in _dataset(given, folder))]
 
@@ -82,22 +91,23 @@ def _dataset(given: str, folder: Path) -> list[str]:
         return [f"  - {given} # {known.title}: images {_by(known.shape)}, {len(known.class_names)} classes\n"]
     if not given.endswith(".npz") and "/" not in given:
         hint = did_you_mean(given, list(BUILTINS))
-        raise StudyError(f"--data {given!r} is no data set{hint}: choose {', '.join(BUILTINS)}, or give the path of an .npz.")
+        choices = f"choose {', '.join(BUILTINS)}, or give the path of an .npz file"
+        raise StudyError(f"--data {given!r} is not a built-in data set{hint}: {choices}.")
     name = Dataset.model_validate(given).name
     if "://" in given:
         return [f"  - {{name: {name}, path: {_quoted(given)}}}\n"]
     path = Path(given).expanduser()
     shapes, classes = look_at_npz(path, given)
     train, test = shapes["x_train"], shapes.get("x_test")
-    tested = f"{test[0]:,} to test" if test else "split.test of them held out to test"
-    listed = [f"  # {classes} classes, images {_by(train[1:])}: {train[0]:,} to train and validate, {tested}.\n"]
+    tested = f"{test[0]:,} for testing" if test else "of which split.test is held out for testing"
+    listed = [f"  # {classes} classes, images {_by(train[1:])}: {train[0]:,} for training and validation, {tested}.\n"]
     place = str(path) if path.is_absolute() else os.path.relpath(path, folder)
     return [*listed, f"  - {{name: {name}, path: {_quoted(place)}}}\n"]
 
 
 def _method(name: str) -> str:
     if name in ("grid", "sklearn-grid"):
-        return f"  - {{name: {name}, settings: {{order: shuffled}}}} # all over the grid; order: sklearn begins in one corner\n"
+        return f"  - {{name: {name}, settings: {{order: shuffled}}}} # in random order; order: sklearn starts in one corner\n"
     return f"  - {name}\n"
 
 
@@ -106,11 +116,12 @@ def _budget(choices: Choices) -> Sequence[str]:
     if trials is None and epochs is None:
         epochs = DEFAULT_TRIALS * choices.epochs_per_trial
     return [
-        "\n# What each method may spend on each data set with each seed: at least one of trials, epochs and seconds.\n",
+        "\n# The budget of each search: one method on one data set with one seed.\n",
+        "# Give at least one of trials, epochs and seconds.\n",
         "budget:\n",
-        *([f"  epochs: {epochs} # trained in all\n"] if epochs is not None else []),
-        *([f"  trials: {trials} # configurations started\n"] if trials is not None else []),
-        f"  epochs_per_trial: {choices.epochs_per_trial} # of a full training\n",
+        *([f"  epochs: {epochs} # training epochs, summed over all trials\n"] if epochs is not None else []),
+        *([f"  trials: {trials} # configurations to try\n"] if trials is not None else []),
+        f"  epochs_per_trial: {choices.epochs_per_trial} # epochs of one full trial\n",
     ]
 
 
@@ -123,39 +134,39 @@ def _quoted(text: str) -> str:
 
 
 _REST = """
-# The network: paper-cnn, or module:function of your own that builds a Keras model from a configuration.
+# The network: paper-cnn, or module:function for your own function that builds a Keras model from a configuration.
 # model: paper-cnn
 
-# The hyperparameters; by default the seven of the paper's network.
+# The search space: the hyperparameters and their values. The default is the seven hyperparameters of paper-cnn.
 # space:
 #   learning_rate: {type: float, low: 0.0001, high: 0.1, log: true, grid_points: 4}
 #   filters1: {type: categorical, values: [16, 32, 64]}
 #   neurons: {type: int, low: 32, high: 256, step: 32}
 
-# What is optimised: the best epoch's validation accuracy.
+# The score of a trial. By default it is the validation accuracy of the trial's best epoch; higher is better.
 # objective: {metric: val_accuracy, epoch: best}
 
-# How much of the training images is held out for validation.
+# The share of the training images that is held out for validation.
 # split: {validation: 0.2, seed: 0}
 
-# How each configuration is trained.
+# Settings of every training that are not searched.
 # training: {batch_size: 32, precision: float32}
 
-# How often the best configuration is trained anew, to be scored on the test images.
+# After the search, the best configuration is retrained with this many seeds and scored on the test images.
 evaluation: {seeds: 1}
 
-# Searches side by side, and tries of a step that fails; on a cluster also cpu, memory and gpu.
+# How many searches run at the same time, and how often a failed step is tried again. On a cluster also cpu, memory and gpu.
 # resources: {workers: 2, retries: 1}
 
-# Where the pods of a cluster run, what they mount and which images they take: docs/submit.md.
+# Only for a cluster: the namespace, volume, images and secrets of the pods. See docs/submit.md.
 # cluster: {namespace: bakeoffs, volume: {claim: results, mount: /results}}
 
-# For `tuneoff table build`: some configurations of the grid trained with more seeds.
+# Only for `tuneoff table build`: train some configurations of the grid with more seeds.
 # noise: {configurations: 20, seeds: [1, 2]}
 
-# An MLflow server; by default SQLite in the output folder.
+# An MLflow server for tracking. The default is a SQLite file in the output folder.
 # tracking: {uri: http://127.0.0.1:5000}
 
-# A folder or s3://bucket/prefix for all results; by default the output folder.
+# A folder or s3://bucket/prefix that all results are written to. The default is the output folder.
 # artifacts: s3://bucket/prefix
 """

@@ -1,4 +1,4 @@
-"""Reading YAML as data: plain scalars by the core schema of YAML 1.2, the line of every field, and no bombs."""
+"""Read YAML as plain data: YAML 1.2 scalars, a line number for every field, and no aliases or tags."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ MAX_VALUES = 20_000
 
 @dataclass
 class Document:
-    """What a file says. A value that cannot be read is None, its place is in `unread`, and there is a fault for it."""
+    """The content of a YAML file.
+
+    A value that cannot be read is None in `value`. Its place is in `unread`, and `faults` has an entry for it.
+    """
 
     value: Any = None
     lines: dict[Place, int] = field(default_factory=dict)
@@ -28,12 +31,12 @@ class Document:
     unread: set[Place] = field(default_factory=set)
 
     def line(self, where: Place) -> int | None:
-        """The line of a field, or of the nearest one around it."""
+        """Return the line of a field, or that of the nearest enclosing field; None if neither is known."""
         return next((self.lines[where[:end]] for end in range(len(where), -1, -1) if where[:end] in self.lines), None)
 
 
 def read(path: Path) -> Document:
-    """The file's document; what is wrong with it as YAML is among its faults."""
+    """Read a file. Faults of its YAML are in the document's `faults`; this function raises nothing for them."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
@@ -41,7 +44,7 @@ def read(path: Path) -> Document:
             return _unreadable(f"the file is too large: a study file has at most {MAX_BYTES:,} bytes")
         return parse(data.decode("utf-8"))
     except UnicodeDecodeError:
-        return _unreadable("the file is no UTF-8 text, and a study file is YAML in UTF-8")
+        return _unreadable("the file is not UTF-8 text: save the study file as YAML in UTF-8")
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else str(error)
         return _unreadable(f"the file cannot be read: {reason}; give the path of a study file (YAML)")
@@ -52,7 +55,7 @@ def _unreadable(message: str, line: int | None = None) -> Document:
 
 
 def parse(text: str) -> Document:
-    """The document of a YAML text; aliases, tags, deep nesting and doubled keys are refused, not expanded."""
+    """Parse a YAML text. Aliases, tags, deep nesting and repeated keys become faults; they are never expanded."""
     reader = _Reader(text)
     try:
         return reader.document()
@@ -60,13 +63,13 @@ def parse(text: str) -> Document:
         return _unreadable(str(stop), stop.line)
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        return _unreadable(f"this is no valid YAML: {error.problem or error.context}", mark.line + 1 if mark else None)
+        return _unreadable(f"this is not valid YAML: {error.problem or error.context}", mark.line + 1 if mark else None)
     except yaml.YAMLError as error:
-        return _unreadable(f"this is no valid YAML: {str(error).splitlines()[0]}")
+        return _unreadable(f"this is not valid YAML: {str(error).splitlines()[0]}")
 
 
 class _Stop(Exception):
-    """The text is not worth reading on."""
+    """Stop reading: the rest of the text cannot be a study."""
 
     def __init__(self, line: int, message: str) -> None:
         super().__init__(message)
@@ -74,7 +77,7 @@ class _Stop(Exception):
 
 
 class _Reader:
-    """Builds one document from the parser's events, as it meets them."""
+    """Build one document from the YAML parser's stream of events."""
 
     def __init__(self, text: str) -> None:
         self._events: Iterator[Any] = yaml.parse(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))
@@ -85,11 +88,11 @@ class _Reader:
     def document(self) -> Document:
         start = [next(self._events), next(self._events)][-1]
         if isinstance(start, yaml.StreamEndEvent):
-            raise _Stop(1, "the file is empty, and a study needs at least name, datasets, methods and budget")
+            raise _Stop(1, "the file is empty: a study needs at least name, datasets, methods and budget")
         self._found.value = self._value(next(self._events), ())
         end = [next(self._events), next(self._events)][-1]
         if not isinstance(end, yaml.StreamEndEvent):
-            raise _Stop(_line(end), "a second YAML document begins here, and a study file holds one")
+            raise _Stop(_line(end), "a second YAML document begins here: a study file holds one document, so remove the others")
         return self._found
 
     def _value(self, event: Any, where: Place) -> Any:
@@ -102,7 +105,7 @@ class _Reader:
             return self._scalar(event, where)
         self._depth += 1
         if self._depth > MAX_DEPTH:
-            raise _Stop(_line(event), f"the file is nested more than {MAX_DEPTH} levels deep, and a study needs fewer than ten")
+            raise _Stop(_line(event), f"the file is nested more than {MAX_DEPTH} levels deep: a study needs fewer than ten")
         if event.tag is not None:
             self._refuse_tag(event, where)
         found = self._list(where) if isinstance(event, yaml.SequenceStartEvent) else self._mapping(where)
@@ -112,10 +115,10 @@ class _Reader:
     def _count(self, event: Any) -> None:
         self._values += 1
         if self._values > MAX_VALUES:
-            raise _Stop(_line(event), f"the file has more than {MAX_VALUES:,} values, and a study file has at most that many")
+            raise _Stop(_line(event), f"the file has more than {MAX_VALUES:,} values: a study file has at most {MAX_VALUES:,}")
         if event.anchor and not self._anchored:
             self._anchored = True
-            self._fault((), event, "YAML anchors and aliases (& and *) are not taken: write the values out")
+            self._fault((), event, "YAML anchors and aliases (& and *) are not allowed: write the values out")
 
     def _list(self, where: Place) -> list[Any]:
         items: list[Any] = []
@@ -130,7 +133,7 @@ class _Reader:
             place = (*where, "?" if key is None else key)
             doubled = key in found
             if doubled:
-                self._fault(place, event, f"{field_name(place)} stands there twice: leave one of them out")
+                self._fault(place, event, f"{field_name(place)} is given twice: remove one of the two")
             elif key is not None:
                 self._found.lines[place] = _line(event)
             value = self._value(next(self._events), (*where, "?") if doubled else place)
@@ -139,14 +142,14 @@ class _Reader:
         return found
 
     def _key(self, event: Any, where: Place) -> str | None:
-        """A mapping's key; None, and a fault, where it is no text."""
+        """Return a mapping's key. If it is not text, return None and add a fault."""
         known = len(self._found.faults)
         key = self._value(event, (*where, "?"))
         self._found.lines.pop((*where, "?"), None)
         if isinstance(key, str):
             return key
         if len(self._found.faults) == known:
-            self._fault(where, event, f"{quoted(key)} is no name: keys are text")
+            self._fault(where, event, f"{quoted(key)} is not a valid key: a key must be text, so put it in quotation marks")
         return None
 
     def _scalar(self, event: Any, where: Place) -> Any:
@@ -157,14 +160,14 @@ class _Reader:
             return event.value
         value = _core(event.value)
         if isinstance(value, int) and abs(value) >= 2**63:
-            self._fault(where, event, f"{quoted(event.value)[1:-1]} is not taken: a whole number has at most 63 bits")
+            self._fault(where, event, f"{quoted(event.value)[1:-1]} is not allowed: a whole number has at most 63 bits")
             self._found.unread.add(where)
             return None
         return value
 
     def _refuse_tag(self, event: Any, where: Place) -> None:
         tag = event.tag.replace("tag:yaml.org,2002:", "!!")
-        self._fault(where, event, f"the tag {quoted(tag)} is not taken: write plain text, numbers, true or false")
+        self._fault(where, event, f"the tag {quoted(tag)} is not allowed: write plain text, numbers, true or false")
         self._found.unread.add(where)
 
     def _fault(self, where: Place, event: Any, message: str) -> None:
@@ -188,7 +191,10 @@ _WORDS: dict[str, Any] = {
 
 
 def _core(text: str) -> Any:
-    """A plain scalar by YAML 1.2's core schema: 1e-3 is a number, and yes, on and 2024-01-01 are text (in 1.1 they are not)."""
+    """Convert a plain scalar by the core schema of YAML 1.2.
+
+    So 1e-3 is a number, and yes, on and 2024-01-01 are text; YAML 1.1 reads all four differently.
+    """
     if text in _WORDS:
         return _WORDS[text]
     if _INT.fullmatch(text):

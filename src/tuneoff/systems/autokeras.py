@@ -1,4 +1,4 @@
-"""AutoKeras's image classifiers: every architecture that it tries is a trial, with its learning curve."""
+"""AutoKeras's image classifiers. Each architecture that it tries is a trial with its learning curve."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .protocol import Probabilities, SystemTrial, Work, plain_config, whole_colu
 
 
 class AutoKerasSettings(Model):
-    """ImageClassifier's arguments of these names. It ends when the seconds are used up, whatever `max_trials` says."""
+    """ImageClassifier's arguments of these names. The search ends when the seconds are used up, even before `max_trials`."""
 
     tuner: Literal["greedy", "bayesian", "hyperband", "random"] | None = Field(
         default=None, description="By default AutoKeras's own for image classification, which starts from known architectures."
@@ -39,7 +39,7 @@ class AutoKerasSettings(Model):
 
 
 def check(study: Study, settings: AutoKerasSettings) -> list[str]:
-    """AutoKeras goes by a model's best epoch, and keeps the weights of that."""
+    """Refuse objectives other than the best epoch: AutoKeras judges a model by it and keeps its weights."""
     if study.objective.epoch == "last":
         return ["autokeras keeps the weights of a model's best epoch: objective.epoch must be best."]
     return []
@@ -50,11 +50,11 @@ TIME_IS_UP = "the seconds of the budget were used up"
 
 
 class _Over(Exception):
-    """The search is over; AutoKeras would train its best once more."""
+    """End the search before AutoKeras trains its best model again."""
 
 
 class AutoKeras:
-    """One fit of ImageClassifier in a thread; its tuner tells of each trial when that has ended."""
+    """One fit of ImageClassifier in a thread. Its tuner reports each trial when it has ended."""
 
     Settings = AutoKerasSettings
     spec = MethodSpec(
@@ -88,7 +88,7 @@ class AutoKeras:
             with suppress(_Over):
                 self._search(work, time.monotonic() + work.seconds)
             self._said.put(None)
-        except BaseException as error:  # noqa: BLE001 - raised again by who hears the trials
+        except BaseException as error:  # noqa: BLE001 - raised again where the trials are read
             self._said.put(error)
 
     def _search(self, work: Work, deadline: float) -> None:
@@ -136,7 +136,7 @@ class AutoKeras:
         model = load_custom(folder / "model.keras", autokeras.CUSTOM_OBJECTS)
         pipeline = load_pipeline(str(folder / "pipeline"))
         found = np.asarray(model.predict(pipeline.transform_x(np.asarray(images)), verbose=0))
-        if found.shape[1] == 1:  # of two classes AutoKeras gives the second
+        if found.shape[1] == 1:  # for two classes AutoKeras returns the probability of the second
             found = np.column_stack([1 - found, found])
         labels = next(step.labels for step in pipeline.outputs[0] if hasattr(step, "labels"))
         return whole_columns(found, np.asarray(labels, dtype=int), len(labels))
@@ -150,7 +150,7 @@ def _tuner_class(name: str | None) -> Any:
 
 
 def _telling(base: Any, hear: Callable[[Any, SystemTrial], None], deadline: float) -> Any:
-    """AutoKeras's tuner, which besides tells of each trial when it has ended, and ends when its time is up."""
+    """Return AutoKeras's tuner, extended to report each trial when it has ended and to end when its time is up."""
 
     class Telling(base):  # type: ignore[misc]
         def on_trial_begin(self, trial: Any) -> None:

@@ -1,4 +1,4 @@
-"""The evaluation of a system that trains models of its own: its best model, as it is, on the test images."""
+"""Evaluate a system that trains its own models: score its best model on the test images without retraining."""
 
 from __future__ import annotations
 
@@ -47,10 +47,13 @@ class SystemEvaluation:
 
 
 def evaluate_system(study: Study, cell: Cell, data: Path, store: Store, search: SearchRecord, best: TrialRecord) -> Evaluation:
-    """Score the kept model of a system's best search, of which nothing is trained anew. CellFailed where it cannot be had."""
+    """Score the kept model of a system's best search. Raise CellFailed if the model is missing."""
     note = read_system_model(store, cell.dataset, cell.method.label, search.seed)
     if note is None or note.trial != best.trial.id:
-        raise CellFailed(f"{cell.name}: the model of trial {best.trial.id} of seed {search.seed} is not in {store.uri}.")
+        raise CellFailed(
+            f"{cell.name}: the model of trial {best.trial.id} of seed {search.seed} is missing from {store.uri}. Restore its"
+            " file, or run the search again in another store."
+        )
     began = time.monotonic()
     x, y = load_part(data, "test")
     names = Prepared.read(data).classes
@@ -84,7 +87,7 @@ def evaluate_system(study: Study, cell: Cell, data: Path, store: Store, search: 
 
 
 def _probabilities(store: Store, cell: Cell, seed: int, note: SystemModel, x: Array, classes: int) -> Array:
-    """What the kept model says of the images, in a process that knows the system."""
+    """Return the kept model's probabilities for the images, computed in a process that imports the system."""
     with tempfile.TemporaryDirectory(prefix="tuneoff-") as scratch:
         folder, images, out = Path(scratch, "model"), Path(scratch, "images.npy"), Path(scratch, "probabilities.npy")
         packed = store.get(layout.system(cell.dataset, cell.method.label, seed) + MODEL_FILE, Path(scratch, MODEL_FILE))
@@ -94,14 +97,17 @@ def _probabilities(store: Store, cell: Cell, seed: int, note: SystemModel, x: Ar
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
             last = (done.stderr.strip().splitlines() or [f"exit code {done.returncode}"])[-1]
-            raise CellFailed(f"{cell.name}: its kept model cannot be asked: {plain(last[:300])}.")
+            raise CellFailed(f"{cell.name}: its kept model cannot predict: {plain(last[:300])}.")
         probabilities: Array = np.load(out)
     if probabilities.shape != (len(x), classes) or not math.isfinite(float(probabilities.sum())):
         shape = probabilities.shape
-        raise CellFailed(f"{cell.name}: its kept model gives {shape} for {len(x)} images of {classes} classes.")
+        raise CellFailed(
+            f"{cell.name}: its saved model returned an array of shape {shape}. It must return finite probabilities of shape"
+            f" {(len(x), classes)}."
+        )
     return probabilities
 
 
 def _cross_entropy(probabilities: Array, labels: Array) -> float:
-    """As Keras has it: probabilities no closer to 0 than 1e-7."""
+    """Return the cross-entropy as Keras computes it: probabilities are clipped to at least 1e-7."""
     return float(-np.mean(np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1.0))))

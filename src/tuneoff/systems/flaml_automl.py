@@ -21,7 +21,7 @@ from ..methods.spec import MethodSpec
 from .protocol import Probabilities, SystemTrial, Work, plain_config, scored, scores, whole_columns
 
 LEARNERS = {"lgbm": "lightgbm", "xgboost": "xgboost", "xgb_limitdepth": "xgboost", "catboost": "catboost"}
-"""FLAML's learners that need a package of their own; the others are scikit-learn's."""
+"""FLAML's learners that need an extra package. The others are scikit-learn's."""
 ALWAYS = ("rf", "extra_tree", "kneighbor", "lrl1")
 LOOK_SECONDS = 0.1
 
@@ -29,7 +29,7 @@ Learner = Literal["lgbm", "xgboost", "xgb_limitdepth", "catboost", "rf", "extra_
 
 
 class FlamlSettings(Model):
-    """FLAML's arguments of these names. It would retrain after its time by default; here only within it."""
+    """FLAML's arguments of these names. By default FLAML retrains after its time is up; here it may retrain only within it."""
 
     estimator_list: list[Learner] | None = Field(
         default=None,
@@ -42,7 +42,7 @@ class FlamlSettings(Model):
 
 
 def check(study: Study, settings: FlamlSettings) -> list[str]:
-    """A learner that was asked for must be installed."""
+    """Refuse learners that are not installed."""
     lacking = {name: LEARNERS[name] for name in settings.estimator_list or [] if not importable(LEARNERS.get(name, "sklearn"))}
     return [f"flaml's learner {name} needs the package {package}, which is not installed." for name, package in lacking.items()]
 
@@ -52,7 +52,7 @@ def _default_learners() -> list[str]:
 
 
 class Flaml:
-    """One fit of flaml.AutoML in a thread; its log of trials is read while it grows."""
+    """One fit of flaml.AutoML in a thread. Its log of trials is read while it grows."""
 
     Settings = FlamlSettings
     spec = MethodSpec(
@@ -126,7 +126,7 @@ class Flaml:
                 mlflow_logging=False,
                 verbose=1,
             )
-        except BaseException as error:  # noqa: BLE001 - raised again by who reads the trials
+        except BaseException as error:  # noqa: BLE001 - raised again where the trials are read
             self._failure = error
 
     def _trial(self, entry: dict[str, Any]) -> SystemTrial:
@@ -135,7 +135,7 @@ class Flaml:
         return SystemTrial(plain_config(config), scored(self._metrics[number], seconds), seconds)
 
     def save(self, trial: int, folder: Path) -> None:
-        """FLAML keeps its best alone, which is this trial: the first with the least of the same metric."""
+        """Save FLAML's best model. It is the model of this trial: the first with the smallest value of the same metric."""
         (folder / "model.pickle").write_bytes(pickle.dumps(self._automl.model))
 
     @staticmethod
@@ -151,7 +151,7 @@ def _flat(data: Path, part: Any) -> tuple[Any, Any]:
 
 
 def _whole_lines(log: Path) -> list[dict[str, Any]]:
-    """The trials in FLAML's log; its last line names the best one again."""
+    """Read the trials in FLAML's log. Its last line repeats the best one."""
     if not log.is_file():
         return []
     text = log.read_text(encoding="utf-8")

@@ -1,4 +1,4 @@
-"""H2O AutoML on flattened images: a Java server on loopback for as long as it is needed, and its leaderboard as trials."""
+"""H2O AutoML on flattened images: a Java server on loopback during the search. The models of its leaderboard are the trials."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ server = subprocess.Popen(sys.argv[1:], stdin=subprocess.DEVNULL)
 sys.stdin.read()
 server.kill()
 """
-"""Ends the server when whoever started it is gone, however that came: its pipe closes then."""
+"""A guard that ends the server when the process that started it has ended in any way: its pipe closes then."""
 
 
 class H2oSettings(Model):
-    """H2O's arguments of these names, its defaults but for the memory and the cross-validation, which the split replaces."""
+    """H2O's arguments of these names with its defaults, except the memory and the cross-validation, which the split replaces."""
 
     exclude_algos: list[str] | None = Field(default=None, description="Such as DeepLearning, StackedEnsemble, XGBoost.")
     memory_gb: int = Field(default=4, ge=1, le=512, description="The Java server's heap.")
 
 
 class H2o:
-    """One run of H2OAutoML; its models are heard of when it has ended, from the leaderboard."""
+    """One run of H2OAutoML. Its models are read from the leaderboard when it has ended."""
 
     Settings = H2oSettings
     spec = MethodSpec(
@@ -111,7 +111,7 @@ class H2o:
 
 @contextmanager
 def _server(memory_gb: int, threads: int, folder: Path) -> Iterator[Any]:
-    """The module h2o, connected to a server of its own that ends with this block, and at the latest with this process."""
+    """Yield the module h2o, connected to its own server. The server ends with this block, at the latest with this process."""
     import h2o
     from h2o.backend.server import H2OLocalServer
 
@@ -151,7 +151,7 @@ def _wait(guard: subprocess.Popen[bytes], port: int) -> None:
 
 
 def _free_ports() -> int:
-    """H2O takes a port and the one after it."""
+    """Return a free port. H2O uses it and the next one."""
     for _ in range(100):
         with socket.socket() as one, socket.socket() as next_one:
             one.bind(("127.0.0.1", 0))
@@ -172,7 +172,7 @@ def _labelled(h2o: Any, data: Path, part: Any) -> Any:
 
 
 def _frame(h2o: Any, images: Any, labels: Any = None) -> Any:
-    """Pixels (and labels) as an H2O frame, by way of a CSV file: what h2o does by itself, without its guessing of types."""
+    """Return pixels (and labels) as an H2O frame. It is uploaded as a CSV file, as h2o does it, but with given column types."""
     pixels = images.reshape(len(images), -1)
     names = [f"p{i}" for i in range(pixels.shape[1])]
     if labels is not None:
@@ -184,7 +184,7 @@ def _frame(h2o: Any, images: Any, labels: Any = None) -> Any:
 
 
 def _probabilities(prediction: Any) -> Probabilities:
-    """H2O's columns predict, p0, p1, … by label."""
+    """Return the probabilities by label from H2O's columns predict, p0, p1, …"""
     table = prediction.as_data_frame(use_multi_thread=False)
     columns: Sequence[str] = sorted((c for c in table.columns if c != "predict"), key=lambda c: int(c.removeprefix("p")))
     return np.asarray(table[list(columns)], dtype=float)

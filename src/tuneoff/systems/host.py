@@ -1,4 +1,4 @@
-"""A system in a process of its own: it is heard trial by trial, and ended where it is asked to stop or runs over its time."""
+"""Run a system in its own process: read its trials one by one, and end it on a stop request or after its time."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ SAVE_SECONDS = 600.0
 
 
 class SystemStopped(Exception):
-    """The system was ended before its end, on request."""
+    """The system was stopped on request."""
 
 
 class HostedSystem:
-    """A system's verbs, passed to its process."""
+    """A system in another process, with the same verbs."""
 
     def __init__(self, spec: MethodSpec, settings: Mapping[str, Any], work: Work, log: Path) -> None:
         self._name = spec.name
@@ -34,9 +34,11 @@ class HostedSystem:
         self._child.send((spec, dict(settings), work))
 
     def trials(self, late_seconds: float, stopping: Callable[[], bool]) -> Iterator[SystemTrial]:
-        """Its trials as they come, to its end. SystemStopped where `stopping` says so.
+        """Yield the trials as they arrive, until the system ends.
 
-        MethodFailed where it fails, where its process dies, or where it has not ended so long after its time.
+        Raises:
+            SystemStopped: `stopping` returned true.
+            MethodFailed: The system failed, its process died, or it has not ended `late_seconds` after its time.
         """
         deadline = time.monotonic() + self._seconds + late_seconds
         while True:
@@ -55,7 +57,7 @@ class HostedSystem:
             yield value
 
     def save(self, trial: int, folder: Path) -> None:
-        """Have the model of its n-th trial kept in this folder."""
+        """Make the system save the model of its n-th trial in this folder."""
         self._child.send((trial, folder))
         try:
             self._receive(SAVE_SECONDS)
@@ -76,7 +78,7 @@ class HostedSystem:
 
 
 def serve(pipe: Connection) -> None:
-    """The process's side: run the system, then save what is asked for, until the pipe closes."""
+    """The child process: run the system, then save the requested models until the pipe closes."""
     spec, settings, work = pipe.recv()
     try:
         system = _build(spec, settings, work.seed)
@@ -88,7 +90,7 @@ def serve(pipe: Connection) -> None:
             pipe.send(("saved", None))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         raise
-    except Exception as error:  # noqa: BLE001 - whatever a framework raises is the search's reason to end
+    except Exception as error:  # noqa: BLE001 - any error of a framework ends the search with that reason
         traceback.print_exc()
         pipe.send(("error", f"{type(error).__name__}: {error}"))
 

@@ -1,4 +1,4 @@
-"""What a system's kept model says of images, in a process of its own: `python -m … TARGET MODEL_FOLDER IMAGES.npy OUT.npy`."""
+"""Predict images with a system's kept model: `python -m tuneoff.systems.predict TARGET MODEL_FOLDER IMAGES.npy OUT.npy`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..core.runtime.machine import end_with_run
 
 
 def main(target: str, folder: str, images: str, out: str) -> None:
-    """`target` is the system's class, as "package.module:Class"."""
+    """Predict and write the probabilities. `target` names the system's class as "package.module:Class"."""
     end_with_run()
     module, _, name = target.partition(":")
     system = getattr(import_module(module), name)

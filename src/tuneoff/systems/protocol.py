@@ -1,4 +1,4 @@
-"""A system that trains models of its own: what it is told, what it says of each of its trials, and its whole contract."""
+"""The contract of an AutoML system that trains its own models: its task, its trials and its verbs."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ LONGEST_VALUE = 500
 
 @dataclass(frozen=True)
 class Work:
-    """What a system is to do. Of the data it may open the train and validation parts alone (see core.prepared)."""
+    """The task of a system. It may open only the train and validation parts of the data (see core.prepared_data)."""
 
-    data: Path  # a prepared data set's folder
+    data: Path  # the folder of a prepared data set
     goal: ObjectiveSettings
     seconds: float
     seed: int
     threads: int
-    folder: Path  # an empty folder for the system's own files; gone after the search
+    folder: Path  # an empty folder for the system's files; it is deleted after the search
 
 
 @dataclass(frozen=True)
 class SystemTrial:
-    """One model that a system trained. `config` is the system's own: nothing else is told from it.
+    """One model that a system trained. `config` is the system's configuration; nothing else is derived from it.
 
-    A model without epochs has a curve of one: val_accuracy and val_loss, and whatever else is known of loss and accuracy.
+    A model without epochs has a curve with one entry: the validation metrics, and the training metrics if they are known.
     """
 
     config: Mapping[str, Value]
@@ -47,29 +47,29 @@ class SystemTrial:
 
 
 class System(Protocol):
-    """The whole contract of a system; it is built from its settings, in a process of its own with seeded random states."""
+    """The contract of a system. It is built from its settings, in its own process with seeded random states."""
 
     def run(self, work: Work) -> Iterator[SystemTrial]:
-        """Search for about `work.seconds`; each trial is yielded when it has ended."""
+        """Search for about `work.seconds`. Yield each trial when it has ended."""
         ...
 
     def save(self, trial: int, folder: Path) -> None:
-        """After `run`: keep the model of its n-th trial, the best by the goal (of equals the first), in this empty folder."""
+        """Save the model of the n-th trial, the best one, in this empty folder. It is called after `run`."""
         ...
 
     @staticmethod
     def predict(folder: Path, images: npt.NDArray[np.float32]) -> Probabilities:
-        """What the kept model says of images (N, H, W, C): (N, classes). Called in another process than `run`."""
+        """Return the kept model's probabilities (N, classes) for images (N, H, W, C). Called in another process than `run`."""
         ...
 
 
 def scored(metrics: Mapping[str, float], seconds: float) -> tuple[Epoch, ...]:
-    """The curve of a model without epochs."""
+    """Return the curve of a model without epochs."""
     return (Epoch(1, metrics, seconds),)
 
 
 def plain_config(config: Mapping[str, Any]) -> dict[str, Value]:
-    """A system's configuration as the record holds it: plain values, texts for all else, nothing for None."""
+    """Return a system's configuration as the record holds it: plain values, texts for other types, no entry for None."""
     return {str(name): _plain(value) for name, value in config.items() if value is not None}
 
 
@@ -87,14 +87,14 @@ def _plain(value: Any) -> Value:
 
 
 def whole_columns(probabilities: Probabilities, labels: npt.NDArray[Any], classes: int) -> Probabilities:
-    """(N, classes) from the columns of those labels alone that a system has seen."""
+    """Return probabilities (N, classes) from the columns of the labels that the system has seen."""
     whole = np.zeros((len(probabilities), classes), dtype=float)
     whole[:, np.asarray(labels, dtype=int)] = probabilities
     return whole
 
 
 def scores(probabilities: Probabilities, labels: npt.NDArray[Any]) -> tuple[float, float]:
-    """Accuracy, and cross-entropy as Keras has it (probabilities no closer to 0 than 1e-7)."""
+    """Return accuracy, and cross-entropy as Keras computes it (probabilities are clipped to at least 1e-7)."""
     labels = np.asarray(labels)
     accuracy = float(np.mean(np.argmax(probabilities, axis=1) == labels))
     return accuracy, float(-np.mean(np.log(np.clip(probabilities[np.arange(len(labels)), labels], 1e-7, 1.0))))

@@ -1,4 +1,4 @@
-"""Training a study's whole grid into a table: each training is on disk before the next starts, here or on other machines."""
+"""Train the whole grid of a study into a table. A worker saves each training before the next, so builds can be resumed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from ..search.provenance import training_versions
 
 @dataclass(frozen=True)
 class Shard:
-    """One of several machines' share of the trainings, counted from 1."""
+    """The share of one machine in the trainings: share `number`, counted from 1, of `of` shares."""
 
     number: int = 1
     of: int = 1
@@ -47,7 +47,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a build is. `seconds_left` is None before the first training of this sitting has ended."""
+    """The progress of a build. `seconds_left` is None until the first training of this run of the command has ended."""
 
     done: int
     trainings: int  # of this shard
@@ -57,7 +57,7 @@ class Progress:
 
 @dataclass(frozen=True)
 class Built:
-    """What a build has left: the table's description where all trainings are there, else what is missing."""
+    """The result of a build: the table's description if it was written, and the number of missing trainings."""
 
     info: TableInfo | None
     missing: int
@@ -69,9 +69,9 @@ Wanted = tuple[dict[str, Value], int]  # a configuration and its seed
 
 
 def wanted(study: Study) -> list[Wanted]:
-    """All trainings of the study's table, in an order that is drawn by chance once for all.
+    """Return all trainings of the study's table in a fixed random order.
 
-    So a table that is not whole yet stands for the grid, and the time left can be told from the time taken.
+    The order is random so that an incomplete table is a sample of the grid, and the remaining time follows from the elapsed time.
     """
     grid = configurations(on_grid(study.space))
     order = random.Random(0)
@@ -86,11 +86,22 @@ def wanted(study: Study) -> list[Wanted]:
 def build(
     study: Study, file: Path, shard: Shard, workers: int | None, watch: Watch, note: Callable[[str], None], partial: bool = False
 ) -> Built:
-    """Train what is missing of the shard, and write the table where nothing is missing any more, or, `partial`, in any case.
+    """Train the missing trainings of a shard, and write the table once no training is missing.
 
-    What was trained lies in FILE.building until it is deleted; from then on a build goes on from the table itself, whole or not.
-    The first SIGINT or SIGTERM ends the build; so does a kill, which loses the trainings in flight alone. StudyError where FILE
-    or FILE.building is another study's.
+    The finished trainings are saved in FILE.building. If that folder is deleted, a later build continues from the table itself,
+    even if the table is incomplete. The first SIGINT or SIGTERM ends the build. A kill loses only the running trainings.
+
+    Args:
+        study: The study whose grid is trained.
+        file: The table to write.
+        shard: The share of the trainings to train here.
+        workers: The number of trainings at the same time; by default the number of cores.
+        watch: Called after each training with the progress.
+        note: Called with lines of text about the preparation of the data.
+        partial: Write the table even if trainings are missing.
+
+    Raises:
+        StudyError: No table can be made from the study, or FILE or FILE.building belongs to another study.
     """
     _refuse(study)
     folder = file.with_name(file.name + ".building")
@@ -113,15 +124,15 @@ def build(
 
 def _refuse(study: Study) -> None:
     if len(study.datasets) > 1:
-        raise StudyError(f"A table is of one data set, and the study has {len(study.datasets)}: give each a study of its own.")
+        raise StudyError(f"The study has {len(study.datasets)} data sets, but a table has one. Write one study per data set.")
     if study.split.folds is not None:
-        raise StudyError("A table is trained with one validation part: give split.validation, not split.folds.")
+        raise StudyError("The study has split.folds, but a table has one validation part. Give split.validation instead.")
     if objective_of(study).processes is None:
         raise StudyError("A table is built by training, and this study searches a table. Leave objective.table out.")
     try:
         configurations(on_grid(study.space))
     except ValueError as error:
-        raise StudyError(f"A table is of a grid, and the space has none that can be trained: {error}.") from None
+        raise StudyError(f"The space has no grid that can be trained: {error}. Change the space, as a table needs one.") from None
 
 
 def _made(folder: Path) -> Path:
@@ -141,8 +152,10 @@ def _prepared(study: Study, folder: Path, note: Callable[[str], None]) -> Prepar
 
 
 class _Found:
-    """What all shards have trained so far, by configuration and seed; read from the table that is there and from the shards'
-    journals, and kept level with one's own."""
+    """The finished trainings of all shards, by configuration and seed.
+
+    They are read from an existing table and from the shards' journals. The build adds its own trainings as they end.
+    """
 
     def __init__(self, table: Path, folder: Path, study: Study, prepared: Prepared) -> None:
         self._study, self._prepared = study, prepared
@@ -171,9 +184,9 @@ class _Found:
         self.lines[key_of(entry["config"]), entry["seed"]] = entry
 
     def _take(self, table: Table, file: Path) -> None:
-        """Take over the trainings of a table, which may have gaps."""
+        """Add the trainings of an existing table, which may be incomplete."""
         if table.info.study is None or table.info.prepared is None:
-            raise StudyError(f"{file} is a table imported from {table.info.origin}: give another --out.")
+            raise StudyError(f"{file} is a table that was imported from {table.info.origin}. Give another --out.")
         self._check(table.info.study, table.info.prepared.fingerprint, file)
         for made in table.info.made:
             self._add(made)
@@ -181,17 +194,20 @@ class _Found:
             self.note(_entry(training))
 
     def _check(self, before: Mapping[str, Any], data: str, where: Path) -> None:
-        """That it was trained as the study says; more seeds and another grid do no harm."""
+        """Check that earlier trainings were made with the study's settings. Other seeds and another grid are allowed."""
         for section in ("datasets", "model", "split", "training"):
             if before[section] != self.header["study"][section]:
                 raise StudyError(
-                    f"{where} was begun with another {section}: give another --out, or the study that it was begun with."
+                    f"{where} was started with other settings in the section {section}. Give another --out, or the study that it"
+                    " was started with."
                 )
         epochs = before["budget"]["epochs_per_trial"]
         if epochs != self._study.budget.epochs_per_trial:
-            raise StudyError(f"{where} was begun with budget.epochs_per_trial = {epochs}: give another --out, or the same.")
+            raise StudyError(
+                f"{where} was started with budget.epochs_per_trial = {epochs}. Give another --out, or the same epochs_per_trial."
+            )
         if data != self.header["data"]:
-            raise StudyError(f"{where} was begun with other data ({data[:12]}…): give another --out.")
+            raise StudyError(f"{where} was started with other data ({data[:12]}…). Give another --out.")
 
     def _add(self, made: Provenance) -> None:
         if made not in self._made:
@@ -223,7 +239,7 @@ def _epochs(rows: list[list[float | None]]) -> Iterator[Epoch]:
 
 
 def _entry(recorded: RecordedTraining) -> dict[str, Any]:
-    """A training as a journal has it."""
+    """Return a training as an entry of a journal."""
     rows = [[round(e.seconds, 4), *(_known(e.metrics[name]) for name in METRICS)] for e in recorded.curve]
     return {"config": dict(recorded.config), "seed": recorded.seed, "curve": rows, "reason": recorded.reason}
 
@@ -233,7 +249,7 @@ def _line(entry: Mapping[str, Any]) -> bytes:
 
 
 class _Work:
-    """One sitting: workers with one thread each take trainings from a queue."""
+    """One run of the build: workers with one thread each take trainings from a queue."""
 
     def __init__(self, study: Study, folder: Path, found: _Found, mine: list[Wanted], journal: FileJournal, watch: Watch) -> None:
         self._study, self._folder, self._found, self._journal, self._watch = study, folder, found, journal, watch
@@ -249,7 +265,7 @@ class _Work:
         self._stopped = False
 
     def run(self, workers: int) -> bool:
-        """Train until the queue is empty; returns whether a signal, not its end, ended it."""
+        """Train until the queue is empty. Returns whether a signal stopped the training before that."""
         self._tell()
         if not self._left:
             return False
@@ -281,7 +297,7 @@ class _Work:
             worker.close()
 
     def _train(self, worker: Worker, config: Config, seed: int) -> RecordedTraining | None:
-        """The training of one configuration; None where it was ended before its end."""
+        """Train one configuration. Returns None if the build was stopped before the training ended."""
         reason = ""
         for _ in range(MAX_DEATHS):
             try:
@@ -297,7 +313,7 @@ class _Work:
         return RecordedTraining(config, seed, (), plain(reason))
 
     def _curve(self, worker: Worker, config: Config) -> tuple[Epoch, ...] | None:
-        """Epochs to the end, or to the first whose loss is no finite number."""
+        """Return the epochs of a training, which ends early at an epoch with a loss that is not finite."""
         trial = Trial(_number(config), 0, Proposal(config, self._study.budget.epochs_per_trial), 0)
         curve: list[Epoch] = []
         with closing(worker(trial, None)) as epochs:
@@ -306,7 +322,7 @@ class _Work:
                     return None
                 missing = [name for name in METRICS if name not in epoch.metrics]
                 if missing:
-                    raise CellFailed(f"the model {self._study.model} reports no {missing[0]}, which a table needs")
+                    raise CellFailed(f"the model {self._study.model} does not report {missing[0]}, which a table needs")
                 curve.append(epoch)
                 if not math.isfinite(epoch.metrics["loss"]):
                     break
@@ -332,15 +348,15 @@ def _known(value: float) -> float | None:
 
 
 def _number(config: Config) -> int:
-    """A configuration's part of its training's seed: its own, whatever the grid around it."""
+    """Return the part of a training's seed that depends on the configuration alone, and not on the grid."""
     return int.from_bytes(sha256(key_of(config).encode()).digest()[:4], "big") % 2**31
 
 
 def said(progress: Progress) -> str:
-    """What is left, and what failed, in a few words; empty where there is nothing to say."""
+    """Return the remaining trainings and time, and the failures, in a few words; empty if none remain and none failed."""
     parts = [f"{progress.trainings - progress.done:,} left"] if progress.done < progress.trainings else []
     if progress.seconds_left is not None and parts:
         minutes = round(progress.seconds_left / 60)
         parts.append(f"about {minutes // 60} h {minutes % 60:02} min" if minutes >= 60 else f"about {minutes} min")
-    parts += [f"{progress.failed:,} failed in this sitting"] if progress.failed else []
+    parts += [f"{progress.failed:,} failed in this run"] if progress.failed else []
     return "".join(f", {part}" for part in parts)

@@ -1,4 +1,4 @@
-"""A table's card: what it is of, how it was made and on what, its limits, and the command that makes it again."""
+"""Write a table's card: its contents, how and on which hardware it was made, its limits, and the command that made it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from ..core.table import TableInfo, read_table
 
 
 def write_card(file: Path, info: TableInfo) -> Path:
-    """Write FILE.md beside the table; returns its path."""
+    """Write the card next to the table, with the suffix .md, and return its path."""
     target = file.with_suffix(".md")
     target.write_text("\n".join(lines(file, info)) + "\n", encoding="utf-8")
     return target
 
 
 def lines(file: Path, info: TableInfo) -> Iterator[str]:
-    """The card, line by line."""
+    """Yield the lines of the card."""
     yield f"# {info.name}: {info.points:,} configurations on {info.dataset}, {info.epochs} epochs each"
     yield ""
     yield from _extent(file, info)
@@ -48,7 +48,7 @@ def _extent(file: Path, info: TableInfo) -> Iterator[str]:
     size = file.stat().st_size
     said = f"{info.trainings:,} trainings, {info.failed:,} of them failed; {size / 1e6:.2f} MB. "
     there = (
-        "Every point of the grid is there" if info.complete else f"{info.whole:,} of {info.points:,} points of the grid are there"
+        "The grid is complete" if info.complete else f"The grid is incomplete: it has {info.whole:,} of {info.points:,} points"
     )
     yield f"{said}{there}. Rows (SHA-256): `{info.fingerprint[:16]}`."
 
@@ -60,7 +60,7 @@ def _what(info: TableInfo) -> Iterator[str]:
         return
     prepared = info.prepared
     model, training = study["model"], study["training"]
-    yield f"Model `{model}`, batches of {training['batch_size']}, {training['precision']}."
+    yield f"Model `{model}`, batch size {training['batch_size']}, precision {training['precision']}."
     if prepared is not None:
         counts = ", ".join(f"{n:,} {part}" for part, n in prepared.counts.items())
         size = " × ".join(map(str, prepared.input_shape))
@@ -68,7 +68,7 @@ def _what(info: TableInfo) -> Iterator[str]:
     yield f"Seeds of every configuration: {_listed(study['seeds'])}."
     if study.get("noise"):
         noise = study["noise"]
-        yield f"Seeds of {noise['configurations']:,} configurations, drawn by chance: also {_listed(noise['seeds'])}."
+        yield f"More seeds of {noise['configurations']:,} randomly drawn configurations: {_listed(noise['seeds'])}."
 
 
 def _listed(seeds: list[int]) -> str:
@@ -82,7 +82,7 @@ def _values(parameter: Categorical | Int | Float) -> str:
 
 
 def _scores(file: Path) -> Iterator[str]:
-    """The best whole training by validation, and how much of the training a processor took."""
+    """Yield the best validation accuracy, and the total time of all trainings."""
     trainings = [t for t in read_table(str(file)) if t.curve]
     best: list[tuple[float, Any]] = []
     for training in trainings:
@@ -94,7 +94,8 @@ def _scores(file: Path) -> Iterator[str]:
     score, training = max(best, key=lambda entry: entry[0])
     hours = sum(e.seconds for t in trainings for e in t.curve) / 3600
     config = ", ".join(f"{name} {value}" for name, value in training.config.items())
-    yield f"Best validation accuracy of an epoch: {score:.4f} ({config}; seed {training.seed}). All trainings: {hours:.1f} hours."
+    best_epoch = f"Best validation accuracy of an epoch: {score:.4f} ({config}; seed {training.seed})"
+    yield f"{best_epoch}. Total time of all trainings: {hours:.1f} hours."
 
 
 def _how(file: Path, info: TableInfo) -> Iterator[str]:
@@ -102,7 +103,8 @@ def _how(file: Path, info: TableInfo) -> Iterator[str]:
         yield "See `tuneoff table import --help`."
         return
     study = info.study["name"]
-    yield f"`tuneoff table build {study}.yaml --out {file.name}`; the study is in the file's metadata, under `tuneoff`."
+    command = f"tuneoff table build {study}.yaml --out {file.name}"
+    yield f"`{command}` made the table. The file's metadata holds the study, under `tuneoff`."
     for made in info.made:
         versions = ", ".join(f"{name} {version}" for name, version in made.versions.items())
         hardware = ", ".join(f"{name}: {value}" for name, value in made.hardware.items())
@@ -110,10 +112,12 @@ def _how(file: Path, info: TableInfo) -> Iterator[str]:
 
 
 TRAINED = """
-- Seconds are a processor's, of one thread; the first epoch's hold building and tracing the model, none hold scoring the test.
-- The test part was scored after every epoch, and no method sees it.
-- Metrics are kept to six decimals. Scores at this size of data compare with each other, and with no published figure.
-- A continued trial reads the curve on: what the weights of the best epoch, or a new optimizer, would have changed is not in it.
+- Seconds are those of training with one CPU thread. The first epoch includes building and tracing the model; scoring the test
+  part is never included.
+- The test part was scored after every epoch. No method sees these scores.
+- Metrics are rounded to six decimals. Scores on this little data can be compared with each other, but not with published figures.
+- A resumed trial continues on the recorded curve. The effect of resuming from the best epoch's weights, or with a new optimizer,
+  is not recorded.
 """
 
 
@@ -121,10 +125,10 @@ def _limits(info: TableInfo) -> Iterator[str]:
     if info.study is not None:
         yield TRAINED.strip()
         if len({str(m.hardware) for m in info.made}) > 1:
-            yield "- They are of unlike processors: whether a training or its processor was the slower one, seconds do not tell."
+            yield "- The trainings ran on different processors, so their seconds cannot be compared with each other."
     elif info.seconds == "unknown":
-        yield "- How long its trainings took is not known: a study on it knows no clock but trials and epochs."
+        yield "- The times of the trainings are not known. A table study on this table needs a budget of trials or epochs."
     else:
-        yield "- Seconds are those that were imported, shared out evenly over a training's epochs where there were none of each."
+        yield "- Seconds were imported. A training without seconds per epoch has its total divided evenly over its epochs."
     if not info.complete:
-        yield "- The grid is not whole: no study can search it."
+        yield "- The grid is incomplete, so no study can search the table."

@@ -1,4 +1,4 @@
-"""Curves of somebody else's MLflow runs: parameters as texts, and the history of the metrics that a study knows."""
+"""Read learning curves from existing MLflow runs: parameters as text, and the history of the metrics that a study uses."""
 
 from __future__ import annotations
 
@@ -10,20 +10,27 @@ from ..core.table import METRICS
 
 
 def curves_of(uri: str, experiment: str) -> Iterator[tuple[dict[str, str], dict[int, dict[str, float]], float]]:
-    """Of each finished run of the experiment: parameters, metrics by step, seconds. StudyError where it cannot be had."""
+    """Yield for each finished run of the experiment its parameters, its metrics by step, and its duration in seconds.
+
+    Raises:
+        StudyError: The server cannot be read, or it has no such experiment.
+    """
     from mlflow.tracking import MlflowClient
 
     client = MlflowClient(tracking_uri=uri)
     try:
-        found = client.get_experiment_by_name(experiment)
+        entry = client.get_experiment_by_name(experiment)
     except Exception as error:
-        raise StudyError(f"{uri} cannot be read as an MLflow server ({str(error).splitlines()[0][:200]}).") from error
-    if found is None:
+        raise StudyError(
+            f"{uri} cannot be read as an MLflow server ({str(error).splitlines()[0][:200]}). Give the URI of an MLflow server or"
+            " database."
+        ) from error
+    if entry is None:
         names = [e.name for e in client.search_experiments()]
-        raise StudyError(f"{uri} holds the experiments {', '.join(names)}, and no {experiment!r}: give one of them as --study.")
+        raise StudyError(f"{uri} has no experiment {experiment!r}. Give one of {', '.join(names)} as --study.")
     token = None
     while True:
-        page = client.search_runs([found.experiment_id], "attributes.status = 'FINISHED'", page_token=token)
+        page = client.search_runs([entry.experiment_id], "attributes.status = 'FINISHED'", page_token=token)
         for run in page:
             curve = _curve(client, run)
             if curve:
@@ -37,6 +44,6 @@ def _curve(client: Any, run: Any) -> dict[int, dict[str, float]]:
     steps: dict[int, dict[str, float]] = {}
     for name in METRICS:
         if name in run.data.metrics:
-            for entry in client.get_metric_history(run.info.run_id, name):
-                steps.setdefault(entry.step, {})[name] = entry.value
+            for point in client.get_metric_history(run.info.run_id, name):
+                steps.setdefault(point.step, {})[name] = point.value
     return steps

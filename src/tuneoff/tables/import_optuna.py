@@ -1,4 +1,4 @@
-"""Runs of a finished Optuna study."""
+"""Read the runs of a finished Optuna study."""
 
 from __future__ import annotations
 
@@ -10,10 +10,17 @@ from .imports import Run, numbered, parameter_name
 
 
 def from_optuna(storage: str, name: str | None) -> Iterator[Run]:
-    """Its complete and pruned trials: intermediate values are the curve, a trial without any is one epoch long.
+    """Yield the complete and pruned trials of an Optuna study as runs.
 
-    What was maximised is taken for val_accuracy, what was minimised for val_loss. `name` may be left out where the storage holds
-    one study alone. StudyError where it cannot be read.
+    The intermediate values of a trial are its curve; a trial without any has a curve of one epoch. A maximised objective is read
+    as val_accuracy, and a minimised one as val_loss.
+
+    Args:
+        storage: A SQLite file, or the URL of an Optuna storage.
+        name: The study's name. It may be None if the storage holds a single study.
+
+    Raises:
+        StudyError: The storage cannot be read, does not hold the study, or the study has several objectives.
     """
     import optuna
 
@@ -26,10 +33,10 @@ def from_optuna(storage: str, name: str | None) -> Iterator[Run]:
     if name is None and len(names) == 1:
         name = names[0]
     if name not in names:
-        raise StudyError(f"{storage} holds the studies {', '.join(names) or '(none)'}: give one of them as --study.")
+        raise StudyError(f"{storage} holds the studies {', '.join(names) or '(none)'}. Give one of them as --study.")
     study = optuna.load_study(study_name=name, storage=uri)
     if len(study.directions) > 1:
-        raise StudyError(f"the Optuna study {name!r} has several objectives, and a table has one.")
+        raise StudyError(f"The Optuna study {name!r} has several objectives, but a table has one. Give another study.")
     metric = "val_accuracy" if study.direction is optuna.study.StudyDirection.MAXIMIZE else "val_loss"
     for trial in study.get_trials(deepcopy=False):
         curve = dict(trial.intermediate_values)

@@ -1,4 +1,4 @@
-"""Views of the record in MLflow and TensorBoard; whoever may lose them can have them again by `sync_study`."""
+"""Views of the record in MLflow and TensorBoard. `sync_study` rebuilds lost views from the record."""
 
 from .bring_level import bring_level
 from .delivery import Delivery, attempt, attempt_within

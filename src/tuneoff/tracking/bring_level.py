@@ -1,4 +1,4 @@
-"""Bringing MLflow and TensorBoard level at the end of a run, with patience for a server that is away or slow."""
+"""Bring MLflow and TensorBoard up to date at the end of a run, with retries for an unavailable or slow server."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .mlflow.runs import named_server
 from .tracker import Tracker
 
 LEVEL_PATIENCE_SECONDS = 300.0
-"""How long the last step of a run tries, counted again from each stretch in which the server took something."""
+"""How long the last step of a run retries. The time starts again whenever the server has accepted something."""
 
 
 def bring_level(
@@ -23,16 +23,20 @@ def bring_level(
     uri: str,
     report: Callable[[str], None] = print,
 ) -> str | None:
-    """Send MLflow and TensorBoard all that they lack of the store, and try again while the server is away.
+    """Send everything in the store that MLflow and TensorBoard lack, and retry while the server is unavailable.
 
-    Nothing is raised: a report must not fail because of a server.
+    Raises no exception, because a report must not fail because of a server.
 
     Args:
-        uri: the MLflow server. Empty means the server that KFP names to its steps.
-        report: hears one line when the server is lost, one when it is back, and one with what is still missing at the end.
+        store: The store of the study.
+        study: The study.
+        study_id: The id of the study in the store.
+        uri: The MLflow server. Empty means the server that KFP names to its steps.
+        report: Called with one line when the server is lost, when it is back, and if results are missing at the end.
 
     Returns:
-        None where MLflow is level or no server is named. Otherwise sentences that say what is missing, why, and what to do.
+        None if MLflow is up to date or no server is named. Otherwise a message with the missing results, the reason and the
+        next step.
     """
     try:
         named_server(uri)
@@ -41,8 +45,8 @@ def bring_level(
         return None
     try:
         missing = _sent(store, Tracker(store, study, study_id, uri), report)
-    except Exception as error:  # noqa: BLE001 - the report is written, and no view of it may fail the step
-        missing = f"MLflow may not be up to date ({brief(error)}). `tuneoff sync {store.uri}` sends what is missing."
+    except Exception as error:  # noqa: BLE001 - the report is complete, and a failing view must not fail the step
+        missing = f"MLflow may not be up to date ({brief(error)}). Run `tuneoff sync {store.uri}` to send the missing results."
     if missing is not None:
         report(f"Tracking: {missing}")
     return missing
@@ -54,16 +58,16 @@ def _sent(store: Store, tracker: Tracker, report: Callable[[str], None]) -> str 
         lambda: tracker.sync(result).trials,
         waiting=lambda: tracker.unsent(result).trials,
         report=report,
-        meanwhile=f"this step tries again for {_minutes(LEVEL_PATIENCE_SECONDS)}",
+        meanwhile=f"this step retries for {_minutes(LEVEL_PATIENCE_SECONDS)}",
     )
     delivery.start()
     unsent = tracker.unsent(result)
     while delivery.close(LEVEL_PATIENCE_SECONDS) is not None:
         before, unsent = unsent, tracker.unsent(result)
-        if unsent.total >= before.total:  # else the server is only slow, and gets more time
+        if unsent.total >= before.total:  # otherwise the server is only slow, and gets more time
             return (
                 f"MLflow is not up to date ({delivery.trouble}): {unsent}."
-                f" The record has everything, and `tuneoff sync {store.uri}` sends the rest."
+                f" The record is complete. Run `tuneoff sync {store.uri}` to send the rest."
             )
     return None
 

@@ -1,4 +1,4 @@
-"""Sending to the tracking server beside a search that must not notice: a thread that tries again until it has succeeded."""
+"""Send results to the tracking server from a thread that retries until it succeeds and never disturbs the search."""
 
 from __future__ import annotations
 
@@ -23,11 +23,16 @@ def _to_stderr(line: str) -> None:
 
 
 class Delivery:
-    """Calls `sync` every few seconds in a thread of its own. What `sync` raises is remembered and tried again, never passed on.
+    """Calls `sync` every few seconds in a separate thread. Exceptions of `sync` are stored and lead to a retry.
 
-    `sync` sends what the server lacks, and may be called any number of times. `waiting` says how many trials are not delivered
-    yet. `report` hears one line when the server is lost, with what happens `meanwhile`, and one when it is back. As a context
-    manager it is closed at the end.
+    As a context manager it starts the thread and closes it at the end.
+
+    Args:
+        sync: Sends everything that the server lacks. It may be called any number of times.
+        every_seconds: The pause between two calls.
+        waiting: Returns the number of trials that are not delivered yet.
+        report: Called with one line when the server is lost, and with one line when it is back.
+        meanwhile: What happens while the server is lost, for that line.
     """
 
     def __init__(
@@ -36,7 +41,7 @@ class Delivery:
         every_seconds: float = 2.0,
         waiting: Callable[[], int] = lambda: 0,
         report: Callable[[str], None] = _to_stderr,
-        meanwhile: str = "the search goes on, and what it finds is sent later",
+        meanwhile: str = "the search continues, and its results are sent later",
     ) -> None:
         self._sync = sync
         self._meanwhile = meanwhile
@@ -47,7 +52,7 @@ class Delivery:
         self._deadline = 0.0
         self._level = False  # the last call of `sync` began after the stop, and succeeded
         self._error: str | None = None
-        self._refused = False  # by something that waiting does not change
+        self._refused = False  # the last error cannot be cured by waiting
         self._pause = every_seconds
         self._thread = threading.Thread(target=self._run, name="tracking", daemon=True)
 
@@ -55,9 +60,12 @@ class Delivery:
         self._thread.start()
 
     def close(self, patience_seconds: float = 30.0) -> str | None:
-        """Try to send the rest for so long; returns None, or one sentence that says what is not delivered and why.
+        """Try to send the rest for at most `patience_seconds`. May be called again.
 
-        It returns at once where trying again cannot help, as without a server's name. It may be called again.
+        Returns at once if a retry cannot help, for example if no server is named.
+
+        Returns:
+            None if everything is delivered. Otherwise a message that names the missing results and the reason.
         """
         self._deadline = time.monotonic() + patience_seconds
         self._stop.set()
@@ -68,16 +76,16 @@ class Delivery:
         waiting = self._waiting()
         if not waiting:
             return (
-                f"All trials are in MLflow, but not the last state of the search ({self.trouble}):"
-                " MLflow may show it as running. `tuneoff sync` corrects that."
+                f"All trials are in MLflow, but the last state of the search is not ({self.trouble})."
+                " MLflow may show it as running. Run `tuneoff sync` to correct this."
             )
         trials = "1 trial is" if waiting == 1 else f"{waiting} trials are"
         them = "it" if waiting == 1 else "them"
-        return f"{trials} not in MLflow yet ({self.trouble}); the record has {them}, and `tuneoff sync` sends {them}."
+        return f"{trials} not in MLflow yet ({self.trouble}). The record has {them}. Run `tuneoff sync` to send {them}."
 
     @property
     def trouble(self) -> str:
-        """Why not everything is delivered, in a few words."""
+        """The reason, in a few words, why some results are not delivered."""
         return self._error or "the server is slow"
 
     def __enter__(self) -> Delivery:
@@ -101,11 +109,11 @@ class Delivery:
     def _try(self) -> bool:
         try:
             self._sync()
-        except Exception as error:  # noqa: BLE001 - whatever a server or its client library raises, the search goes on
+        except Exception as error:  # noqa: BLE001 - no error of a server or its client library may stop the search
             self._failed(error)
             return False
         if self._error is not None:
-            self._report("Tracking: the server is back, and has everything again.")
+            self._report("Tracking: the server is back and up to date.")
         self._error, self._refused, self._pause = None, False, self._every
         return True
 
@@ -119,35 +127,35 @@ class Delivery:
 
 
 def attempt(send: Callable[[], object], report: Callable[[str], None] = _to_stderr) -> bool:
-    """Send something once; where that fails, say so in one line and leave it to `tuneoff sync`. Returns whether it was sent."""
+    """Call `send` once and return whether it succeeded. If it fails, report one line that refers to `tuneoff sync`."""
     return _said(_error_of(send), report)
 
 
 def attempt_within(seconds: float, send: Callable[[], object], report: Callable[[str], None] = _to_stderr) -> bool:
-    """The same for what others wait for: a server that is slower goes on alone, and counts as one that cannot be used."""
-    found: list[str | None] = []
-    thread = threading.Thread(target=lambda: found.append(_error_of(send)), name="tracking", daemon=True)
+    """As `attempt`, but wait for at most `seconds`. A slower call continues in its thread and counts as failed."""
+    errors: list[str | None] = []
+    thread = threading.Thread(target=lambda: errors.append(_error_of(send)), name="tracking", daemon=True)
     thread.start()
     thread.join(seconds)
-    return _said(found[0] if found else f"no answer within {seconds:g} s", report)
+    return _said(errors[0] if errors else f"no answer within {seconds:g} s", report)
 
 
 def _error_of(send: Callable[[], object]) -> str | None:
     try:
         send()
-    except Exception as error:  # noqa: BLE001 - no fault of a server may end a step whose result is on record
+    except Exception as error:  # noqa: BLE001 - no fault of a server may end a step whose result is recorded
         return brief(error)
     return None
 
 
 def _said(error: str | None, report: Callable[[str], None]) -> bool:
     if error is not None:
-        report(f"Tracking: the server cannot be used ({error}); the record has everything, and `tuneoff sync` sends it.")
+        report(f"Tracking: the server cannot be used ({error}). The record is complete. Run `tuneoff sync` to send it.")
     return error is None
 
 
 def brief(error: BaseException) -> str:
-    """An error on one short line, without passwords; what is worded for people already, as it is."""
+    """Format an error on one short line, without passwords. The message of a StudyError is not shortened."""
     if isinstance(error, StudyError):
         return without_credentials(str(error).strip().rstrip("."))
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EIO):

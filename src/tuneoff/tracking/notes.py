@@ -1,4 +1,4 @@
-"""The Markdown that a parent run shows in MLflow: best configuration, budget used, failures; every text in it is escaped."""
+"""Markdown notes of parent runs in MLflow: best configuration, used budget, failures. All text is escaped."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from ..core.store.study_store import CellResult, Evaluation, StudyResult
 from ..core.study import Study
 from .trial_facts import objective_of
 
-OWN_MODELS = "It trains models of its own: only its seconds and its test score compare with those of other methods."
-RECORDED = "as its recorded training was scored"
-OWN_MODEL = "a model that the system trained itself, scored as it is"
+OWN_MODELS = "This system trains its own models: only its seconds and its test score are comparable with other methods."
+RECORDED = "with the test score of its recorded training"
+OWN_MODEL = "a model that the system trained itself, scored without retraining"
 LONGEST = 4800
-"""Characters of a note; MLflow keeps 5000 of a tag in its older versions."""
+"""Largest number of characters in a note. Older versions of MLflow keep 5000 characters of a tag."""
 
 _SHOWN_REASONS = 3
 
 
 def escaped(text: object) -> str:
-    """`text` on one line as Markdown and HTML that show it as it is, whatever it holds."""
+    """Escape `text`, on one line, so that Markdown and HTML show it literally."""
     line = " ".join(str(text).split())
     return "".join(c if c.isalnum() or c in " .,;%?" else f"&#{ord(c)};" for c in line)
 
 
 def search_note(study: Study, search: SearchRecord, reasons: Sequence[str]) -> str:
-    """What a search has found, used and lost; `reasons` say why its cell failed."""
+    """Return the note of a search: its best trial, used budget and failures. `reasons` tell why its cell failed."""
     best = search.incumbent
     own = [OWN_MODELS, ""] if search.is_system else []
     lines = [
@@ -43,7 +43,7 @@ def search_note(study: Study, search: SearchRecord, reasons: Sequence[str]) -> s
         ("configurations", spent.trials, limits.trials),
         ("epochs", spent.epochs, limits.epochs),
         ("seconds", f"{spent.seconds:.1f}", limits.seconds),
-        ("of them the method itself", f"{spent.method_seconds:.1f}", None),
+        ("of which the method itself", f"{spent.method_seconds:.1f}", None),
     ]
     lines += ["Budget:", "", *_table(("", "used", "limit"), ((a, b, "" if c is None else c) for a, b, c in rows))]
     lines += _failures(search, reasons)
@@ -51,7 +51,7 @@ def search_note(study: Study, search: SearchRecord, reasons: Sequence[str]) -> s
 
 
 def study_note(result: StudyResult) -> str:
-    """What a study has found so far, one line a cell."""
+    """Return the note of a study: its results so far, one line per cell."""
     heads = ("data set", "method", f"best {result.study.objective.metric}", "test accuracy", "epochs", "failed", "state")
     lines = [f"**{escaped(result.study.name)}**: {_objective(result.study)}, {len(result.study.seeds)} seed(s).", ""]
     lines += _table(heads, (_cell_row(result.study, cell) for cell in result.cells))
@@ -61,8 +61,8 @@ def study_note(result: StudyResult) -> str:
 
 
 def evaluation_note(evaluation: Evaluation) -> str:
-    """The incumbent of a cell and its test scores, one line a retraining."""
-    trained = f"trained anew on training and validation images for {evaluation.epochs} epochs"
+    """Return the note of an evaluation: the incumbent of a cell and its test scores, one line per retraining."""
+    trained = f"retrained on training and validation images for {evaluation.epochs} epochs"
     lines = [
         f"Incumbent of **{escaped(evaluation.method)}** on **{escaped(evaluation.dataset)}**: trial {evaluation.trial} of seed"
         f" {evaluation.seed}, {trained if evaluation.retrained else RECORDED if evaluation.recorded else OWN_MODEL}.",
@@ -75,12 +75,12 @@ def evaluation_note(evaluation: Evaluation) -> str:
 
 
 def failed_trials(search: SearchRecord) -> int:
-    """Trials that ended without a value."""
+    """Return the number of trials that ended without an objective value."""
     return sum(t.trial.outcome is not None and t.trial.outcome.loss is None for t in search.told)
 
 
 def best_of(study: Study, searches: Iterable[SearchRecord]) -> float | None:
-    """The best objective of these searches, in the metric's own direction; None where there is none."""
+    """Return the best objective of these searches, in the metric's own direction; None if no trial has a value."""
     outcomes = [s.incumbent.trial.outcome for s in searches if s.incumbent is not None]
     best = min((o for o in outcomes if o is not None and o.loss is not None), key=lambda o: o.loss or 0.0, default=None)
     return None if best is None else objective_of(study, best)

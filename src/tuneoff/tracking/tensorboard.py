@@ -1,4 +1,4 @@
-"""TensorBoard's view of the record: one event file a trial, with its curves and its row of the HParams table."""
+"""TensorBoard's view of the record: one event file per trial, with its curves and its row of the HParams table."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from ..core.study import Study
 from .trial_facts import begun, ended, epoch_ends, objective_of, trial_name
 
 METRICS = ("objective", *names_of((VAL_ACCURACY, VAL_LOSS, ACCURACY, LOSS)))
-"""Columns of the HParams table: the value that counted for the trial, then the values at its last epoch."""
+"""Metric columns of the HParams table: the objective that counted for the trial, then the values at its last epoch."""
 
 FLOAT32_MAX = 3.4e38
-"""Scalars are float32; a larger one, or NaN, is left out."""
+"""Scalars are float32. Larger values and NaN are omitted."""
 
 MANY_SEEDS = 10
-"""With more seeds than this the table offers a range of them instead of one box each."""
+"""With more seeds than this, the table offers a range of seeds instead of one check box per seed."""
 
 
 def write_tensorboard(store: Store, study: Study, study_id: str, search: SearchRecord, already: set[str]) -> int:
-    """Write the event files of the search's ended trials that are not in `already`, adding their names; returns how many.
+    """Write the event files of the search's ended trials that are not in `already`, and add their names to it.
 
-    A trial's file has a name and bytes that follow from the record alone, so writing it again does no harm.
+    The name and the bytes of a file depend only on the record, so writing it again is harmless.
+
+    Returns:
+        The number of trials written.
     """
     wanted = [(layout.tensorboard_run(search.dataset, search.method, search.seed, t.trial.id), t) for t in search.told]
     new = [(name, trial) for name, trial in wanted if name not in already]
@@ -45,12 +48,12 @@ def write_tensorboard(store: Store, study: Study, study_id: str, search: SearchR
 
 
 def written(store: Store, dataset: str) -> set[str]:
-    """Names of the data set's event files that are in the store."""
+    """Return the names of the data set's event files in the store."""
     return set(store.names(f"{layout.TENSORBOARD}{dataset}/"))
 
 
 def sync_tensorboard(store: Store, result: StudyResult) -> int:
-    """Write every event file that the record says and the store lacks; returns how many trials that were."""
+    """Write all event files that the store lacks. Return the number of trials written."""
     already: set[str] = set()
     for dataset in result.study.datasets:
         already |= written(store, dataset.name)
@@ -59,12 +62,12 @@ def sync_tensorboard(store: Store, result: StudyResult) -> int:
 
 
 def experiment_name(dataset: str) -> str:
-    """The event file that declares the columns of a data set's HParams table."""
+    """Return the name of the event file that declares the columns of a data set's HParams table."""
     return f"{layout.TENSORBOARD}{dataset}/events.out.tfevents.0.tuneoff"
 
 
 def experiment_events(study: Study) -> bytes:
-    """The declaration of the HParams table: a column for each hyperparameter, method, seed, data set, and each metric."""
+    """Return the event file that declares the HParams table: columns for hyperparameters, method, seed, data set, metrics."""
     from tensorboard.plugins.hparams import api_pb2, metadata, plugin_data_pb2
 
     columns = [_own_column(name, values) for name, values in _own_domains(study).items()]
@@ -76,10 +79,10 @@ def experiment_events(study: Study) -> bytes:
 
 
 def trial_events(study: Study, study_id: str, search: SearchRecord, record: TrialRecord) -> bytes:
-    """The event file of one ended trial.
+    """Return the event file of one ended trial.
 
-    The session's group is the trial's alone, because TensorBoard averages sessions of one group. Hyperparameters that are
-    inactive in the trial and metrics that are no finite number are left out.
+    Each trial has its own session group, because TensorBoard averages the sessions of a group. Inactive hyperparameters and
+    metrics that are not finite are omitted.
     """
     outcome = record.trial.outcome
     assert outcome is not None
@@ -96,7 +99,7 @@ def trial_events(study: Study, study_id: str, search: SearchRecord, record: Tria
 
 
 def _own_domains(study: Study) -> dict[str, list[Value]]:
-    """Columns of ours, by a name that no hyperparameter has; the data set only where there are several."""
+    """Return the columns that Tuneoff adds, with names that no hyperparameter has. `dataset` only if there are several."""
     domains: dict[str, list[Value]] = {
         "method": [m.label for m in study.methods],
         "seed": list(study.seeds),
@@ -114,7 +117,7 @@ def _own_name(name: str, space: Space) -> str:
 def _own_column(name: str, values: list[Value]) -> Any:
     numbers = [float(v) for v in values if isinstance(v, int)]
     column = _interval(name, min(numbers), max(numbers)) if len(numbers) > MANY_SEEDS else _discrete(name, values)
-    column.differs = len(values) > 1  # such columns stand first in the table, where only the first five are shown
+    column.differs = len(values) > 1  # such columns come first in the table, which shows only five by default
     return column
 
 
@@ -143,7 +146,7 @@ def _interval(name: str, low: float, high: float) -> Any:
 
 
 def _cell(parameter: Any, value: Value) -> Value:
-    """A value as its column holds it: a column has one type, so categories of several types are shown as JSON."""
+    """Convert a value for its column. A column has one type, so categories of several types become JSON text."""
     if not isinstance(parameter, Categorical):
         return value
     kinds = {float if type(v) is int else type(v) for v in parameter.values}
@@ -190,7 +193,7 @@ def _hparams_value(tag: str, content: Any) -> Any:
 
     described = metadata.create_summary_metadata(content)
     content.version = metadata.PLUGIN_DATA_VERSION
-    # Maps are written in any order unless asked otherwise, and a rebuilt file shall have the same bytes.
+    # Maps have no fixed order by default, but a rebuilt file must have the same bytes.
     described.plugin_data.content = content.SerializeToString(deterministic=True)
     return summary_pb2.Summary.Value(tag=tag, metadata=described, tensor=metadata.NULL_TENSOR)
 
@@ -205,7 +208,7 @@ def _scalar(tag: str, value: float) -> Any:
 
 
 def _file(start: float, events: Iterable[tuple[float, int, list[Any]]]) -> bytes:
-    """The bytes of an event file; events are (wall time in seconds, step, values), and those without values are left out."""
+    """Return the bytes of an event file. Events are (wall time in seconds, step, values); empty ones are omitted."""
     from tensorboard.compat.proto import event_pb2, summary_pb2
     from tensorboard.summary.writer.record_writer import RecordWriter
 

@@ -1,4 +1,4 @@
-"""What both views say of a trial, in the same words: its key, its objective, its times."""
+"""Facts of a trial that MLflow and TensorBoard both show: its key, name, objective and times."""
 
 from __future__ import annotations
 
@@ -9,47 +9,47 @@ from ..core.record.state import SearchRecord, TrialRecord
 from ..core.study import Study
 
 Point = tuple[str, float, float, int]
-"""One value of a metric: its name, the value, when (seconds since 1970), and the step."""
+"""One value of a metric: name, value, time (seconds since 1970) and step."""
 
 
 def search_key(study_id: str, search: SearchRecord) -> str:
-    """Unique to a search wherever it is shown."""
+    """Return the unique key of a search."""
     return f"{study_id}/{search.dataset}/{search.method}/{search.seed}"
 
 
 def trial_key(study_id: str, search: SearchRecord, trial: int) -> str:
-    """Unique to a trial wherever it is shown."""
+    """Return the unique key of a trial."""
     return f"{search_key(study_id, search)}/{trial}"
 
 
 def trial_name(search: SearchRecord, trial: int) -> str:
-    """What people read; the part that tells trials apart comes first, because both pages cut names short."""
+    """Return the display name of a trial. The distinguishing part comes first because both pages shorten names."""
     return f"{search.method} {search.seed}/{trial} {search.dataset}"
 
 
 def objective_of(study: Study, outcome: Outcome) -> float | None:
-    """The value of the study's metric at the epoch that counted, in the metric's own direction; None where there is none."""
+    """Return the value of the study's metric at the counted epoch, in the metric's own direction; None if it has no value."""
     return None if outcome.loss is None else study.objective.sign * outcome.loss
 
 
 def best_val_accuracy(record: TrialRecord) -> float | None:
-    """The largest validation accuracy of the epochs trained in this trial; None where there is none."""
+    """Return the largest validation accuracy of the epochs trained in this trial; None if it has no finite value."""
     values = [epoch.metrics.get("val_accuracy", math.nan) for epoch in record.curve]
     return max((v for v in values if math.isfinite(v)), default=None)
 
 
 def begun(record: TrialRecord) -> float:
-    """When the trial's training began, in seconds since 1970."""
+    """Return the time at which the trial's training began, in seconds since 1970."""
     return record.started_at if record.started_at is not None else record.asked_at
 
 
 def ended(record: TrialRecord) -> float:
-    """When the trial had its outcome, in seconds since 1970; never before it began."""
+    """Return the time of the trial's outcome, in seconds since 1970. It is never earlier than the beginning."""
     return max(record.told_at or 0.0, begun(record))
 
 
 def epoch_ends(record: TrialRecord) -> list[float]:
-    """When each recorded epoch ended, in seconds since 1970, reckoned from the epochs' own seconds: the same at every reading."""
+    """Return the end of each recorded epoch, in seconds since 1970, computed from recorded durations and so reproducible."""
     times: list[float] = []
     seconds = 0.0
     for epoch in record.curve:

@@ -1,4 +1,4 @@
-"""How much of their budget searches have used, and how long the rest will take."""
+"""Compute the used share of a search's budget, and estimate the remaining time."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from .state import SearchRecord, ended_under, limits_of
 
 
 def used_share(search: SearchRecord, limits: Limits) -> float:
-    """Return the share of its budget that a search has used, from 0 to 1. The limit that is nearest counts."""
+    """Return the share of its budget that a search has used, from 0 to 1. The limit that is closest to its end counts."""
     if ended_under(search.ended, limits):
         return 1.0
     spent, own_limits = search.spent, limits_of(search, limits)
     ended = sum(t.trial.proposal.parent is None for t in search.told)
     pairs = ((ended, own_limits.trials), (spent.epochs, own_limits.epochs), (spent.seconds, own_limits.seconds))
     share = max(used / limit for used, limit in pairs if limit)
-    return min(0.99 if search.is_system else 1.0, share)  # a system is at its end when it says so
+    return min(0.99 if search.is_system else 1.0, share)  # only the system itself decides when it has finished
 
 
 def seconds_left(searches: Sequence[SearchRecord], share: float, in_flight: int) -> float | None:
-    """Estimate how many seconds the searches of one cell still need, from the seconds that were measured.
+    """Estimate the remaining seconds of the searches of one cell from the measured seconds.
 
     Args:
-        searches: the cell's searches, one a seed.
-        share: the mean share of their budgets that they have used.
-        in_flight: how many trials of one search train side by side.
+        searches: The searches of the cell, one per seed.
+        share: The mean share of their budgets that they have used.
+        in_flight: The number of trials of one search that train in parallel.
 
     Returns:
-        Seconds, or None before the first trial has ended and after the last.
+        Seconds, or None before the first trial has ended and after the last one has ended.
     """
     if not 0 < share < 1:
         return None
@@ -38,7 +38,7 @@ def seconds_left(searches: Sequence[SearchRecord], share: float, in_flight: int)
 
 
 def clock_text(seconds: float) -> str:
-    """Return a time as minutes and seconds, or hours, minutes and seconds."""
+    """Format a duration as M:SS, or H:MM:SS from one hour on."""
     minutes, rest = divmod(int(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,21 +1,6 @@
-"""The record of a search: an append-only event log, and the trials as seen from it.
+"""The state of a search, computed from the events of its log.
 
-Events, in the order in which a trial meets them; each line is one JSON object with `seq`, `event`, `attempt` and `time`:
-
-    opened   a process starts or resumes the search: schema, study, process, versions
-    asked    the method proposed a trial; `seconds` that ask and the tells before it took
-    held     it was asked while trials were in flight, and none can start before one of them has ended: it waits (without a
-             proposal), or the budget does not pay for its proposal yet, which is then not asked for again
-    started  a worker began to train it
-    died     that worker's process is gone, and how it ended; the trial is started again or given up
-    restored its weights were lost or damaged, and it is trained again, uncharged, for a trial that continues it
-    cut      the study was asked to stop while it trained; it is started again by whoever goes on
-    epoch    one epoch's metrics, and whether the method lets the trial go on
-    told     the trial's outcome, written before the method hears of it
-    anew     a system that trains models of its own begins again: the models of the trials before are lost, and why
-    ended    the search is over: why, and what is left of the budget
-
-A trial's status is derived from these, never stored twice.
+The status of a trial is derived from the events and is never stored twice. `events.py` lists the events.
 """
 
 from __future__ import annotations
@@ -31,62 +16,62 @@ from ..space import Config
 from ..store.protocol import Store
 from .events import Event, epoch_of, parse, proposal_of
 
-_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode  # one for all: json.dumps would make one a line
+_encode = json.JSONEncoder(allow_nan=False, separators=(",", ":")).encode  # shared: json.dumps would build an encoder per line
 
 
 @dataclass(frozen=True)
 class TrialRecord:
-    """A trial and what the record knows of how it went. Times are seconds since 1970; None for what has not happened."""
+    """A trial and its history in the record. Times are seconds since 1970, or None for what has not happened."""
 
     trial: Trial
-    curve: tuple[Epoch, ...]  # recorded so far, also of a trial without an outcome
+    curve: tuple[Epoch, ...]  # the recorded epochs, also of a trial without an outcome
     asked_at: float
     started_at: float | None = None
     told_at: float | None = None
-    asked_as: int = 0  # numbers of its events in the log: what was before what, whatever clocks were set to
+    asked_as: int = 0  # positions of its events in the log: they give the order even if clocks were changed
     told_as: int = 0
     ask_seconds: float = 0.0
-    attempts: int = 0  # how often it was started, but for those that ended since the study was asked to stop
-    deaths: tuple[str, ...] = ()  # how its workers ended
+    attempts: int = 0  # starts, without those that ended because the study was asked to stop
+    deaths: tuple[str, ...] = ()  # how each of its workers died
 
     @property
     def status(self) -> str:
-        """The outcome's status, or "running" for a trial without one (in flight, or cut off by a kill)."""
+        """Return the status of the outcome, or "running" for a trial without one (in flight or interrupted)."""
         return self.trial.outcome.status.value if self.trial.outcome else "running"
 
 
 @dataclass(frozen=True)
 class SearchRecord:
-    """One search (a method on a data set with a seed) as its record tells it."""
+    """One search: a method on a data set with one seed, as its record describes it."""
 
     dataset: str
     method: str  # the label
     seed: int
     header: Event = field(default_factory=dict)  # the newest `opened` event
     trials: tuple[TrialRecord, ...] = ()
-    ended: Event | None = None  # the `ended` event, where the search is over
+    ended: Event | None = None  # the `ended` event, if the search is over
     attempts: int = 0
     method_seconds: float = 0.0
 
     @property
     def is_system(self) -> bool:
-        """Whether it is a system's that trains models of its own: its trials and epochs compare with nobody's."""
+        """Return whether a system that trains its own models ran the search. Its trials and epochs are not comparable."""
         return self.header.get("kind") == "system"
 
     @property
     def told(self) -> tuple[TrialRecord, ...]:
-        """Trials with an outcome, in the order of the asks."""
+        """Return the trials with an outcome, in the order of the proposals."""
         return tuple(t for t in self.trials if t.trial.outcome is not None)
 
     @property
     def incumbent(self) -> TrialRecord | None:
-        """The trial with the smallest loss, the earliest of equals; None while there is none."""
+        """Return the trial with the smallest loss (the earliest of equals), or None if no trial has a loss."""
         scored = [t for t in self.told if t.trial.outcome and t.trial.outcome.loss is not None]
         return min(scored, key=lambda t: t.trial.outcome.loss, default=None)  # type: ignore[union-attr,arg-type,return-value]
 
     @property
     def spent(self) -> Spent:
-        """What the search has used: configurations started, epochs and seconds of the trials that ended."""
+        """Return the used budget: configurations started, and epochs and seconds of the trials that have ended."""
         outcomes = [t.trial.outcome for t in self.told if t.trial.outcome]
         training = sum(o.seconds for o in outcomes)
         return Spent(
@@ -98,29 +83,29 @@ class SearchRecord:
 
 
 def ended_under(ended: Event | None, limits: Limits) -> bool:
-    """Whether a search has ended, and under these limits: with others it goes on. A system's is limited by its seconds alone."""
+    """Return whether a search has ended under these limits. Under larger limits it continues."""
     return ended is not None and ended.get("limits", {}).items() <= asdict(limits).items()
 
 
 def limits_of(search: SearchRecord, limits: Limits) -> Limits:
-    """Those of the limits that hold for the search: a system that trains models of its own has its seconds alone."""
+    """Return the limits that apply to the search. For a system that trains its own models only the seconds apply."""
     return Limits(seconds=limits.seconds) if search.is_system else limits
 
 
 def read_search(store: Store, dataset: str, label: str, seed: int) -> SearchRecord:
-    """The search's record, read without holding or changing it; empty where there is none."""
+    """Read the record of a search without locking or changing it. The result is empty if no record exists."""
     return reduce_events(parse(store.journal_lines(layout.events(dataset, label, seed))), dataset, label, seed)
 
 
 def reduce_events(events: Iterable[Event], dataset: str, label: str, seed: int) -> SearchRecord:
-    """The state of a search after these events."""
+    """Return the state of a search after these events."""
     course = SearchState(dataset, label, seed)
     course.follow(events)
     return course.search
 
 
 class SearchState:
-    """A search as its events have led it so far; it follows those to come without going through the others again."""
+    """The state of a search, updated event by event without processing earlier events again."""
 
     def __init__(self, dataset: str, label: str, seed: int) -> None:
         self._search = SearchRecord(dataset, label, seed)
@@ -130,14 +115,14 @@ class SearchState:
         self._method_seconds = 0.0
         self._trials: dict[int, TrialRecord] = {}
         self._curves: dict[int, list[Epoch]] = {}
-        """Of trials without an outcome: a list grows where a tuple would be copied with each epoch."""
+        """Curves of trials without an outcome. A list can grow; a tuple would be copied with each epoch."""
         self._news = False
         self.followed = 0
-        """How many events that were."""
+        """The number of events processed so far."""
 
     @property
     def search(self) -> SearchRecord:
-        """The search's state; the same object as long as nothing has happened."""
+        """Return the state. The same object is returned as long as no event arrives."""
         if self._news:
             for trial in self._curves:
                 self._settle(trial)
@@ -153,7 +138,7 @@ class SearchState:
         return self._search
 
     def follow(self, events: Iterable[Event]) -> None:
-        """Go on through these events, which come next."""
+        """Process the next events."""
         for event in events:
             if event["event"] == "epoch":  # nine of ten events
                 self._curves[event["trial"]].append(epoch_of(event))
@@ -198,7 +183,7 @@ class SearchState:
         self._ended = None
 
     def _lose(self, reason: str) -> None:
-        """Take the scores of all trials so far: what they trained is on record, and nobody has their models any more."""
+        """Remove the scores of all trials so far: their training is on record, but their models are lost."""
         for number, record in self._trials.items():
             if number in self._curves:
                 self._settle(number)
@@ -214,13 +199,17 @@ class SearchState:
         self._curves.clear()
 
     def _settle(self, trial: int) -> None:
-        """Bring a running trial's record level with its curve."""
+        """Copy the curve of a running trial into its record."""
         if len(self._curves[trial]) > len(self._trials[trial].curve):
             self._trials[trial] = replace(self._trials[trial], curve=tuple(self._curves[trial]))
 
 
 def lineage(trial_id: int, proposal: Proposal, trials: Mapping[int, TrialRecord]) -> Trial:
-    """The proposal as a trial: its configuration id and first epoch follow from its parent. RecordError without that parent."""
+    """Return the proposal as a trial. Its configuration id and first epoch follow from its parent.
+
+    Raises:
+        RecordError: The parent does not exist.
+    """
     if proposal.parent is None:
         return Trial(trial_id, trial_id, proposal, 0)
     if proposal.parent not in trials:
@@ -231,14 +220,14 @@ def lineage(trial_id: int, proposal: Proposal, trials: Mapping[int, TrialRecord]
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training under one configuration, up to and with this epoch."""
+    """A part of a training under one configuration, up to and including `last_epoch`."""
 
     config: Config
     last_epoch: int
 
 
 def stages(trial: Trial, trials: Mapping[int, TrialRecord]) -> tuple[Stage, ...]:
-    """Under which configurations the trial's weights were trained, the first one first: one, unless it changed on the way."""
+    """Return the configurations under which the trial's weights were trained, in order. Usually this is one."""
     line = [trial.id]
     while (parent := trials[line[-1]].trial.proposal.parent) is not None:
         line.append(parent)
@@ -267,7 +256,7 @@ def _told(number: int, event: Event, record: TrialRecord, curve: tuple[Epoch, ..
 
 
 def remaining(limits: Limits, spent: Spent) -> dict[str, float | None]:
-    """What is left of each limit; None where there is no limit."""
+    """Return the remaining budget for each limit, or None if there is no limit."""
     return {
         "trials": None if limits.trials is None else limits.trials - spent.trials,
         "epochs": None if limits.epochs is None else limits.epochs - spent.epochs,

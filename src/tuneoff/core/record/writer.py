@@ -15,33 +15,35 @@ from .events import SCHEMA, Event, parse
 from .state import _encode
 
 LOCK_ATTEMPTS = 5
-"""So often a process tries to go on with a record while another one still writes it."""
+"""How many times a process tries to take over a record that another process still writes."""
 
 
 class Writer:
-    """The one writer of a search's record. Every event is on disk when `append` returns; `append_soon` lets one be on its way.
+    """The only writer of a search's record. An event is durable once `append` returns; `append_soon` writes in the background.
 
-    Events reach the disk in their order, and what cannot be written is raised by the next call. Opening raises RecordError where
-    another process writes, or where the log is damaged otherwise than at its torn end.
+    Events reach the disk in order. A failed background write is raised by the next call.
+
+    Raises:
+        RecordError: Another process writes the record, or the log is damaged before its last line.
     """
 
     def __init__(self, journal: Journal, now: Callable[[], float] | None = None) -> None:
         self._journal = journal
-        self._now = now or time.time  # seconds since 1970, of the wall or of a simulated clock
+        self._now = now or time.time  # seconds since 1970, of the wall clock or of a simulated clock
         self._on_its_way: Future[None] | None = None
-        self._hand = ThreadPoolExecutor(1, thread_name_prefix="record")  # starts no thread before it is used
+        self._hand = ThreadPoolExecutor(1, thread_name_prefix="record")  # it starts no thread until it is used
         self._read()
 
     @property
     def ended(self) -> Event | None:
-        """The event with which the search has ended; None where it has not."""
+        """Return the `ended` event if the search is over, else None."""
         last = next((e for e in reversed(self.events) if e["event"] != "opened"), None)
         return last if last is not None and last["event"] == "ended" else None
 
     def open(self, **header: Any) -> None:
-        """Note that this process goes on with the search; comes before any other event of it.
+        """Record that this process continues the search. Call this before any other event.
 
-        Where the process before it has written since the record was read, it is read again: the newest attempt goes on.
+        If an earlier process has written since the record was read, the record is read again. The newest attempt takes over.
         """
         for left in reversed(range(LOCK_ATTEMPTS)):
             try:
@@ -57,7 +59,7 @@ class Writer:
         self.attempt = 1 + sum(e["event"] == "opened" for e in self.events)
 
     def append(self, event: str, **fields: Any) -> Event:
-        """Write one event; returns it as recorded."""
+        """Write one event and return it as recorded."""
         self._wait()
         entry = self._entry(event, fields)
         self._journal.append(_line(entry))
@@ -65,7 +67,7 @@ class Writer:
         return entry
 
     def append_soon(self, event: str, **fields: Any) -> None:
-        """Write one event while the caller goes on."""
+        """Write one event in the background."""
         if self._journal.instant:
             self.append(event, **fields)
             return

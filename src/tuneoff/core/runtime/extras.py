@@ -1,4 +1,4 @@
-"""Which extra of tuneoff brings which package, in one table: what is missing is said with the line that installs it."""
+"""Table of the extras of tuneoff and their packages, used to name the command that installs a missing package."""
 
 from __future__ import annotations
 
@@ -31,24 +31,24 @@ EXTRAS: dict[str, tuple[str, ...]] = {
     "s3": ("boto3", "botocore"),
     "report": ("pyarrow", "scipy", "sklearn"),
 }
-"""Extras of pyproject.toml by what is imported of them. `gpu` stands beside `cpu`: the same packages for NVIDIA's GPUs."""
+"""Extras of pyproject.toml and the packages imported from them. `gpu` has the same packages as `cpu`, for NVIDIA GPUs."""
 
 
 def missing(extra: str) -> list[str]:
-    """The packages of an extra that cannot be imported here; imports nothing."""
+    """Return the packages of an extra that are not installed here, without importing them."""
     return [name for name in EXTRAS[extra] if not importable(name)]
 
 
 def importable(name: str) -> bool:
-    """Whether a top-level package can be found; imports nothing."""
+    """Return whether a top-level package is installed, without importing it."""
     try:
         return importlib.util.find_spec(name) is not None
-    except (ImportError, ValueError):  # somebody's import hook refuses it
+    except (ImportError, ValueError):  # an import hook refused the package
         return False
 
 
 def remedy(module: str | None) -> str:
-    """The command that installs what brings this module; all extras where none is known to."""
+    """Return the command that installs the extra with this module, or all extras if the module is unknown."""
     package = (module or "").partition(".")[0]
     extra = next((extra for extra, packages in EXTRAS.items() if package in packages), "all")
     return f"pip install 'tuneoff[{extra}]'"

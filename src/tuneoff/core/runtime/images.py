@@ -1,6 +1,6 @@
-"""The container image that a step runs in on a cluster: its name, and the reference by which a registry knows it.
+"""Names and registry references of the container images in which the steps run on a cluster.
 
-Nothing is installed at run time: `docker/Containerfile` has a target for every image that is named here.
+Nothing is installed at run time: `docker/Containerfile` has a target for every image named here.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ from ..._version import __version__
 from ..cluster_settings import Images, Step
 
 MAIN = "main"
-"""The environment of all methods whose frameworks go together; the others each have a requirements-NAME.lock."""
+"""The environment of all methods whose frameworks are compatible. Each other environment has a requirements-NAME.lock."""
 
 PREFIX = "tuneoff"
-"""Before the images' names where a study names no registry."""
+"""The prefix of image names if a study names no registry."""
 
 
 def image_name(step: Step, environment: str = MAIN, gpu: bool = False) -> str:
-    """`data_prep`, `reporter`, `evaluator`, `tuner`, `tuner-torch`, `tuner-gpu`: only what trains differs by device.
+    """Return the name of a step's image, such as `data_prep`, `evaluator-gpu`, `tuner` or `tuner-torch-gpu`.
 
-    The evaluator trains with Keras alone, so that it has no environments. A system's model is opened by its own framework: give
-    `tuner` for the evaluation of a system.
+    Only steps that train have a GPU image. The evaluator trains with Keras only, so it has no environments. The model of a
+    system needs the system's framework: pass `tuner` as the step for the evaluation of a system.
     """
     if step not in ("tuner", "evaluator"):
         return step
@@ -37,12 +37,12 @@ def image(
     tag: str = __version__,
     digests: Mapping[str, str] = {},
 ) -> str:
-    """`PREFIX/tuner-torch:TAG`, or `PREFIX/tuner-torch@sha256:…` where `digests` has one for the image's name."""
+    """Return `PREFIX/tuner-torch:TAG`, or `PREFIX/tuner-torch@sha256:…` if `digests` has an entry for the image name."""
     name = image_name(step, environment, gpu)
     return f"{prefix}/{name}@{digests[name]}" if name in digests else f"{prefix}/{name}:{tag}"
 
 
 def image_in(images: Images, step: Step, environment: str = MAIN, gpu: bool = False) -> str:
-    """The same where a study says which images its cluster takes: a whole reference in `names` goes before the prefix."""
+    """Return the image reference for the `cluster.images` of a study. A full reference in `names` overrides the prefix."""
     named = images.names.get(image_name(step, environment, gpu))
     return named or image(step, environment, gpu, images.prefix, images.tag or __version__, images.digests)

@@ -1,4 +1,4 @@
-"""What a process knows of the machine and the run that it belongs to: cores, versions, its log, whether the run still lives."""
+"""Query the machine and the run of this process: cores, versions, log output, and whether the run still exists."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 
 RUN_PID = "TUNEOFF_RUN_PID"
-"""Environment variable with the process id of a local run; its steps end when that process does."""
+"""Environment variable with the process id of a local run. Its steps end when that process ends."""
 CORES = "TUNEOFF_CORES"
 """Environment variable with the number of cores that one step may use."""
 SIDE_BY_SIDE = 2
@@ -22,39 +22,39 @@ SIDE_BY_SIDE = 2
 
 
 def cores() -> int:
-    """Cores that this step may use: TUNEOFF_CORES, or what the machine, the container and the process's affinity allow."""
+    """Return the number of cores for this step: TUNEOFF_CORES, or the limit of machine, container and CPU affinity."""
     if os.environ.get(CORES, "").isdigit():
         return max(1, int(os.environ[CORES]))
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
         return max(1, min(allowed, int(quota) // int(period)))
-    except (OSError, ValueError):  # no control group of version 2, or no quota ("max")
+    except (OSError, ValueError):  # no cgroup of version 2, or no quota ("max")
         return allowed
 
 
 def in_pod() -> bool:
-    """Return whether this process runs in a pod of Kubernetes, which sets this variable in every container."""
+    """Return whether this process runs in a Kubernetes pod. Kubernetes sets this variable in every container."""
     return "KUBERNETES_SERVICE_HOST" in os.environ
 
 
 def say(line: str) -> None:
-    """Print a line at once: a pod's output is a pipe, which Python would fill first. If no process reads it, raise nothing."""
+    """Print a line and flush it, because Python buffers output to a pipe, as in a pod. Ignore a pipe that no process reads."""
     with contextlib.suppress(OSError, ValueError):
         print(line, flush=True)
 
 
 def versions(*distributions: str) -> dict[str, str]:
-    """Versions of those of the distributions that are installed."""
-    found = {}
+    """Return the versions of the given distributions that are installed."""
+    installed = {}
     for name in distributions:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            installed[name] = metadata.version(name)
+    return installed
 
 
 def processor() -> str:
-    """The processor's name."""
+    """Return the model name of the processor."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
@@ -64,9 +64,9 @@ def processor() -> str:
 
 @contextlib.contextmanager
 def collector_at_rest() -> Iterator[None]:
-    """While millions of objects are made that stay: Python's collector would look through all of them again and again.
+    """Pause Python's garbage collector while a context creates millions of long-lived objects, which it would scan repeatedly.
 
-    Those that are there at the end are left alone for as long as the process lives.
+    The objects that exist at the end of the context are never scanned again by this process.
     """
     resting = not gc.isenabled()
     gc.disable()
@@ -79,9 +79,9 @@ def collector_at_rest() -> Iterator[None]:
 
 
 def end_with_run() -> None:
-    """End this process soon after the run that it belongs to: a killed run leaves nothing behind that trains on.
+    """End this process soon after its run has ended, so that no process continues training after a run was killed.
 
-    The run is the process that RUN_PID names, which may be several parents up; without it, the parent.
+    The run is the process that RUN_PID names, which may be any ancestor. Without RUN_PID, it is the parent process.
     """
     given = os.environ.get(RUN_PID, "")
     parent = os.getppid()
@@ -96,7 +96,7 @@ def end_with_run() -> None:
 
 
 class _Process:
-    """Whether a process lives; a file handle on it, where there is such a thing, is not fooled by zombies or reused ids."""
+    """A process that can be checked for existence. Where pidfd is available, zombies and reused ids do not cause errors."""
 
     def __init__(self, pid: int) -> None:
         self._pid = pid

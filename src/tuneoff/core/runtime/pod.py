@@ -1,4 +1,4 @@
-"""How a step runs its work, and what it does only in a Kubernetes pod: label the pod, try again after a passing fault."""
+"""Run the work of a step. In a Kubernetes pod, also label the pod and retry after temporary faults."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from ..study import Study
 from .machine import end_with_run, in_pod, say
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
-"""Where the kubelet mounts the token, the namespace and the certificate of the pod's service account."""
+"""Folder in which the kubelet mounts the token, the namespace and the certificate of the pod's service account."""
 FIRST_PAUSE_SECONDS = 10.0
 LONGEST_PAUSE_SECONDS = 300.0
 LABEL_PATIENCE_SECONDS = 5.0
@@ -28,17 +28,17 @@ Result = TypeVar("Result")
 
 
 def run_step(step: Step, study: Study, what: str, work: Callable[[], Result], labels: Mapping[str, str] | None = None) -> Result:
-    """Return what `work` returns, run as this step of the study.
+    """Run `work` as this step of the study and return its result.
+
+    The process ends when its run ends. In a pod, the umask is set so that only the owner of a file can write it, because
+    KFP's launcher clears the umask.
 
     Args:
-        step: Which of the four steps.
-        study: Says how often a step that failed is tried again (`resources.retries`).
-        what: The step's data set or cell, for the log.
-        work: The step's work, which may be called again after a fault that may pass.
-        labels: Labels for the pod that only the step itself knows.
-
-    The process ends when its run does. In a pod, the files that it makes can be written by their owner alone: KFP's launcher
-    clears the umask.
+        step: One of the four steps.
+        study: The study, which sets the number of retries (`resources.retries`).
+        what: The data set or the cell of the step, for the log.
+        work: The work of the step. It may be called again after a temporary fault.
+        labels: Labels for the pod that are only known at run time.
     """
     end_with_run()
     if in_pod():
@@ -49,30 +49,32 @@ def run_step(step: Step, study: Study, what: str, work: Callable[[], Result], la
 
 
 def pod_label(value: str) -> str:
-    """Return `value` as Kubernetes takes a label's value: 63 of A-Z a-z 0-9 _ . - at most, a letter or digit at both ends."""
+    """Return `value` as a valid label value of Kubernetes: at most 63 of A-Z a-z 0-9 _ . -, a letter or digit at both ends."""
     allowed = "".join(c if c.isascii() and (c.isalnum() or c in "_.-") else "-" for c in value)
     return allowed[:63].strip("_.-")
 
 
 def label_own_pod(labels: Mapping[str, str], report: Callable[[str], None]) -> None:
-    """Add labels to the pod that this step runs in; nothing happens elsewhere.
+    """Add labels to the pod that this step runs in. Outside a pod, do nothing.
 
-    KFP takes a pod's labels from the compiled pipeline, where a loop's value is not known yet. Where the pod's account may not
-    change pods, the label is missing, and nothing else.
+    KFP reads a pod's labels from the compiled pipeline, in which the value of a loop is not yet known. If the pod's account may
+    not change pods, only the label is missing.
     """
     if not in_pod() or not (ACCOUNT / "token").is_file():
         return
     try:
         _patch_own_pod({"metadata": {"labels": dict(labels)}})
     except (OSError, ValueError) as error:
-        report(f"Note: this pod could not be labelled with {', '.join(labels)} ({error}). Nothing else depends on it.")
+        report(f"Note: this pod could not be labelled with {', '.join(labels)} ({error}). The step works without the label.")
 
 
 def _patch_own_pod(patch: Mapping[str, object]) -> None:
     host, port = os.environ["KUBERNETES_SERVICE_HOST"], os.environ.get("KUBERNETES_SERVICE_PORT", "443")
     host = f"[{host}]" if ":" in host else host
     namespace = (ACCOUNT / "namespace").read_text().strip()
-    pod = os.environ.get("KFP_POD_NAME") or socket.gethostname()  # a host's name holds 63 characters, a pod's 253
+    pod = (
+        os.environ.get("KFP_POD_NAME") or socket.gethostname()
+    )  # the host name is cut to 63 characters, a pod name has up to 253
     request = urllib.request.Request(
         f"https://{host}:{port}/api/v1/namespaces/{namespace}/pods/{pod}",
         data=json.dumps(patch).encode(),
@@ -87,17 +89,17 @@ def _patch_own_pod(patch: Mapping[str, object]) -> None:
 
 
 def may_pass(error: BaseException) -> bool:
-    """Return whether the same step may succeed a little later: not where the study or its data is at fault, or it was stopped."""
+    """Return whether a retry of the step may succeed: False if the study or its data are invalid, or the step was stopped."""
     if isinstance(error, StoreAway | DataUnavailable):
         return True
     return not isinstance(error, StudyError | Settled | Overtaken | Stopped)
 
 
 def attempts(what: str, retries: int, work: Callable[[], Result], report: Callable[[str], None]) -> Result:
-    """Return what `work` returns; in a pod, call it again up to `retries` times after a fault that may pass.
+    """Return the result of `work`. In a pod, call it again up to `retries` times after a temporary fault.
 
-    KFP 2.17 has Argo retry pods that were lost, and no container that failed, so that the step retries itself. The search
-    continues from its record each time. Elsewhere `work` is called once: KFP's local runner starts a failed step again itself.
+    In KFP 2.17, Argo retries lost pods but not failed containers, so the step retries itself. The search resumes from its
+    record each time. Outside a pod, `work` is called once, because KFP's local runner restarts a failed step itself.
     """
     pause = FIRST_PAUSE_SECONDS
     for attempt in range(1, (retries if in_pod() else 0) + 1):
@@ -106,8 +108,8 @@ def attempts(what: str, retries: int, work: Callable[[], Result], report: Callab
         except Exception as error:
             if not may_pass(error):
                 raise
-            said = f"{what}: attempt {attempt} of {retries + 1} failed: {str(error) or type(error).__name__}"
-            report(f"{said.rstrip('.')}. Trying again in {pause:g} s.")
+            message = f"{what}: attempt {attempt} of {retries + 1} failed: {str(error) or type(error).__name__}"
+            report(f"{message.rstrip('.')}. Trying again in {pause:g} s.")
         time.sleep(pause)
         pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
     return work()

@@ -1,4 +1,4 @@
-"""Copies of data sets in a study's store: `tuneoff submit` puts them there, and pods without a network take them from there."""
+"""Copies of data sets in a study's store: `tuneoff submit` writes them, and pods without a network read them."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .protocol import Store
 
 
 class Input(Model):
-    """The note on a copied data set. It is written after the copy: where the note is, the copy is whole."""
+    """The note on a copied data set. It is written after the copy: if the note exists, the copy is complete."""
 
     sha256: str
     bytes: int
@@ -40,10 +40,10 @@ def read_input(store: Store, dataset: str) -> Input | None:
 
 
 def put_input(store: Store, dataset: Dataset, file: Path) -> Input | None:
-    """Copy a data set's .npz into the store; return its note, or None where the same file is there already.
+    """Copy a data set's .npz into the store; return its note, or None if the store already has the same file.
 
     Raises:
-        DataError: The store has another file under this name, and the study has prepared it.
+        DataError: The store has a different file under this name, and the study has already prepared it.
     """
     note = Input(sha256=sha256_of(file), bytes=file.stat().st_size, source=dataset.path or "built-in")
     held = read_input(store, dataset.name)
@@ -52,7 +52,7 @@ def put_input(store: Store, dataset: Dataset, file: Path) -> Input | None:
     if held is not None and dataset.path is not None and store.names(layout.prepared(dataset.name)):
         raise DataError(
             f"{dataset.path} has changed since this study was first submitted: its copy in {store.uri} has the SHA-256 sum"
-            f" {held.sha256[:12]}…, the file has {note.sha256[:12]}…. Restore the file, or give another place in `artifacts`."
+            f" {held.sha256[:12]}…, the file has {note.sha256[:12]}…. Restore the file, or set `artifacts` to another store."
         )
     store.delete(layout.input_note(dataset.name))
     store.put(file, layout.input_copy(dataset.name))
@@ -62,10 +62,10 @@ def put_input(store: Store, dataset: Dataset, file: Path) -> Input | None:
 
 @contextmanager
 def input_copy(store: Store, dataset: Dataset, report: Callable[[str], None]) -> Iterator[Path | None]:
-    """Give a local copy of the data set's .npz for the time of the context; None where the store has none.
+    """Yield a local copy of the data set's .npz that exists within the context; None if the store has no copy.
 
     Raises:
-        DataError: The copy's bytes are not those that were put there.
+        DataError: The bytes in the store do not match the checksum in the note.
     """
     note = read_input(store, dataset.name)
     if note is None:
@@ -73,10 +73,10 @@ def input_copy(store: Store, dataset: Dataset, report: Callable[[str], None]) ->
         return
     with tempfile.TemporaryDirectory(prefix="tuneoff-") as folder:
         copy = store.get(layout.input_copy(dataset.name), Path(folder, f"{dataset.name}.npz"))
-        if (found := sha256_of(copy)) != note.sha256:
+        if (actual := sha256_of(copy)) != note.sha256:
             raise DataError(
-                f"{store.uri}/{layout.input_copy(dataset.name)} has the SHA-256 sum {found[:12]}…, not {note.sha256[:12]}…:"
-                " delete it and submit the study again."
+                f"{store.uri}/{layout.input_copy(dataset.name)} has the SHA-256 sum {actual[:12]}…, not {note.sha256[:12]}…."
+                " Delete it and submit the study again."
             )
         report(f"{dataset.name}: from the study's store, {note.bytes / 1e6:.1f} MB ({note.source})")
         yield copy

@@ -1,4 +1,4 @@
-"""Where files live: a folder or an S3 bucket, behind the same few verbs."""
+"""A store in a local folder."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class FolderStore:
     def delete(self, name: str) -> None:
         with suppress(FileNotFoundError):
             (self.root / name).unlink()
-        with suppress(OSError):  # a folder that holds something else stays
+        with suppress(OSError):  # a folder with other files stays
             for folder in (self.root / name).parents:
                 if folder == self.root:
                     return

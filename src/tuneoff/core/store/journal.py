@@ -13,24 +13,24 @@ from pathlib import Path
 from ..errors import Overtaken, RecordError
 
 LOCK_PATIENCE_SECONDS = 20.0
-"""How long a new writer waits for the last one to end: the processes of a killed run need a moment to notice."""
+"""How long a new writer waits for the previous one to end. The processes of a killed run need a moment to notice it."""
 
 
 def cannot_write(error: OSError, file: Path | None = None) -> str:
-    """Why something cannot be written, for people, and what to do."""
+    """Return a sentence that says why a file cannot be written and what to do."""
     remedy = "free some space, and the same command goes on" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "check the disk"
     named = file or error.filename
     return f"{f'{named} ' if named else 'a file '}cannot be written ({error.strerror or error}): {remedy}"
 
 
 def whole_lines(data: bytes) -> tuple[list[bytes], int]:
-    """The lines that end in a newline, and how many bytes they take; what follows is torn."""
+    """Return the lines that end in a newline and their length in bytes. A kill has cut short the rest."""
     end = data.rfind(b"\n") + 1
     return data[:end].split(b"\n")[:-1], end
 
 
 def _sync(path: Path) -> None:
-    """Wait until a file, or a folder's list of names, is on disk."""
+    """Wait until a file, or the list of names in a folder, is on disk."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)
@@ -39,7 +39,7 @@ def _sync(path: Path) -> None:
 
 
 class FileJournal:
-    """One file, one line an event, locked while open. What a kill or a failed write leaves of a line is cut off."""
+    """A journal in one file with one line per event, locked while it is open. An incomplete last line is removed."""
 
     instant = False
 
@@ -72,7 +72,7 @@ class FileJournal:
             os.fsync(self._file.fileno())
 
     def _refuse_where_overtaken(self) -> None:
-        """A shared file system can take a lock away from a process that was paused for long, and give it to another."""
+        """Check that this process still holds the file. A shared file system can take the lock from a process that was paused."""
         if os.fstat(self._file.fileno()).st_size != self._end:
             self._broken = True
             raise Overtaken(f"{self._path} has been taken over by another process")
@@ -81,7 +81,7 @@ class FileJournal:
         return self._lines
 
     def append(self, line: bytes) -> None:
-        if self._broken:  # after a failed fsync nobody knows what is on disk, and another one may say that all is well
+        if self._broken:  # after a failed fsync the disk's content is unknown, and a second fsync may report success
             raise RecordError(f"{self._path} could not be written: open it anew")
         try:
             self._refuse_where_overtaken()
@@ -102,7 +102,7 @@ class FileJournal:
 
 
 class QuickJournal(FileJournal):
-    """The same for what can be computed again: a kill may cost the last megabyte of whole lines, and never their order."""
+    """A journal for lines that can be computed again. A kill may lose up to the last megabyte of lines, never their order."""
 
     instant = True
 
@@ -135,7 +135,7 @@ class QuickJournal(FileJournal):
 
 
 class MemoryJournal:
-    """A journal that outlasts nothing: for records that are made to be looked at, or to be written elsewhere."""
+    """A journal in memory, for records that are only read or are written elsewhere."""
 
     instant = True
 

@@ -25,7 +25,7 @@ def open_store(uri: str, patient: bool = False) -> Store:
 
 
 def fetch_file(uri: str, target: Path) -> Path:
-    """Copy a local or s3:// file to `target`; StudyError where it cannot be had."""
+    """Copy a local or s3:// file to `target`. Raise StudyError if it cannot be read."""
     if not uri.startswith("s3://"):
         try:
             return Path(shutil.copyfile(uri, target))

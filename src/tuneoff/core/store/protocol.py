@@ -1,4 +1,4 @@
-"""The protocol of a store and of a journal in it."""
+"""The protocols of a store and of a journal in it."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from typing import Protocol
 
 
 class Journal(Protocol):
-    """An append-only list of lines with one writer; what `append` returned from is on disk, but where it is `instant`."""
+    """An append-only list of lines with one writer. A line is durable once `append()` returns, unless `instant` is true."""
 
     instant: bool
-    """Whether `append` waits for no disk."""
+    """Whether `append` returns without waiting for the disk."""
 
     def lines(self) -> list[bytes]:
-        """All whole lines, without their ends; a line torn by a kill is left out."""
+        """Return all complete lines without line ends. A line that a kill cut short is left out."""
         ...
 
     def append(self, line: bytes) -> None: ...
@@ -22,22 +22,22 @@ class Journal(Protocol):
 
 
 class Store(Protocol):
-    """Files by relative name under one root. Writes are atomic: a reader sees the old file, the new one, or none."""
+    """Files by relative name under one root. Writes are atomic: a reader sees the old file, the new file or no file."""
 
     uri: str
 
     def read(self, name: str) -> bytes:
-        """The file's bytes; FileNotFoundError where there is none."""
+        """Return the bytes of a file. Raise FileNotFoundError if it does not exist."""
         ...
 
     def write(self, name: str, data: bytes) -> None: ...
 
     def create(self, name: str, data: bytes) -> bool:
-        """Write a file that must not be there yet; False, and nothing written, where it is."""
+        """Write a file that must not exist yet. Return False and write nothing if it exists."""
         ...
 
     def names(self, prefix: str) -> list[str]:
-        """Names of all files whose name begins with `prefix`, sorted."""
+        """Return the names of all files that begin with `prefix`, sorted."""
         ...
 
     def delete(self, name: str) -> None: ...
@@ -47,21 +47,21 @@ class Store(Protocol):
         ...
 
     def get(self, name: str, file: Path) -> Path:
-        """Copy a file out of the store; returns `file`."""
+        """Copy a file out of the store to the path `file`, and return that path."""
         ...
 
     def journal(self, name: str) -> Journal:
-        """Open a journal for writing; RecordError where another process holds it."""
+        """Open a journal for writing. Raise RecordError if another process holds it."""
         ...
 
     def quick_journal(self, name: str) -> Journal:
-        """The same for what can be computed again: lines reach the disk in their order, some time before it is closed."""
+        """Open a journal for lines that can be computed again. They reach the disk in order, at the latest when it is closed."""
         ...
 
     def journal_lines(self, name: str) -> list[bytes]:
-        """A journal's whole lines, read without holding or changing it; [] where there is none."""
+        """Return the complete lines of a journal without locking or changing it; [] if it does not exist."""
         ...
 
     def journals(self, prefix: str) -> list[str]:
-        """Names of the journals under `prefix`, sorted."""
+        """Return the names of the journals under `prefix`, sorted."""
         ...

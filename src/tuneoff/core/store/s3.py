@@ -46,9 +46,9 @@ class S3Store:
                 return True
             except FileExistsError:
                 with suppress(FileNotFoundError):
-                    # An answer may have been lost after the object was written: ours if it holds our bytes.
+                    # The answer may have been lost after the object was written. It is ours if it holds our bytes.
                     return self.read(name) == data
-            time.sleep(pause)  # another writer was about to create the object, and has not, or not yet
+            time.sleep(pause)  # another writer was about to create the object and has not done so yet
         raise StudyError(f"The store {self.uri} refuses to create {name}, which is not there: try again.")
 
     def names(self, prefix: str) -> list[str]:
@@ -81,7 +81,7 @@ class S3Store:
         return sorted({n.rpartition("/")[0] for n in self.names(prefix) if n.rpartition("/")[0].endswith(".jsonl")})
 
     def _ask(self, call: Callable[[], Any]) -> Any:
-        """What the call returns, made again while the store fails: for long where it has answered before, else shortly."""
+        """Return the result of a call. Repeat the call while the store fails, for longer if it has answered before."""
         from boto3.exceptions import Boto3Error
         from botocore.exceptions import BotoCoreError, ClientError
         from botocore.parsers import ResponseParserError
@@ -108,7 +108,7 @@ class S3Store:
             pause = min(2 * pause, 5.0)
 
     def _fault(self, error: BaseException) -> Exception:
-        """The error in our words: what the store said, and what to do about it."""
+        """Return the error as a sentence: what the store answered and what to do."""
         code = _code(error)
         if code in ("404", "NoSuchKey"):
             return FileNotFoundError(f"{self.uri}: no such object")
@@ -130,15 +130,15 @@ class S3Store:
 
 
 READERS = 16
-"""Objects of a journal that are read at the same time: each is small, and what takes time is the way there."""
+"""The number of journal objects that are read at the same time. Each is small, and latency takes most of the time."""
 NOTE_PAUSE_SECONDS = 3.0
-"""A pause between two tries that is longer than this is worth a line: the store has been away for some seconds."""
+"""A log line is printed before a pause between two attempts that is longer than this."""
 OUTAGE_PATIENCE_SECONDS = 600.0
-"""How long a call is made again where the store has answered before: a search survives a store that is away for a moment."""
+"""How long calls are repeated if the store has answered before, so that a search survives a short outage."""
 RESTART_PATIENCE_SECONDS = 120.0
-"""How long the first call of a step in a pod is made again: other steps have used this address."""
+"""How long the first call of a step in a pod is repeated. Other steps have used this address already."""
 FIRST_PATIENCE_SECONDS = 5.0
-"""How long the first call is made again: a wrong address shall be known soon."""
+"""How long the first call is repeated. A wrong address should be reported soon."""
 
 _ENDPOINT = "AWS_ENDPOINT_URL"
 _CREDENTIALS_REMEDY = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (or AWS_PROFILE) to a key that may read and write there"
@@ -157,7 +157,7 @@ def _note(line: str) -> None:
 
 
 def _passes(error: BaseException) -> bool:
-    """Whether the same call may go well a little later."""
+    """Return whether the same call may succeed a little later."""
     from botocore.exceptions import ClientError, ConnectionError, HTTPClientError, IncompleteReadError
     from botocore.parsers import ResponseParserError
 
@@ -168,7 +168,7 @@ def _passes(error: BaseException) -> bool:
 
 
 def _code(error: BaseException) -> str:
-    """The S3 error code of a store's answer; empty where it was no answer."""
+    """Return the S3 error code of an answer, or an empty text if the store gave no answer."""
     response = getattr(error, "response", None)
     return str(response.get("Error", {}).get("Code", "")) if isinstance(response, dict) else ""
 
@@ -181,9 +181,10 @@ _CONFLICT_PAUSES_SECONDS = (0.1, 0.5, 1.0, 2.0)
 
 
 class S3Journal:
-    """One immutable object an event, written only where there is none: a second writer's first event fences the first off.
+    """A journal with one immutable object per event. An object is written only if it does not exist, so the first event of a
+    second writer fences off the first writer.
 
-    A writer that has written nothing yet has taken nothing over: where it comes too late it may try again after what it now sees.
+    A writer that has written nothing yet has taken nothing over. If it comes too late, it may read the new events and try again.
     """
 
     instant = False
@@ -193,7 +194,7 @@ class S3Journal:
         self._name = name
         self._refuse_without_fence()
         self._lines = store.journal_lines(name)
-        self._holds = False  # since its first write
+        self._holds = False  # true after its first write
 
     def _refuse_without_fence(self) -> None:
         probe = self._name + ".probe"
@@ -209,7 +210,7 @@ class S3Journal:
 
     def append(self, line: bytes) -> None:
         if not self._store.create(f"{self._name}/{len(self._lines):08d}", line):
-            if not self._holds:  # the one before still wrote: what it left is seen by whoever tries again
+            if not self._holds:  # the previous writer still wrote: another attempt sees its last events
                 self._lines = self._store.journal_lines(self._name)
             raise Overtaken(f"{self._store.uri}/{self._name} has been taken over by another process")
         self._holds = True
@@ -226,7 +227,7 @@ def _s3_client() -> Any:
         from botocore.exceptions import BotoCoreError
     except ImportError:
         raise StudyError("s3:// needs boto3: pip install 'tuneoff[s3]'.") from None
-    # The library's own retries are few: it has a quota of them, which a store that fails half of the calls uses up.
+    # Few retries inside the library: it has a quota of them, which a store that fails half of the calls uses up.
     retries = {"total_max_attempts": 2, "mode": "standard"}
     config = Config(retries=retries, connect_timeout=5, read_timeout=20, max_pool_connections=READERS)
     try:

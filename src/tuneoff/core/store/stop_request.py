@@ -1,4 +1,4 @@
-"""Asking a study to stop: by a file in its store that every step looks for, or by a signal to one step."""
+"""Stop a study by a file in its store, which every step polls, or stop one step by a signal."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from .protocol import Store
 
 LOOK_EVERY_SECONDS = 1.0
 LOOK_FAR_EVERY_SECONDS = 15.0
-"""The same in a store that is asked over a network."""
+"""The polling interval for a store that is reached over a network."""
 
 
 class Stopped(Exception):
-    """A step came to its end before its work was done, since it was asked to; what it did is on record."""
+    """A step ended early because it was asked to stop. Its work so far is recorded."""
 
 
 def request(store: Store, by: str) -> None:
-    """Ask all steps of the store's study to end after the running epoch; `by` says who does, for people."""
+    """Ask all steps of the study to end after the current epoch. `by` names the requester, for a human reader."""
     store.write(layout.STOP, json.dumps({"by": by, "at": time.time()}).encode())
 
 
 def withdraw(store: Store) -> None:
-    """Let the study go on."""
+    """Withdraw the request, so that the study can continue."""
     store.delete(layout.STOP)
 
 
 def requested(store: Store) -> bool:
-    """Whether the study has been asked to stop, and not to go on since."""
+    """Return whether a request to stop the study is active."""
     try:
         store.read(layout.STOP)
     except FileNotFoundError:
@@ -43,7 +43,7 @@ def requested(store: Store) -> bool:
 
 
 class Stopping:
-    """Whether this step shall end: asked after each epoch; once true, true for good."""
+    """Callable that returns whether this step must end. Steps call it after each epoch; once True, it stays True."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -52,7 +52,7 @@ class Stopping:
         self._found = False
         self._looking = threading.Lock()
         self.signal: str | None = None
-        """The signal that asked this step alone, as when a container is taken away: somebody else shall go on."""
+        """Name of the signal that stopped this step only, as when a pod is evicted. A later attempt then continues the work."""
 
     def __call__(self) -> bool:
         if self.signal is None and not self._found:
@@ -66,12 +66,12 @@ class Stopping:
             self._next_look = time.monotonic() + self._every
             try:
                 self._found = requested(self._store)
-            except (StudyError, OSError):  # a store that cannot be read is found by whoever writes the record
+            except (StudyError, OSError):  # the writer of the record reports a store that cannot be read
                 return
 
     @contextmanager
     def heeding_signals(self) -> Iterator[None]:
-        """SIGTERM and SIGINT ask this step to end, the first time; the second time they do what they usually do."""
+        """Let the first SIGTERM or SIGINT ask this step to end. A second signal has its usual effect."""
         with heeding(self._signalled):
             yield
 
@@ -81,7 +81,10 @@ class Stopping:
 
 @contextmanager
 def heeding(first: Callable[[str], None]) -> Iterator[None]:
-    """Call `first(name)` at the first SIGTERM or SIGINT, which then are as they were. Only the main thread can heed them."""
+    """Call `first(name)` at the first SIGTERM or SIGINT, then restore the previous handlers.
+
+    In other threads than the main thread this does nothing, because Python handles signals in the main thread only.
+    """
     numbers = (signal.SIGTERM, signal.SIGINT)
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -1,4 +1,4 @@
-"""A study in its store: what was asked, by whom it is claimed, and what came out, for every step and view to read."""
+"""The files of a study in its store: the study itself, its claim and its results, as every step and view reads them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .stop_request import requested
 
 
 class ClassScore(Model):
-    """Test accuracy of one class, the mean over the retrainings."""
+    """The test accuracy of one class: the mean over the retrainings."""
 
     name: str
     accuracy: float
@@ -32,7 +32,7 @@ class ClassScore(Model):
 
 
 class Retraining(Model):
-    """One training of the incumbent on train + validation; curves hold one value per epoch."""
+    """One retraining of the incumbent on train + validation. Curves hold one value per epoch."""
 
     seed: int
     test_accuracy: float
@@ -42,18 +42,18 @@ class Retraining(Model):
 
 
 class Period(Model):
-    """Epochs of a retraining under one configuration, up to and with `last_epoch`."""
+    """The epochs of a retraining under one configuration, up to and including `last_epoch`."""
 
     config: dict[str, Any]
     last_epoch: int
 
 
 MODEL_FILE = "model.zip"
-"""The kept model of a system that trains its own: a folder, packed."""
+"""The packed folder with the kept model of a system that trains its own models."""
 
 
 class SystemModel(Model):
-    """The note beside the kept model of a system that trains its own; written after the model."""
+    """The note on the kept model of a system that trains its own models. It is written after the model."""
 
     trial: int
     predictor: str  # a module: `python -m PREDICTOR TARGET FOLDER IMAGES.npy OUT.npy` writes probabilities (N, classes)
@@ -61,11 +61,12 @@ class SystemModel(Model):
 
 
 class Evaluation(Model):
-    """What the evaluator found of a cell: its incumbent over all seeds, trained anew and scored on the test images once.
+    """The evaluation of a cell: its incumbent over all seeds, retrained and scored on the test images once.
 
-    The model of a system that trains its own is scored as it is, once: `retrained` is False, and epochs are 0. Of a search on a
-    table nothing is trained: the one entry of `retrainings` is the recorded training up to the epoch that counted (none where the
-    table has no test scores), and there are no classes and no confusion.
+    Nothing is trained if the incumbent is the model of a system that trains its own models: `retrained` is then false,
+    `epochs` is 0, and `retrainings` has one entry with the score of that model. In a table study nothing is trained either: the
+    one entry of `retrainings` is the recorded training up to the counted epoch (none if the table has no test scores), and
+    `classes` and `confusion` are empty.
     """
 
     dataset: str
@@ -73,72 +74,72 @@ class Evaluation(Model):
     seed: int  # the search that found the incumbent
     trial: int
     config: dict[str, Any]
-    schedule: list[Period] = []  # where the configuration was changed while the incumbent trained: all of them, in turn
+    schedule: list[Period] = []  # the configurations in order, if they changed while the incumbent trained
     epochs: int
-    validation: dict[str, float]  # the trial's metrics at the epoch that counted, as the search saw them
+    validation: dict[str, float]  # the trial's metrics at the counted epoch, as the search saw them
     retrainings: list[Retraining]
     confusion: list[list[int]]  # rows: true class, columns: predicted class; of the first retraining, whose model is kept
     classes: list[ClassScore]
     evaluated_at: float
     retrained: bool = True
-    recorded: bool = False  # read in a table
+    recorded: bool = False  # read from a table
 
 
 class Failure(Model):
-    """Why a step ended without a result: one sentence for people, the traceback's end for the curious."""
+    """Why a step ended without a result: a sentence, and the end of the traceback."""
 
     step: str
     reason: str
     detail: str = ""
     time: float
-    passing: bool = False  # the store was away: the same step may succeed later
+    passing: bool = False  # the store was unavailable: the same step may succeed later
 
 
 class Delivered(Model):
-    """What the tracking server was known to have of a cell when something was last sent to it: first, how many ended trials."""
+    """What the tracking server had of a cell after the last delivery, starting with the number of ended trials."""
 
     trials: int = Field(ge=0)
-    trouble: str | None  # why no more than these, where the server could not be used
+    trouble: str | None  # why not more, if the server could not be used
     time: float
-    searches: int = Field(default=0, ge=0)  # searches that the server was known to show as finished or failed
-    evaluated_at: float | None = None  # of the evaluation that it was known to have
+    searches: int = Field(default=0, ge=0)  # searches that the server shows as finished or failed
+    evaluated_at: float | None = None  # the time of the evaluation that the server has
 
 
 @dataclass(frozen=True)
 class CellResult:
-    """All that the store knows of one cell; nothing is None only because something else is missing."""
+    """Everything that the store has of one cell. Each field is read independently of the others."""
 
     cell: Cell
-    searches: tuple[SearchRecord, ...]  # one per seed of the study, empty ones included
+    searches: tuple[SearchRecord, ...]  # one per seed of the study, also if it is empty
     evaluation: Evaluation | None
     failures: tuple[Failure, ...]
-    delivered: Delivered | None = None  # None where nothing was ever sent
+    delivered: Delivered | None = None  # None if nothing has been sent
 
     @property
     def is_system(self) -> bool:
-        """Whether the method trains models of its own, as far as the records tell: it is compared by seconds and test alone."""
+        """Return whether the method is a system that trains its own models, according to the records."""
         return any(search.is_system for search in self.searches)
 
     @property
     def backlog(self) -> int:
-        """How many ended trials the tracking server is not known to have."""
+        """Return the number of ended trials that the tracking server does not have yet."""
         return max(0, sum(len(s.told) for s in self.searches) - (self.delivered.trials if self.delivered else 0))
 
 
 @dataclass(frozen=True)
 class StudyResult:
-    """A study and everything it left in its store."""
+    """A study and all its results in the store."""
 
     id: str  # unique to this output folder or prefix
     created_at: float
     study: Study
     cells: tuple[CellResult, ...]
-    prepared: dict[str, Prepared]  # by data set; absent where data preparation has not ended well
-    stopping: bool = False  # it has been asked to stop, and not to go on since
+    prepared: dict[str, Prepared]  # by data set; absent if its preparation has not succeeded
+    stopping: bool = False  # the user has asked it to stop and has not started it again
 
 
 class _Former(Model):
-    """A study that was extended, and when."""
+    """An earlier state of a study that was extended, and the time of the extension."""
 
     study: Study
     until: float
@@ -146,7 +147,7 @@ class _Former(Model):
 
 
 class _Holder(Model):
-    """The file study.json: whose store this is, and what it was before it was extended."""
+    """The file study.json: the study that owns the store, and its states before it was extended."""
 
     id: str
     created_at: float
@@ -158,13 +159,17 @@ def _holder(store: Store) -> _Holder:
     try:
         return _Holder.model_validate_json(store.read(layout.STUDY))
     except ValidationError:
-        raise StudyError(f"{store.uri}/{layout.STUDY} is damaged: move the folder away, and run the study anew.") from None
+        raise StudyError(f"{store.uri}/{layout.STUDY} is damaged: move the folder away, and run the study again.") from None
 
 
 def claim(store: Store, study: Study) -> str:
-    """Make the store this study's, find that it is, or extend what it holds to this study; returns the study's id there.
+    """Claim the store for this study, or extend the stored study to this one.
 
-    Raises StudyError where the store holds another study, naming what differs.
+    Returns:
+        The id of the study in this store.
+
+    Raises:
+        StudyError: The store holds another study; the message names the differences.
     """
     entry = _Holder(id=uuid.uuid4().hex, created_at=time.time(), study=study)
     store.create(layout.STUDY, entry.model_dump_json(indent=1).encode())
@@ -180,7 +185,7 @@ def claim(store: Store, study: Study) -> str:
 
 
 def refuse_another(store: Store, held: Study, study: Study) -> None:
-    """Raise StudyError where `study` is neither the study that the store holds nor extends it, naming what differs."""
+    """Raise StudyError with the differences if `study` is neither the study in the store nor an extension of it."""
     refused = [change.said for change in changes(held, study.keeping(held)) if not change.extends]
     if refused:
         raise StudyError(
@@ -191,13 +196,13 @@ def refuse_another(store: Store, held: Study, study: Study) -> None:
 
 
 def extensions(store: Store, study: Study) -> list[str]:
-    """What `claim` would change of the study in the store: sentences without their stop; none where there is none yet."""
+    """Return what `claim` would change in the stored study, as sentences without a full stop."""
     held = held_study(store)
     return [] if held is None else [change.said for change in changes(held, study.keeping(held)) if change.extends]
 
 
 def held_study(store: Store) -> Study | None:
-    """The study that the store was begun with or extended to; None where it holds none."""
+    """Return the study in the store, or None if the store holds none."""
     try:
         return _holder(store).study
     except (FileNotFoundError, NotADirectoryError):
@@ -205,7 +210,7 @@ def held_study(store: Store) -> Study | None:
 
 
 def read_study(store: Store) -> StudyResult:
-    """Everything a study left in its store; StudyError where there is no study."""
+    """Read a study and all its results. Raise StudyError if the store holds no study."""
     try:
         holder = _holder(store)
     except (FileNotFoundError, NotADirectoryError):
@@ -224,7 +229,7 @@ def read_study(store: Store) -> StudyResult:
 
 
 def read_cell(store: Store, study: Study, cell: Cell) -> CellResult:
-    """All that the store knows of one cell; a damaged record is one of its failures."""
+    """Read everything that the store has of one cell. A damaged record becomes one of its failures."""
     searches, damaged = [], []
     for seed in study.seeds:
         try:
@@ -237,22 +242,22 @@ def read_cell(store: Store, study: Study, cell: Cell) -> CellResult:
 
 
 def read_evaluation(store: Store, cell: Cell) -> Evaluation | None:
-    """The cell's evaluation; None where there is none yet, or a damaged one, which is made anew."""
+    """Read the evaluation of a cell. None if it does not exist or is damaged; it is then made again."""
     return _read(store, layout.evaluation(cell.dataset, cell.method.label) + "evaluation.json", Evaluation)
 
 
 def read_delivered(store: Store, cell: Cell) -> Delivered | None:
-    """What the tracking server was last known to have of the cell; None where nobody noted it, or the note is damaged."""
+    """Read what the tracking server has of a cell. None if no note exists or the note is damaged."""
     return _read(store, layout.delivered(cell.dataset, cell.method.label), Delivered)
 
 
 def write_delivered(store: Store, cell: Cell, delivered: Delivered) -> None:
-    """Note what the tracking server has of the cell, for whoever looks at the store alone."""
+    """Write what the tracking server has of a cell, so that commands need not ask the server."""
     store.write(layout.delivered(cell.dataset, cell.method.label), delivered.model_dump_json().encode())
 
 
 def read_system_model(store: Store, dataset: str, label: str, seed: int) -> SystemModel | None:
-    """The note on a system's kept model; None where there is none."""
+    """Read the note on the kept model of a system, or None if none exists."""
     try:
         note = SystemModel.model_validate_json(store.read(layout.system(dataset, label, seed) + "model.json"))
     except FileNotFoundError:
@@ -267,17 +272,17 @@ _MOVED_SINCE_0_1 = {
     "tuneoff.components.tuner.methods.flaml_automl:": "tuneoff.systems.flaml_automl:",
     "tuneoff.components.tuner.methods.h2o_automl:": "tuneoff.systems.h2o_automl:",
 }
-"""Modules that the notes of release 0.1 name by their former places."""
+"""Modules that notes of release 0.1 name by their former places."""
 
 
 def read_failures(store: Store, cell: Cell) -> list[Failure]:
-    """Why the cell has no (whole) result: failures of its data set's preparation and of its own steps."""
+    """Read the failures of a cell: those of its data set's preparation and those of its own steps."""
     folders = [f"failures/{cell.dataset}/{label}/" for label in ("all", cell.method.label)]
     return [failure for folder in folders for name in store.names(folder) if (failure := _read_failure(store, name))]
 
 
 def _read_failure(store: Store, name: str) -> Failure | None:
-    """The note; None where its step has succeeded meanwhile. A damaged one still says that something failed."""
+    """Read a failure, or None if its step has succeeded in the meantime. A damaged note still counts as a failure."""
     try:
         return Failure.model_validate_json(store.read(name))
     except FileNotFoundError:
@@ -288,7 +293,7 @@ def _read_failure(store: Store, name: str) -> Failure | None:
 
 
 def write_failure(store: Store, name: str, step: str, error: BaseException) -> None:
-    """Note under `name` (see layout.failure) why a step failed."""
+    """Write under `name` (see layout.failure) why a step failed."""
     import traceback
 
     known = isinstance(error, StudyError | CellFailed | RecordError | ReplayError)
@@ -299,25 +304,25 @@ def write_failure(store: Store, name: str, step: str, error: BaseException) -> N
     note = Failure(step=step, reason=plain(reason), detail=plain(detail), time=time.time(), passing=passing)
     try:
         store.write(name, note.model_dump_json(indent=1).encode())
-    except (OSError, StudyError) as second:  # the store itself may be what failed: the step shall end with its own reason
+    except (OSError, StudyError) as second:  # the store itself may have failed: the step must still end with its own reason
         print(f"{name} could not be written: {second}", file=sys.stderr, flush=True)
 
 
 def forget_failures(store: Store) -> None:
-    """Delete the notes on why steps failed: a new run tries all of these cells again, and what it notes is today's."""
+    """Delete the notes on failed steps. A new run tries these cells again and writes its own notes."""
     for name in store.names("failures/"):
         store.delete(name)
 
 
 def note_prepared(store: Store, dataset: str, data: Path) -> None:
-    """Put what is known of a prepared data set's folder into the store: its pictures, then its metadata."""
+    """Copy the description of a prepared data set into the store: its figures, then its metadata."""
     for name in ("samples.png", "balance.png", "dataset.json"):
         if (data / name).is_file():
             store.put(data / name, layout.prepared(dataset) + name)
 
 
 def read_prepared(store: Store, dataset: str) -> Prepared | None:
-    """What was prepared of a data set; None where there is nothing yet, or a damaged file, which is made anew."""
+    """Read the description of a prepared data set. None if it does not exist or is damaged; it is then made again."""
     return _read(store, layout.prepared(dataset) + "dataset.json", Prepared)
 
 
@@ -325,7 +330,7 @@ Kept = TypeVar("Kept", bound=BaseModel)
 
 
 def _read(store: Store, name: str, kind: type[Kept]) -> Kept | None:
-    """The file's contents; None where it is missing or damaged: all but the record and the study can be made again."""
+    """Read a file, or return None if it is missing or damaged. Everything except the record and the study can be made again."""
     try:
         return kind.model_validate_json(store.read(name))
     except (FileNotFoundError, ValidationError):

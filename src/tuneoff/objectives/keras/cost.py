@@ -1,4 +1,4 @@
-"""What a model costs to train, read off its layers without training it."""
+"""Estimate the cost of training a model from its layers, without training it."""
 
 from __future__ import annotations
 
@@ -10,8 +10,14 @@ from .model import build
 
 
 def size_of(name: str, config: Config, input_shape: tuple[int, ...], classes: int) -> tuple[float, int]:
-    """Multiplications of one image's way through the model (each kernel's weights times the places where it is applied), and
-    the number of its weights. Raises whatever the user's builder raises.
+    """Return the size of a configuration's model.
+
+    Returns:
+        The multiplications for one image (each kernel's weights times the positions where it is applied), and the number of
+        weights.
+
+    Raises:
+        Exception: Any error of the user's builder.
     """
     import keras
 
@@ -25,10 +31,10 @@ def size_of(name: str, config: Config, input_shape: tuple[int, ...], classes: in
 
 def _multiplications(layer: Any) -> float:
     if list(layer._flatten_layers(include_self=False, recursive=False)):
-        return 0.0  # a model within the model, whose layers are counted by themselves
+        return 0.0  # a nested model, whose layers are counted separately
     weights = sum(math.prod(w.shape) for w in layer.trainable_weights if len(w.shape) > 1)
     try:
         places = math.prod(n or 1 for n in layer.output.shape[1:-1])
-    except (AttributeError, ValueError):  # called more than once, or never: as if at one place
+    except (AttributeError, ValueError):  # called more than once or never: counted as one position
         places = 1
     return float(weights * places)

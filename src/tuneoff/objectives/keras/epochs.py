@@ -1,7 +1,7 @@
-"""An epoch as one call of a TensorFlow graph, in which Keras's own train_step and test_step go from batch to batch.
+"""Run an epoch as one call of a TensorFlow graph that loops over the batches with Keras's own train_step and test_step.
 
-Keras's `fit` builds an input pipeline and an iterator anew for each epoch and traces far more around a step; the graph here is
-traced in half the time and gives the same numbers to the last bit. A model that brings its own `fit` or steps is given to `fit`.
+Keras's `fit` builds a new input pipeline and iterator for each epoch and traces more code around a step. This graph is traced in
+half the time and gives the same numbers to the last bit. A model with its own `fit` or steps is trained with `fit`.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import numpy as np
 Array = np.ndarray[Any, Any]
 VALIDATION_BATCH = 512
 STEPS_PER_EXECUTION = 20
-"""Batches that `fit` trains before Python is asked again; only affects speed."""
+"""Batches that `fit` trains between two calls of Python code. This affects only the speed."""
 
 
 class GraphEpochs:
-    """Epochs of a model of which only Keras's own methods train and test it."""
+    """Epochs of a model that is trained and tested by Keras's own methods only."""
 
     def __init__(self, model: Any, batch_size: int) -> None:
         self._model = model
@@ -26,14 +26,14 @@ class GraphEpochs:
         self._passes: dict[tuple[str, int], Callable[[Any], None]] = {}
 
     def train(self, x: Array, y: Array, order: Array) -> dict[str, float]:
-        """Train on the images in this order; returns the epoch's metrics."""
+        """Train on the images in this order and return the metrics of the epoch."""
         self._model._symbolic_build(data_batch=(x[:1], y[:1]))
         metrics = self._pass("train", self._model.train_step, x, y, order, self._batch_size)
         self._model.optimizer.finalize_variable_values(self._model.trainable_weights)
         return metrics
 
     def test(self, x: Array, y: Array) -> dict[str, float]:
-        """The metrics on these images."""
+        """Return the metrics on these images."""
         return self._pass("test", self._model.test_step, x, y, np.arange(len(x)), VALIDATION_BATCH)
 
     def _pass(self, kind: str, step: Callable[[Any], Any], x: Array, y: Array, order: Array, size: int) -> dict[str, float]:
@@ -51,7 +51,7 @@ class GraphEpochs:
 
         images, labels = _tensor(x), _tensor(y)
         whole, rest = divmod(len(x), size)
-        # XLA compiles a step for one shape: the last, smaller batch then has a step of its own, and else goes with the others.
+        # XLA compiles a step for one shape, so the smaller last batch has its own step. Without XLA it uses the common one.
         apart = bool(self._model.jit_compile)
         one = tf.function(step, jit_compile=True) if apart else step
 
@@ -74,25 +74,25 @@ class GraphEpochs:
 
 
 class FitEpochs:
-    """Epochs of a model that trains in its own way: by `fit` and `evaluate`, as a user would call them."""
+    """Epochs of a model with its own training code: `fit` and `evaluate`, as a user would call them."""
 
     def __init__(self, model: Any, batch_size: int) -> None:
         self._model = model
         self._batch_size = batch_size
 
     def train(self, x: Array, y: Array, order: Array) -> dict[str, float]:
-        """Train on the images in this order; returns the epoch's metrics."""
+        """Train on the images in this order and return the metrics of the epoch."""
         history = self._model.fit(_batches(x, y, self._batch_size, order), shuffle=False, verbose=0).history
         return {name: float(values[-1]) for name, values in history.items()}
 
     def test(self, x: Array, y: Array) -> dict[str, float]:
-        """The metrics on these images."""
+        """Return the metrics on these images."""
         found = self._model.evaluate(_batches(x, y, VALIDATION_BATCH, np.arange(len(x))), verbose=0, return_dict=True)
         return {name: float(value) for name, value in found.items()}
 
 
 def epochs_of(model: Any, batch_size: int) -> GraphEpochs | FitEpochs:
-    """The way in which this compiled model is trained."""
+    """Return the way in which this compiled model is trained."""
     import keras
 
     own = ("train_step", "test_step", "fit", "evaluate", "make_train_function", "make_test_function")
@@ -101,7 +101,7 @@ def epochs_of(model: Any, batch_size: int) -> GraphEpochs | FitEpochs:
 
 
 def _batches(x: Array, y: Array, size: int, order: Array) -> Any:
-    """Batches of images and labels in the given order: one gather a batch, not one step an image."""
+    """Return batches of images and labels in the given order, with one gather operation per batch."""
     import tensorflow as tf
 
     images, labels = _tensor(x), _tensor(y)
@@ -113,7 +113,7 @@ _tensors: dict[int, tuple[Any, Any]] = {}
 
 
 def _tensor(array: Array) -> Any:
-    """The array as a tensor, converted once per process: every trial trains on the same one."""
+    """Return the array as a tensor. It is converted once per process, and every trial uses it."""
     import tensorflow as tf
 
     if id(array) not in _tensors:

@@ -84,9 +84,9 @@ class Retrainer:
         return evaluation
 
     def _schedule(self, search: SearchRecord, trial: Trial) -> list[Stage]:
-        """Under which configurations the trial was trained; the last one lasts to the end of a full training."""
-        known = stages(trial, {t.trial.id: t for t in search.trials})
-        return [*known[:-1], Stage(known[-1].config, self._study.budget.epochs_per_trial)]
+        """Return the configurations that the trial was trained with. The last one is used until the end of a full training."""
+        recorded = stages(trial, {t.trial.id: t for t in search.trials})
+        return [*recorded[:-1], Stage(recorded[-1].config, self._study.budget.epochs_per_trial)]
 
     def _learner(self, config: Config, seed: int) -> Learner:
         shape, classes = self._train[0].shape[1:], len(self._prepared.classes)
@@ -94,7 +94,10 @@ class Retrainer:
         return Learner(self._study.model, config, self._study.training, shape, classes, seed)
 
     def _retrain(self, schedule: list[Stage], seed: int, model: Path | None) -> tuple[Retraining, Array]:
-        """One training from new weights, and its confusion matrix on the test images; saves the model where it is wanted."""
+        """Train once from new weights and return the retraining and its confusion matrix on the test images.
+
+        The model is saved if `model` is given.
+        """
         began = time.monotonic()
         x, y = self._train
         x_test, y_test = self._test
@@ -106,7 +109,7 @@ class Retrainer:
                 learner = self._changed(learner, stage.config, seed)
             while len(epochs) < stage.last_epoch:
                 if self._stopping():
-                    raise Stopped(f"{self._cell.name}: stopped in its evaluation, which begins anew")
+                    raise Stopped(f"{self._cell.name}: stopped during its evaluation, which must start again from the beginning")
                 epochs.append(learner.train(len(epochs) + 1, x, y))
         loss, predicted = learner.score(x_test, y_test)
         confusion = confusion_of(np.asarray(y_test), predicted, classes)
@@ -123,7 +126,7 @@ class Retrainer:
         return retraining, confusion
 
     def _changed(self, learner: Learner, config: Config, seed: int) -> Learner:
-        """A learner of another configuration with this one's weights and optimizer state."""
+        """Return a learner of another configuration with this learner's weights and optimizer state."""
         with tempfile.TemporaryDirectory() as scratch:
             file = Path(scratch, "weights.npz")
             save_checkpoint(file, [{"last": learner.weights(), "optimizer": learner.state()}])

@@ -1,4 +1,4 @@
-"""Training of one model, epoch by epoch: the same seed gives the same weights, wherever the training is cut and continued."""
+"""Train one model epoch by epoch. The same seed gives the same weights, also if the training is interrupted and resumed."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from .model_cache import cache_of
 
 
 def set_up(training: Training, threads: int) -> str:
-    """Prepare this process for training; returns the device's name. Call once, before the first model."""
+    """Prepare this process for training and return the name of the device. Call this once, before the first model."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import keras
     import tensorflow as tf
 
-    with contextlib.suppress(RuntimeError):  # TensorFlow runs already, as in a notebook: its threads stay as they are
+    with contextlib.suppress(RuntimeError):  # TensorFlow is already running, as in a notebook: its threads stay unchanged
         tf.config.threading.set_intra_op_parallelism_threads(threads)
         tf.config.threading.set_inter_op_parallelism_threads(1)
     gpus = tf.config.list_physical_devices("GPU")
@@ -34,22 +34,22 @@ def set_up(training: Training, threads: int) -> str:
         tf.config.experimental.set_memory_growth(gpu, True)
     if training.precision != "float32":
         keras.mixed_precision.set_global_policy(f"mixed_{training.precision}")
-    gc.freeze()  # what is imported stays: collecting a trial's garbage need not look at it
+    gc.freeze()  # imported modules stay: garbage collection between trials can skip them
     if gpus:
         return f"gpu:0 {tf.config.experimental.get_device_details(gpus[0]).get('device_name', '')}".strip()
     return "cpu"
 
 
 def seed_of(*parts: object) -> int:
-    """A seed below 2^31 that depends on all parts and nothing else."""
+    """Return a seed below 2^31 that depends on all parts and on nothing else."""
     return int.from_bytes(hashlib.sha256(repr(parts).encode()).digest()[:4], "big") % 2**31
 
 
 class Learner:
     """One model in training.
 
-    An epoch's shuffling and dropout depend on the seed and the epoch's number alone, so that a training continued from a
-    checkpoint, here or in another process, goes on as if it had not been cut.
+    The shuffling and dropout of an epoch depend only on the seed and the epoch's number. So a training that resumes from a
+    checkpoint, in this or another process, gives the same result as an uninterrupted one.
     """
 
     def __init__(
@@ -72,7 +72,8 @@ class Learner:
     ) -> dict[str, float]:
         """Train epoch `number` (from 1) on images x (N, H, W, C) and labels y (N,).
 
-        Returns loss and accuracy of the epoch, and val_loss and val_accuracy where validation data is given.
+        Returns:
+            Loss and accuracy of the epoch, and val_loss and val_accuracy if validation data is given.
         """
         self._reseed(number)
         order = np.random.default_rng(seed_of(self._seed, "order", number)).permutation(len(x))
@@ -82,12 +83,12 @@ class Learner:
         return {name: found[name] for name in METRICS if name in found}
 
     def test(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> dict[str, float]:
-        """Loss and accuracy on these images, as they stand."""
+        """Return loss and accuracy on these images."""
         found = self._cache.epochs.test(x, y)
         return {name: found[name] for name in ("loss", "accuracy") if name in found}
 
     def score(self, x: np.ndarray[Any, Any], y: np.ndarray[Any, Any]) -> tuple[float, np.ndarray[Any, Any]]:
-        """The mean loss on these images, and the predicted class of each, shape (N,)."""
+        """Return the mean loss on these images and their predicted classes, shape (N,)."""
         probabilities = self.model.predict(x, batch_size=512, verbose=0)
         return self._cache.epochs.test(x, y)["loss"], np.argmax(probabilities, axis=-1)
 
@@ -100,17 +101,19 @@ class Learner:
     # Weights
 
     def weights(self) -> list[np.ndarray[Any, Any]]:
-        """The model's weights, in its own order."""
+        """Return the model's weights in their order in the model."""
         return [np.asarray(w) for w in self.model.get_weights()]
 
     def state(self) -> list[np.ndarray[Any, Any]]:
-        """The optimizer's variables."""
+        """Return the optimizer's variables."""
         return [np.asarray(v) for v in self.model.optimizer.variables]
 
     def take_over(self, file: Path, inherit: Inherit, fold: int = 0) -> None:
-        """Continue from a checkpoint; raises ValueError or OSError where it does not fit or cannot be read.
+        """Continue from a checkpoint. The learning rate stays that of this configuration, which may have changed.
 
-        The learning rate stays the configuration's own, which may have changed since.
+        Raises:
+            ValueError: The checkpoint does not fit the model.
+            OSError: The checkpoint cannot be read.
         """
         if inherit is Inherit.NOTHING:
             return
@@ -125,7 +128,7 @@ class Learner:
                         variable.assign(value)
 
     def close(self) -> None:
-        """Leave the model to the next of its shape, and free what is too much."""
+        """Return the model to the cache for the next model of its shape, and free memory above the limit."""
         del self.model
         self._cache.give_back()
 
@@ -134,7 +137,7 @@ METRICS = names_of(CLASSIFICATION)
 
 
 def save_checkpoint(file: Path, folds: list[dict[str, list[np.ndarray[Any, Any]]]]) -> None:
-    """Write a trial's weights, one entry a fold with "last", "optimizer" and "best"; the file appears whole or not at all."""
+    """Write a trial's checkpoint with "last", "optimizer" and "best" for each fold. The file is written atomically."""
     arrays = {
         f"{fold}/{kind}/{place:04d}": value
         for fold, parts in enumerate(folds)
@@ -162,14 +165,14 @@ def _on_gpu() -> bool:
 
 
 class PeakMemory:
-    """The most memory, in bytes, that this process (or its GPU) used since `reset`."""
+    """Return the peak memory in bytes of this process (or its GPU) since `reset`."""
 
     def reset(self) -> None:
         if _on_gpu():
             import tensorflow as tf
 
             tf.config.experimental.reset_memory_stats("GPU:0")
-        with contextlib.suppress(OSError):  # not Linux, or not allowed: the peak is then that of the whole process
+        with contextlib.suppress(OSError):  # not Linux, or not permitted: the peak then covers the whole process
             Path("/proc/self/clear_refs").write_text("5")
 
     def read(self) -> int:

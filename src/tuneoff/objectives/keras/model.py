@@ -1,4 +1,4 @@
-"""Models by configuration: the paper's network, or a builder of the user's own. Keras is imported where one is built."""
+"""Build the model of a configuration: the paper's network or a builder of the user. Keras is imported when a model is built."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def _import_fault(module: str, error: BaseException) -> str:
 def paper_cnn(config: Config, input_shape: tuple[int, ...], classes: int) -> Any:
     """The network of Molnár and Poleczki: two 3×3 convolutions, max-pooling, dropout, a dense layer, dropout, softmax.
 
-    Reads dropout, activation, filters1, filters2 and neurons from the configuration; each has a default where it is not searched.
+    The configuration may set dropout, activation, filters1, filters2 and neurons. Each has a default.
     """
     from keras import Sequential, layers
 
@@ -83,7 +83,7 @@ def paper_cnn(config: Config, input_shape: tuple[int, ...], classes: int) -> Any
 
 
 def build(name: str, config: Config, input_shape: tuple[int, ...], classes: int) -> Any:
-    """The builder's model of this configuration; TypeError where it is none."""
+    """Return the builder's model of this configuration. Raise TypeError if it is not a Keras model."""
     import keras
 
     model = builder(name)(config, input_shape, classes)
@@ -93,8 +93,9 @@ def build(name: str, config: Config, input_shape: tuple[int, ...], classes: int)
 
 
 def compile_stock(model: Any, config: Config, options: dict[str, Any]) -> None:
-    """Compile a model whose builder has not, for integer labels: `optimizer` (by default Adam) and `learning_rate` come from the
-    configuration; `options` go to Model.compile.
+    """Compile a model that its builder has not compiled, for integer labels.
+
+    The configuration gives `optimizer` (by default Adam) and `learning_rate`. `options` are passed to Model.compile.
     """
     import keras
 
@@ -105,7 +106,7 @@ def compile_stock(model: Any, config: Config, options: dict[str, Any]) -> None:
 
 
 def load_custom(file: Path, known: Mapping[str, Any]) -> Any:
-    """A model from its file; `known` are the classes of a framework's own that it may hold."""
+    """Load a model from its file. `known` are custom classes of a framework that the model may contain."""
     import keras
 
     return keras.saving.load_model(file, custom_objects=dict(known), compile=False)

@@ -1,4 +1,4 @@
-"""Models that are used again: of equal shape, a later trial takes the graph that an earlier one has traced."""
+"""Cache of compiled models, keyed by architecture. A later trial of the same shape uses the traced graph again."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from .epochs import FitEpochs, GraphEpochs, epochs_of
 from .model import build, compile_stock
 
 KEPT = 4
-"""Models that are kept for trials to come."""
+"""The number of models in the cache."""
 
 
 @dataclass
 class ModelCache:
-    """A compiled model and its traced epochs; `shape` tells which other models they would do for, None for none."""
+    """A compiled model and its traced epochs. `shape` identifies models that can share them; None means none can."""
 
     model: Any
     epochs: GraphEpochs | FitEpochs
@@ -26,13 +26,13 @@ class ModelCache:
     taken_over: bool = False
 
     def give_back(self) -> None:
-        """Keep it for a later trial of its shape, where it has one, and free the oldest of those that are kept."""
+        """Keep the model for a later trial of its shape, if it has one, and free the oldest kept model."""
         import keras
 
         if self.shape is not None:
             _kept.append(self)
             del _kept[:-KEPT]
-        if not self.taken_over:  # clearing makes TensorFlow prepare the graphs that are kept anew, too
+        if not self.taken_over:  # clearing makes TensorFlow prepare the kept graphs again too
             keras.backend.clear_session(free_memory=False)
         gc.collect()
 
@@ -41,14 +41,14 @@ _kept: list[ModelCache] = []
 
 
 def forget() -> None:
-    """Keep no model any longer: the next of each shape is traced anew, and its time is its own."""
+    """Empty the cache. The next model of each shape is traced again, so its time includes the tracing."""
     _kept.clear()
 
 
 def cache_of(
     name: str, config: Config, input_shape: tuple[int, ...], classes: int, batch_size: int, options: dict[str, Any]
 ) -> ModelCache:
-    """The configuration's model with new weights, on a bench that an equal one has left, or on a new one."""
+    """Return the configuration's model with new weights: a cached one of equal shape, or a new one."""
     model = build(name, config, input_shape, classes)
     if model.compiled:
         return ModelCache(model, epochs_of(model, batch_size), None)
@@ -63,9 +63,9 @@ def cache_of(
 
 
 def _shape(model: Any, batch_size: int) -> str | None:
-    """All that a traced epoch depends on; None where that cannot be told, since something in it is not Keras's own.
+    """Return everything that a traced epoch depends on, or None if the model has parts that are not Keras's own.
 
-    The learning rate is a variable, and no part of it.
+    The learning rate is a variable and not part of the shape.
     """
     layers = [model, *model._flatten_layers(include_self=False)]
     if any(not type(layer).__module__.startswith("keras.") for layer in layers):
@@ -75,14 +75,14 @@ def _shape(model: Any, batch_size: int) -> str | None:
         text = json.dumps([model.get_config(), type(model.optimizer).__name__, optimizer, batch_size])
     except (NotImplementedError, TypeError, ValueError):
         return None
-    for place, layer in enumerate(layers):  # Keras numbers names on
+    for place, layer in enumerate(layers):  # Keras numbers the names of layers
         text = text.replace(f'"{layer.name}"', f'"#{place}"')
     foreign = any(not module.startswith("keras") for module in re.findall(r'"module": "([^"]*)"', text))
     return None if foreign or "__lambda__" in text or '"class_name": "function"' in text else text
 
 
 def _take_over(old: Any, new: Any) -> None:
-    """Put the new model's weights, and its optimizer as at its beginning, into the old one."""
+    """Copy the new model's weights into the cached model and reset its optimizer."""
     old.set_weights(new.get_weights())
     new.optimizer.build(new.trainable_variables)
     for variable, fresh in zip(old.optimizer.variables, new.optimizer.variables, strict=True):

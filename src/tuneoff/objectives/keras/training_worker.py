@@ -1,4 +1,4 @@
-"""The objective that trains: on this side a worker process is fed with trials, on the other it trains them with Keras."""
+"""Train trials with Keras in a worker process: this module holds both sides of the pipe."""
 
 from __future__ import annotations
 
@@ -20,37 +20,37 @@ from ...workers.child import Child, ChildDied, ChildSilent
 from ..executor import WorkerDied
 
 SLOWEST_START_SECONDS = 600.0
-"""So long may a worker take to import Keras and open the data."""
+"""The time that a worker may take to import Keras and open the data."""
 
 
 @dataclass(frozen=True)
 class Workplace:
-    """What a worker needs to know once: the data, the model and how it is trained."""
+    """The data, the model and the training settings of a worker."""
 
-    data: Path  # a prepared data set's folder
+    data: Path  # the folder of a prepared data set
     model: str
     training: Training
     goal: ObjectiveSettings
     threads: int
     recording: bool = False
-    """For a table: the test part is scored after each epoch, every model is traced anew, and seconds are the processor's,
-    so that they do not depend on what else ran."""
+    """True while a table is built: the test part is scored after each epoch, every model is traced again, and seconds are
+    processor time, so that they do not depend on other load."""
 
 
 @dataclass(frozen=True)
 class Patience:
-    """How long a worker is waited for, in seconds; None is without end."""
+    """How many seconds to wait for a worker. None means no limit."""
 
-    trial_seconds: float | None = None  # for a whole trial: then it has failed
-    hang_seconds: float | None = None  # for its next word: then its process hangs
+    trial_seconds: float | None = None  # for a whole trial, which then has failed
+    hang_seconds: float | None = None  # without progress, after which the process is taken as hanging
 
 
 @dataclass(frozen=True)
 class Job:
-    """One trial, as a worker is told of it."""
+    """The description of one trial that a worker receives."""
 
     config: dict[str, Any]
-    seed: tuple[int, int]  # the search's seed and the trial's number: the same draws for every method
+    seed: tuple[int, int]  # the search's seed and the trial's number, so that all methods get the same random draws
     first_epoch: int
     target_epoch: int
     inherit: Inherit
@@ -59,7 +59,7 @@ class Job:
 
 
 class Worker:
-    """A long-lived training process; an Objective. It starts with the first trial, and anew after it died."""
+    """A long-lived training process, used as an Objective. It starts with the first trial and again after it died."""
 
     def __init__(self, workplace: Workplace, log: Path, patience: Patience = Patience()) -> None:
         self._workplace = workplace
@@ -72,14 +72,14 @@ class Worker:
         self.peak_memory_bytes: int | None = None
 
     def start(self) -> None:
-        """Start the process, so that it imports Keras while the method gets ready."""
+        """Start the process, so that it imports Keras while the method starts."""
         if self._child is None:
             threads = str(self._workplace.threads)
             self._child = Child(f"{__name__}:serve", {"OMP_NUM_THREADS": threads, "TF_CPP_MIN_LOG_LEVEL": "2"}, self._log)
             self._child.send(self._workplace)
 
     def serve_search(self, seed: int) -> None:
-        """From now on the trials are those of the search with this seed. CellFailed where the model's module cannot be loaded."""
+        """Serve the search with this seed from now on. Raise CellFailed if the model's module cannot be loaded."""
         self._seed = seed
         self.start()
         if not self._ready:
@@ -121,16 +121,16 @@ class Worker:
                 self._stop()
                 return
             if deadline is not None:
-                deadline += time.monotonic() - said  # nobody trained meanwhile
+                deadline += time.monotonic() - said  # the worker did not train in the meantime
             self._send(True)
 
     def _stop(self) -> None:
-        """Let the worker end the trial after this epoch and save its weights."""
+        """Make the worker end the trial after this epoch and save its weights."""
         self._send(False)
         self._answer(None)
 
     def _answer(self, deadline: float | None) -> Epoch | None:
-        """The trial's next epoch; None at its end. TrainingFailed where it fails or takes too long."""
+        """Return the trial's next epoch, or None at its end. Raise TrainingFailed if it fails or takes too long."""
         hang, limit = self._patience.hang_seconds, self._patience.trial_seconds
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         try:
@@ -184,7 +184,7 @@ def _least(*numbers: float | None) -> float | None:
 
 
 def serve(pipe: Connection) -> None:
-    """Train jobs until the pipe closes. For a search, only the train and validation parts of the data are ever opened."""
+    """Train jobs until the pipe closes. A search opens only the train and validation parts of the data."""
     workplace: Workplace = pipe.recv()
     from .learner import PeakMemory, set_up
     from .model import builder
@@ -205,7 +205,7 @@ def serve(pipe: Connection) -> None:
             pipe.send(("done", None, executor.memory.read()))
         except (EOFError, BrokenPipeError, ConnectionResetError):
             raise
-        except Exception as error:  # noqa: BLE001 - whatever Keras or the user's builder raises is the trial's outcome
+        except Exception as error:  # noqa: BLE001 - any error of Keras or the user's builder is the outcome of the trial
             traceback.print_exc()
             pipe.send((*_fault(error), executor.memory.read()))
 
@@ -214,7 +214,7 @@ _OF_THE_MACHINE = (errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.EROFS)
 
 
 def _fault(error: Exception) -> tuple[str, str]:
-    """What failed: the trial, or the machine that it was trained on ("stuck"), which no other trial would find better."""
+    """Return what failed: the trial, or the machine ("stuck"), on which any other trial would fail too."""
     if isinstance(error, CellFailed):
         return "stuck", str(error)
     said = f"{type(error).__name__}: {error}"[:2000]
@@ -227,7 +227,7 @@ def _fault(error: Exception) -> tuple[str, str]:
 
 
 class _Bench:
-    """A worker's data and its way to train a job: one model, or one a fold, side by side."""
+    """The data of a worker and its training of a job: one model, or one per fold."""
 
     def __init__(self, workplace: Workplace, memory: Any, on_gpu: bool) -> None:
         self._workplace = workplace
@@ -298,7 +298,7 @@ def _seed(job: Job, fold: int) -> int:
 
 
 def _parts(data: Path) -> tuple[list[tuple[Any, Any, Any, Any]], int]:
-    """(x_train, y_train, x_validation, y_validation), once, or once a fold; and the number of classes."""
+    """Return (x_train, y_train, x_validation, y_validation), one per fold, and the number of classes."""
     import numpy as np
 
     from ...core.prepared_data import Prepared, load_folds, load_part
@@ -313,7 +313,7 @@ def _parts(data: Path) -> tuple[list[tuple[Any, Any, Any, Any]], int]:
 
 
 class _Keeper:
-    """Keeps a trial's best weights in mind and writes its checkpoint, where a later trial may continue it."""
+    """Keep a trial's best weights, and write its checkpoint if a later trial may resume it."""
 
     def __init__(self, job: Job, goal: ObjectiveSettings) -> None:
         self._file = job.save

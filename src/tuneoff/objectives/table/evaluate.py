@@ -1,4 +1,4 @@
-"""The evaluation of a search on a table: the recorded test score of its incumbent, at the epoch that counted."""
+"""Evaluate a search of a table study: read the recorded test score of its incumbent at the counted epoch."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from . import table_path
 
 
 def evaluate_recorded(study: Study, cell: Cell, store: Store, search: SearchRecord, best: TrialRecord) -> Evaluation:
-    """Read the incumbent's test score, where the table has one."""
+    """Write and return the evaluation of a table study's cell. It has no score if the table has no test scores."""
     table = read_table(table_path(study))
     source = sources(table, search.seed, (t.trial for t in search.trials))[best.trial.id]
     counted = counted_epoch(best.curve, study.objective)
     assert counted is not None
-    place = counted.number - source.offset
+    last_epoch = counted.number - source.offset
     evaluation = Evaluation(
         dataset=cell.dataset,
         method=cell.method.label,
         seed=search.seed,
         trial=best.trial.id,
         config=dict(best.trial.proposal.config),
-        epochs=place,
+        epochs=last_epoch,
         validation=counted_metrics(study.objective, best.trial),
-        retrainings=_scored(source.training, place),
+        retrainings=_scored(source.training, last_epoch),
         confusion=[],
         classes=[],
         evaluated_at=time.time(),
@@ -42,9 +42,9 @@ def evaluate_recorded(study: Study, cell: Cell, store: Store, search: SearchReco
     return evaluation
 
 
-def _scored(training: RecordedTraining, place: int) -> list[Retraining]:
-    """The training up to this epoch, with its test score there; empty without one."""
-    curve = training.curve[:place]
+def _scored(training: RecordedTraining, last_epoch: int) -> list[Retraining]:
+    """Return the training up to epoch number `last_epoch` with its test score, or [] if the table has no test score."""
+    curve = training.curve[:last_epoch]
     accuracy, loss = (curve[-1].metrics.get(name, math.nan) for name in TESTED[::-1])
     if not math.isfinite(accuracy) or not math.isfinite(loss):
         return []

@@ -1,4 +1,4 @@
-"""What a run says in MLflow: tags, parameters and metrics, each a pure function of the record."""
+"""Tags, parameters and metrics of the MLflow runs, each a pure function of the record."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from ..trial_facts import Point, best_val_accuracy, ended, epoch_ends, objective
 
 
 def place(search: SearchRecord) -> dict[str, object]:
-    """Tags that say which search a run belongs to: flat, because MLflow's filters do not follow parents."""
+    """Return tags that identify the search of a run. Child runs repeat them because MLflow's filters ignore parents."""
     where = {"tuneoff.dataset": search.dataset, "tuneoff.method": search.method, "tuneoff.seed": search.seed}
     return {**where, "tuneoff.own_models": "true"} if search.is_system else where
 
 
 def trial_tags(record: TrialRecord) -> dict[str, object]:
-    """Tags of an ended trial: identity, lineage, epochs and outcome; None where a tag is left out."""
+    """Return the tags of an ended trial: identity, lineage, epochs and outcome. Tags with the value None are not sent."""
     trial, outcome = record.trial, record.trial.outcome
     assert outcome is not None
     return {
@@ -40,7 +40,7 @@ def trial_tags(record: TrialRecord) -> dict[str, object]:
 
 
 def trial_metrics(study: Study, record: TrialRecord) -> list[Point]:
-    """Each epoch's metrics at its number, then the trial's own at step 0, under names that no epoch's metric has."""
+    """Return the metrics of each epoch, at its number, and those of the trial, at step 0 under distinct names."""
     outcome = record.trial.outcome
     assert outcome is not None
     metrics = [
@@ -60,7 +60,7 @@ def trial_metrics(study: Study, record: TrialRecord) -> list[Point]:
 
 
 def best_curve(study: Study, search: SearchRecord) -> list[Point]:
-    """The best objective so far over the epochs spent: one point a trial that trained, in the order of their ends."""
+    """Return the best-so-far curve over the epochs spent: one point per trained trial, in the order in which they ended."""
     curve: list[Point] = []
     best, epochs = math.inf, 0
     for record in sorted(search.told, key=lambda t: (ended(t), t.trial.id)):
@@ -74,7 +74,7 @@ def best_curve(study: Study, search: SearchRecord) -> list[Point]:
 
 
 def spent(search: SearchRecord) -> list[Point]:
-    """What an ended search used of its budget."""
+    """Return the used budget of an ended search."""
     used = search.spent
     values = {
         "spent_trials": used.trials,
@@ -87,13 +87,13 @@ def spent(search: SearchRecord) -> list[Point]:
 
 
 def search_end(search: SearchRecord) -> float:
-    """When something last happened in a search that MLflow shows, in seconds since 1970."""
+    """Return the time of the last event of a search that MLflow shows, in seconds since 1970."""
     times = [ended(t) for t in search.told] + [float(search.header.get("time", 0.0))]
     return max([*times, float(search.ended["time"])] if search.ended else times)
 
 
 def study_params(study: Study) -> dict[str, object]:
-    """What a study compares, and at which price."""
+    """Return the parameters of the study's run: what it compares, and its budget."""
     return {
         "datasets": ", ".join(d.name for d in study.datasets),
         "methods": ", ".join(m.label for m in study.methods),
@@ -105,7 +105,10 @@ def study_params(study: Study) -> dict[str, object]:
 
 
 def study_metrics(result: StudyResult) -> list[tuple[str, float]]:
-    """What a study used in all, what failed, and the best objective on each data set, of methods that train the study's model."""
+    """Return the metrics of the study's run: used budget, failures, and the best objective on each data set.
+
+    The best objective includes only methods that train the study's model, not systems that train their own models.
+    """
     searches = [search for cell in result.cells for search in cell.searches]
     metrics: list[tuple[str, float]] = [
         ("spent_trials", sum(s.spent.trials for s in searches)),
@@ -122,7 +125,7 @@ def study_metrics(result: StudyResult) -> list[tuple[str, float]]:
 
 
 def study_status(result: StudyResult) -> str:
-    """The study run's status: FAILED with any failed cell, FINISHED when every search has ended."""
+    """Return the status of the study's run: FAILED if any cell failed, FINISHED if every search has ended, or else RUNNING."""
     if any(cell.failures for cell in result.cells):
         return "FAILED"
     whole = all(search.ended for cell in result.cells for search in cell.searches)
@@ -130,7 +133,7 @@ def study_status(result: StudyResult) -> str:
 
 
 def last_time(result: StudyResult) -> float:
-    """When something last happened in a study, in seconds since 1970."""
+    """Return the time of the last event of a study, in seconds since 1970."""
     times = [result.created_at]
     for cell in result.cells:
         times += [search_end(search) for search in cell.searches]
@@ -140,12 +143,12 @@ def last_time(result: StudyResult) -> float:
 
 
 def digest(*parts: object) -> str:
-    """A short text that differs where the parts differ."""
+    """Return a short hash of the parts."""
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
 
 
 def data_input(prepared: Prepared) -> Any:
-    """The data set as MLflow's input of a run; its digest is the start of the fingerprint, as much as MLflow keeps."""
+    """Return the data set as an MLflow input of a run. Its digest is the fingerprint cut to 36 characters, MLflow's limit."""
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     height, width, channels = prepared.input_shape

@@ -1,4 +1,4 @@
-"""MLflow's view of an evaluation: a run with the test scores, and the incumbent's model in the registry under an alias."""
+"""MLflow's view of an evaluation: a run with the test scores, and the incumbent's model in the model registry."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from .runs import KEY, NOTE, PARENT, Run, Runs
 ALIAS = "incumbent"
 STAMP = "tuneoff.evaluated_at"
 MODEL = "tuneoff.model"
-"""The evaluation run's tag that says which model version it registered, or why none."""
+"""Tag of the evaluation run with the registered model version, or with the reason why none was registered."""
 NO_MODEL = "none: the evaluation left no model"
 NO_KERAS = "none: Keras is not installed where the evaluation was sent from"
 
 
 def evaluation_key(study_id: str, evaluation: Evaluation) -> str:
-    """Unique to an evaluation wherever it is shown."""
+    """Return the unique key of an evaluation."""
     return f"{study_id}/{evaluation.dataset}/{evaluation.method}/evaluation"
 
 
 def deliver_evaluation(runs: Runs, parent: Run, store: Store, study: Study, evaluation: Evaluation) -> bool:
-    """Send what the server lacks of an evaluation; returns whether anything was sent.
+    """Send the parts of an evaluation that the server lacks. Return whether anything was sent.
 
-    An evaluation that was done anew (another `evaluated_at`) replaces its run, since MLflow's parameters never change; the model
-    it left stays in the registry as an older version.
+    A repeated evaluation (with another `evaluated_at`) replaces the earlier run, because MLflow's parameters cannot change. The
+    earlier model stays in the registry as an older version.
     """
     key = evaluation_key(runs.study_id, evaluation)
     stamp = repr(evaluation.evaluated_at)
@@ -74,7 +74,7 @@ def _tags(study: Study, evaluation: Evaluation, parent: Run) -> dict[str, object
 
 
 def _metrics(evaluation: Evaluation) -> list[Point]:
-    """Test scores over the retrainings (mean, sample standard deviation, each at its number), classes, and learning curves."""
+    """Return the test scores (mean, sample standard deviation, each retraining), class accuracies and learning curves."""
     time = evaluation.evaluated_at
     metrics: list[Point] = []
     for name in ("test_accuracy", "test_loss"):
@@ -102,7 +102,7 @@ def _model_file(files: Sequence[str]) -> str | None:
 
 
 def _model_wanted(run: Run, files: Sequence[str]) -> bool:
-    """Whether a model that was not registered can be now: it came later, or the evaluation was sent from where Keras lacked."""
+    """Return whether an unregistered model can be registered now: its file came later, or Keras was missing before."""
     late = run.tags.get(MODEL) == NO_MODEL or (run.tags.get(MODEL) == NO_KERAS and _has_keras())
     return late and _model_file(files) is not None
 
@@ -124,7 +124,7 @@ def _log_files(runs: Runs, run: Run, store: Store, evaluation: Evaluation, files
 
 
 def _deliver_model(runs: Runs, run: Run, store: Store, study: Study, evaluation: Evaluation, files: Sequence[str]) -> str:
-    """Register the incumbent's model with its alias; returns its URI, or why there is none."""
+    """Register the incumbent's model with its alias. Return its URI, or the reason why it was not registered."""
     file = _model_file(files)
     if file is None:
         return NO_MODEL
@@ -135,7 +135,7 @@ def _deliver_model(runs: Runs, run: Run, store: Store, study: Study, evaluation:
         with tempfile.TemporaryDirectory() as folder:
             try:
                 network = _load(store.get(file, Path(folder) / "model.keras"))
-            except Exception as error:  # noqa: BLE001 - whatever a model of the user's own raises, its scores are still worth having
+            except Exception as error:  # noqa: BLE001 - a user's model may raise anything, and its scores are still sent
                 return f"none: model.keras cannot be loaded ({type(error).__name__}: {error})"
             model = _log_model(runs, run, network, evaluation, Path(folder))
     name = f"{study.name}.{evaluation.dataset}.{evaluation.method}"
@@ -153,14 +153,14 @@ def _load(file: Path) -> Any:
 
 
 def _version_of(runs: Runs, name: str, evaluation: Evaluation) -> str | None:
-    """The registered version of this very evaluation, where an earlier call made it."""
+    """Return the version that an earlier call registered for this evaluation, or None."""
     versions = runs.client.search_model_versions(f"name = '{name}'")
     ours = {KEY: evaluation_key(runs.study_id, evaluation), STAMP: repr(evaluation.evaluated_at)}
     return next((str(v.version) for v in versions if ours.items() <= dict(v.tags).items()), None)
 
 
 def _register(runs: Runs, name: str, model: Any, run: Run, evaluation: Evaluation) -> str:
-    """Make a version of the registered model of this LoggedModel; returns its number."""
+    """Register this LoggedModel as a new version of the registered model. Return the number of the version."""
     from mlflow.exceptions import MlflowException
 
     client = runs.client
@@ -170,7 +170,7 @@ def _register(runs: Runs, name: str, model: Any, run: Run, evaluation: Evaluatio
         if error.error_code != "RESOURCE_ALREADY_EXISTS":
             raise
     tags = {KEY: evaluation_key(runs.study_id, evaluation), STAMP: repr(evaluation.evaluated_at)}
-    # With a models:/ URI as source MLflow would look the model up on the process's default server, not on this one.
+    # With a models:/ URI as the source, MLflow would look for the model on the default server of the process, not on this one.
     made = client.create_model_version(
         name, model.artifact_location, run.id, tags=tags, model_id=model.model_id, await_creation_for=0
     )
@@ -178,7 +178,7 @@ def _register(runs: Runs, name: str, model: Any, run: Run, evaluation: Evaluatio
 
 
 def _ready_model(runs: Runs, run: Run) -> Any | None:
-    """The run's LoggedModel, where an earlier call finished one; what an earlier call left half-written is deleted."""
+    """Return the run's LoggedModel that an earlier call completed, or None. Delete incomplete ones of earlier calls."""
     ready = None
     for model in runs.client.search_logged_models([runs.experiment_id], filter_string=f"source_run_id = '{run.id}'"):
         if model.status == "READY":
@@ -189,7 +189,7 @@ def _ready_model(runs: Runs, run: Run) -> Any | None:
 
 
 def _log_model(runs: Runs, run: Run, network: Any, evaluation: Evaluation, folder: Path) -> Any:
-    """Make the run's LoggedModel of a Keras model."""
+    """Create the run's LoggedModel from a Keras model."""
     from mlflow.entities import LoggedModelOutput
 
     client = runs.client
@@ -209,7 +209,7 @@ def _log_model(runs: Runs, run: Run, network: Any, evaluation: Evaluation, folde
 
 
 def _save(network: Any, target: Path, model: Any, run: Run) -> None:
-    """Write the model folder; the signature takes float32 (-1, H, W, C) and gives float32 (-1, classes)."""
+    """Write the model folder. The signature has the input float32 (-1, H, W, C) and the output float32 (-1, classes)."""
     import mlflow.keras
     import numpy as np
     from mlflow.models import Model, ModelSignature

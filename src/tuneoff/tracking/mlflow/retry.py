@@ -1,4 +1,4 @@
-"""An MLflow client that makes a call again where the server failed it and repeating can do no harm."""
+"""An MLflow client that repeats failed calls if repeating them is harmless."""
 
 from __future__ import annotations
 
@@ -7,23 +7,26 @@ from typing import Any
 
 TRIES = 5
 PAUSE_SECONDS = 0.05
-"""Before the second try; doubled before each further one."""
+"""The pause before the second try. It doubles before each further try."""
 PATIENCE_SECONDS = 5.0
-"""No try begins later than this after the first: a server that hangs is not asked again."""
+"""No try begins later than this after the first one, so that a call to a hanging server is not repeated."""
 
 
 class Retrying:
-    """Passes every call on. What makes something new is asked for once, because an answer may be lost after the server has
-    written: whoever calls has to ask what is there. All else comes to the same, however often it is done."""
+    """Forwards every call to the client and retries calls that may be repeated.
+
+    Calls that create something are made once, because the answer may be lost after the server has written: the caller must
+    query the server first. All other calls have the same effect if they are repeated.
+    """
 
     def __init__(self, client: Any) -> None:
         self._client = client
 
     def __getattr__(self, name: str) -> Any:
-        found = getattr(self._client, name)
-        if name.startswith(("create", "_")) or not callable(found):
-            return found
-        return lambda *args, **kwargs: _tried(lambda: found(*args, **kwargs))
+        attribute = getattr(self._client, name)
+        if name.startswith(("create", "_")) or not callable(attribute):
+            return attribute
+        return lambda *args, **kwargs: _tried(lambda: attribute(*args, **kwargs))
 
 
 def _tried(call: Any) -> Any:
@@ -41,10 +44,10 @@ def _tried(call: Any) -> Any:
 
 
 def _passes(error: Exception) -> bool:
-    """Whether the same call may go well a little later: the server has not refused it."""
+    """Return whether a retry may succeed, because the server did not reject the call."""
     from mlflow.exceptions import MlflowException
 
     if not isinstance(error, MlflowException):
-        return isinstance(error, OSError)  # as requests' errors are
+        return isinstance(error, OSError)  # the errors of requests are OSErrors
     status = int(error.get_http_status_code())
     return status >= 500 or status == 429

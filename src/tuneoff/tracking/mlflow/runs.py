@@ -1,4 +1,4 @@
-"""A study's runs on an MLflow server: where it is, how its client is made, and the runs by the key that each carries."""
+"""A study's runs on an MLflow server: the server's URI, its client, and the runs by their keys."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ PARENT = "mlflow.parentRunId"
 NOTE = "mlflow.note.content"
 KEY = "tuneoff.key"
 STATE = "tuneoff.state"
-"""A digest of what a parent run shows: equal means that there is nothing to send."""
+"""Tag with a digest of the content of a parent run. If it is equal, nothing has to be sent."""
 
 LONGEST_PARAM = 6000
 LONGEST_TAG = 5000
 PAGE = 1000
 
 _QUIET = {
-    # An absent server must not hold a search for minutes, and a retry inside MLflow's client would make a second run where only
-    # the answer was lost: retrying is done by whoever calls, after asking the server what it has.
+    # An unavailable server must not delay a search for minutes. A retry inside MLflow's client would create a second run if only
+    # the answer was lost, so the caller retries after it has queried the server.
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
@@ -41,43 +41,57 @@ _QUIET = {
 
 
 def tracking_uri(study: Study, place: str) -> str:
-    """The MLflow server of a study: its `tracking.uri`, else SQLite in the folder `place`.
+    """Return the URI of the study's MLflow server: its `tracking.uri`, or else a SQLite file in the folder `place`.
 
-    Raises StudyError where `place` is no folder (s3://…) and the study names no server, or names one of another kind.
+    Raises:
+        StudyError: `place` is not a folder (s3://…) and the study names no server, or `tracking.uri` has an unknown scheme.
     """
     if study.tracking.uri is None:
         if "://" in place:
-            raise StudyError(f"{place} is no folder for MLflow's SQLite file: give tracking.uri, an MLflow server's http(s) URI.")
+            raise StudyError(
+                f"{place} is not a folder, so it cannot hold MLflow's SQLite file. Set tracking.uri to the http(s) URI of an"
+                " MLflow server."
+            )
         path = str(Path(place).absolute() / layout.MLFLOW_DATABASE)
-        # Only what a URI cannot do without is quoted: MLflow makes an empty folder by the quoted name.
+        # As few characters as possible are quoted, because MLflow creates an empty folder with the quoted name.
         return f"sqlite:///{path.replace('%', '%25').replace('?', '%3F')}"
     if urlsplit(study.tracking.uri).scheme not in ("http", "https", "sqlite"):
         raise StudyError(
-            f"tracking.uri is {without_credentials(study.tracking.uri)!r}: give an MLflow server's http(s) URI, or sqlite:///FILE."
+            f"tracking.uri is {without_credentials(study.tracking.uri)!r}, which is not a supported URI. Give the http(s) URI"
+            " of an MLflow server, or sqlite:///FILE."
         )
     return study.tracking.uri
 
 
 def named_server(uri: str) -> str:
-    """The server to use: the one that is named, else the one that KFP names to its steps; StudyError where there is none."""
-    found = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
-    if not found:
-        raise StudyError("no MLflow server is named: give tracking.uri, an MLflow server's http(s) URI")
-    return found
+    """Return `uri`, or if it is empty, the server that KFP names to its steps.
+
+    Raises:
+        StudyError: No server is named.
+    """
+    server = uri or os.environ.get("MLFLOW_TRACKING_URI", "")
+    if not server:
+        raise StudyError("no MLflow server is named: set tracking.uri to the http(s) URI of an MLflow server")
+    return server
 
 
 def refused_host(uri: str, error: BaseException) -> StudyError | None:
-    """What to do where the server does not take the name under which it was asked; None where the error is another."""
+    """Return an error with a remedy if the server rejected the host name of the request; None for other errors."""
     if "Invalid Host header" not in str(error):
         return None
     host = urlsplit(without_credentials(uri)).netloc
-    return StudyError(f"the MLflow server refuses the name {host} (403): start it with --allowed-hosts {host}, port included")
+    return StudyError(
+        f"the MLflow server rejects the host name {host} (403): start it with --allowed-hosts {host}, port included"
+    )
 
 
 def connect(uri: str) -> Any:
-    """A client of this server alone, whatever MLFLOW_TRACKING_URI or MLFLOW_RUN_ID say. StudyError without MLflow or server.
+    """Return a client of this server that ignores MLFLOW_RUN_ID, and MLFLOW_TRACKING_URI unless `uri` is empty.
 
-    The schema of a SQLite file is made by one process at a time: two at once race in MLflow's migrations.
+    Only one process at a time creates the schema of a SQLite file, because MLflow's migrations have a race.
+
+    Raises:
+        StudyError: MLflow is not installed, or no server is named.
     """
     uri = named_server(uri)
     for name, value in _QUIET.items():
@@ -85,12 +99,12 @@ def connect(uri: str) -> Any:
     try:
         from mlflow import MlflowClient
     except ImportError:
-        raise StudyError("Tracking needs MLflow: pip install 'tuneoff[tracking]'.") from None
+        raise StudyError("Tracking needs MLflow, which is not installed: pip install 'tuneoff[tracking]'.") from None
     for name in ("mlflow.store.db.utils", "mlflow.utils.environment", "alembic"):
-        logging.getLogger(name).setLevel(logging.CRITICAL)  # what fails is raised, and told in one line by whoever called
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are raised, and the caller reports them in one line
     if not uri.startswith("sqlite:"):
         return Retrying(MlflowClient(tracking_uri=uri, registry_uri=uri))
-    # A connection that is kept would go on writing into a file that was moved away.
+    # A pooled connection would continue to write into a file that was moved away.
     os.environ.setdefault("MLFLOW_SQLALCHEMYSTORE_POOLCLASS", "NullPool")
     with writable_alone(database_of(uri)):
         client = MlflowClient(tracking_uri=uri, registry_uri=uri)
@@ -100,7 +114,7 @@ def connect(uri: str) -> Any:
 
 @dataclass
 class Run:
-    """A run as the server has it: what is needed to see whether anything is missing."""
+    """The state of a run on the server, as far as it shows whether anything is missing."""
 
     id: str
     status: str
@@ -113,7 +127,7 @@ class Run:
 
 
 class Runs:
-    """The runs of one study on one server, by key. The server is asked once a process; then what was done here is remembered."""
+    """The runs of one study on one server, by key. The server is queried once; later changes of this process are remembered."""
 
     def __init__(self, client: Any, experiment_id: str, study_id: str) -> None:
         self.client = client
@@ -122,30 +136,33 @@ class Runs:
         self._known: dict[str, Run] = {}
 
     def learn(self, **tags: str) -> None:
-        """Ask the server for the study's runs with these `tuneoff.` tags. Of doubles, left by lost answers, one is kept."""
+        """Query the server for the study's runs with these `tuneoff.` tags.
+
+        A lost answer may have led to two runs with the same key. All but one of them are deleted.
+        """
         wanted = {"study_id": self.study_id, **tags}
         condition = " and ".join(f"tags.`tuneoff.{name}` = '{value}'" for name, value in wanted.items())
-        found: dict[str, list[Run]] = {}
+        by_key: dict[str, list[Run]] = {}
         token = None
         while True:
             page = self.client.search_runs([self.experiment_id], condition, max_results=PAGE, page_token=token)
             for run in page:
-                found.setdefault(run.data.tags.get(KEY, ""), []).append(_known(run))
+                by_key.setdefault(run.data.tags.get(KEY, ""), []).append(_known(run))
             token = page.token
             if not token:
                 break
-        for key, runs in found.items():
+        for key, runs in by_key.items():
             first, *doubles = sorted(runs, key=lambda r: (not r.ended, STATE not in r.tags, r.id))
             self._known[key] = first
             for double in doubles:
                 self.client.delete_run(double.id)
 
     def get(self, key: str) -> Run | None:
-        """The run with this key, as far as the server was asked."""
+        """Return the run with this key, or None if no query of the server returned it."""
         return self._known.get(key)
 
     def make(self, key: str, name: str, start: float, tags: Mapping[str, object]) -> Run:
-        """The run with this key, made where it is not known; `start` in seconds since 1970."""
+        """Return the run with this key, and create it if it is unknown. `start` is in seconds since 1970."""
         if key in self._known:
             return self._known[key]
         texts = {KEY: key, "tuneoff.study_id": self.study_id, "mlflow.source.name": "tuneoff"} | _texts(tags, LONGEST_TAG)
@@ -165,7 +182,7 @@ class Runs:
         params: Mapping[str, object] | None = None,
         tags: Mapping[str, object] | None = None,
     ) -> None:
-        """Send metrics (name, value, seconds since 1970, step), parameters and tags; what is no finite number is left out."""
+        """Send metrics (name, value, seconds since 1970, step), parameters and tags. Metrics that are not finite are omitted."""
         from mlflow.entities import Metric, Param, RunTag
 
         entries = [
@@ -180,7 +197,7 @@ class Runs:
         run.tags.update(texts)
 
     def settle(self, run: Run, status: str, time: float) -> None:
-        """Set the run's status and, unless it is RUNNING, its end (seconds since 1970)."""
+        """Set the status of the run and, unless it is RUNNING, its end time (seconds since 1970)."""
         if status != "RUNNING":
             self.client.set_terminated(run.id, status, end_time=_ms(time))
         elif run.status != "RUNNING":
@@ -206,6 +223,6 @@ def _short(text: str, longest: int) -> str:
 
 
 def clean(name: str) -> str:
-    """A name as MLflow takes it for metrics and parameters: letters, digits and _ - . space : / and no empty or dotted part."""
+    """Return a valid MLflow name of a metric or parameter: letters, digits and _ - . space : / without empty or dotted parts."""
     parts = [re.sub(r"[^\w\-. :]", "_", part, flags=re.ASCII)[:120].strip() for part in name.split("/")]
     return "/".join(part for part in parts if part.strip(".")) or "_"

@@ -1,4 +1,4 @@
-"""The views of the runs table that MLflow's page offers under Views: trials, searches, evaluations, each with its columns."""
+"""Saved views of MLflow's runs table, listed under Views: trials, searches and evaluations, each with its columns."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from ...core.study import Study
 
 PREFIX = "mlflow.sharedViewState."
-"""Experiment tags by which MLflow's page finds saved views; an older server shows them as tags and nothing else."""
+"""Prefix of the experiment tags in which MLflow stores saved views. Older servers show them only as tags."""
 
 _MOST_PARAMETERS = 12
 _PLACE = ("dataset", "method", "seed")
 
 
 def saved_views(study: Study, created_at: float) -> dict[str, str]:
-    """Experiment tags, one a view; MLflow's own table would show neither a metric nor a hyperparameter."""
+    """Return experiment tags, one per view. Without views, MLflow's table shows no metrics and no hyperparameters."""
     best_first = study.objective.sign < 0
     config = [f"params.`{name}`" for name in list(study.space)[:_MOST_PARAMETERS]]
     trials = ("objective", "val_accuracy", "val_loss", "epochs_trained", "trial_seconds")

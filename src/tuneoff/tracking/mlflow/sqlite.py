@@ -1,4 +1,4 @@
-"""MLflow's SQLite file: where it is, who makes it, and what is wrong with it, in a sentence."""
+"""MLflow's SQLite file: its path, its creation by one process at a time, and messages for its faults."""
 
 from __future__ import annotations
 
@@ -13,29 +13,29 @@ from urllib.parse import unquote
 from ...core.errors import StudyError
 
 LOCK_PATIENCE_SECONDS = 20
-"""How long another process may hold the file; MLflow's own calls wait as long."""
+"""How long another process may lock the file. MLflow's own calls wait equally long."""
 
 _REMEDIES = {
     "SQLITE_FULL": "is on a full disk ({}): free some space",
-    "SQLITE_BUSY": "is held by another process ({}): end that one",
-    "SQLITE_LOCKED": "is held by another process ({}): end that one",
-    "SQLITE_NOTADB": "is damaged ({}): move it away, and it is made anew",
-    "SQLITE_CORRUPT": "is damaged ({}): move it away, and it is made anew",
+    "SQLITE_BUSY": "is locked by another process ({}): end that process",
+    "SQLITE_LOCKED": "is locked by another process ({}): end that process",
+    "SQLITE_NOTADB": "is damaged ({}): move it away, and Tuneoff creates a new one",
+    "SQLITE_CORRUPT": "is damaged ({}): move it away, and Tuneoff creates a new one",
     "SQLITE_IOERR": "cannot be read or written ({}): check the disk",
 }
 
 
 class DatabaseFault(StudyError):
-    """MLflow's SQLite file cannot be used; the message says why and what to do."""
+    """MLflow's SQLite file cannot be used. The message gives the reason and the next step."""
 
 
 def database_of(uri: str) -> Path:
-    """The file of a sqlite:/// URI."""
+    """Return the file of a sqlite:/// URI."""
     return Path(unquote(uri.removeprefix("sqlite:///"))).absolute()
 
 
 def database_fault(uri: str, error: BaseException) -> DatabaseFault | None:
-    """What is wrong with the SQLite file of `uri`, where that is what the error came from."""
+    """Return the fault of the SQLite file of `uri` if it caused the error, or else None."""
     if not uri.startswith("sqlite:"):
         return None
     cause: BaseException | None = error
@@ -48,12 +48,13 @@ def database_fault(uri: str, error: BaseException) -> DatabaseFault | None:
 
 def _fault(file: Path, error: sqlite3.Error) -> DatabaseFault:
     name = getattr(error, "sqlite_errorname", "")
-    said = next((said for code, said in _REMEDIES.items() if name.startswith(code)), "cannot be written ({}): give another place")
-    return DatabaseFault(f"MLflow's database {file} {said.format(error)}.")
+    default = "cannot be written ({}): use a folder that is writable"
+    remedy = next((text for code, text in _REMEDIES.items() if name.startswith(code)), default)
+    return DatabaseFault(f"MLflow's database {file} {remedy.format(error)}.")
 
 
 def speed_up_searches(uri: str) -> None:
-    """Let a SQLite file count its rows: without that MLflow's searches over thousands of trials take twenty times as long."""
+    """Update the row statistics of a SQLite file. Without them, MLflow searches of thousands of trials are 20 times slower."""
     if uri.startswith("sqlite:"):
         with closing(sqlite3.connect(database_of(uri), timeout=LOCK_PATIENCE_SECONDS)) as database:
             database.execute("ANALYZE")
@@ -62,7 +63,11 @@ def speed_up_searches(uri: str) -> None:
 
 @contextmanager
 def writable_alone(file: Path) -> Iterator[None]:
-    """Nobody else makes the file's tables meanwhile; DatabaseFault where it cannot be written: MLflow would try on."""
+    """Lock the file while its tables are created, so that no other process creates them at the same time.
+
+    Raises:
+        DatabaseFault: The file cannot be written. It is checked here because MLflow would retry for a long time.
+    """
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         with closing(sqlite3.connect(file, timeout=LOCK_PATIENCE_SECONDS)) as database:
@@ -72,7 +77,7 @@ def writable_alone(file: Path) -> Iterator[None]:
         raise _fault(file, error) from error
     except OSError as error:
         raise DatabaseFault(
-            f"MLflow's database {file} cannot be written ({error.strerror or error}): give another place."
+            f"MLflow's database {file} cannot be written ({error.strerror or error}): use a folder that is writable."
         ) from error
     try:
         fcntl.flock(handle, fcntl.LOCK_EX)

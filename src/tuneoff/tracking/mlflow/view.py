@@ -1,8 +1,8 @@
-"""MLflow's view of the record: study, search and trial as nested runs, found again by the key that each carries.
+"""MLflow's view of the record: study, search and trial as nested runs, which are found by their keys.
 
-What has been delivered is asked of the server, never kept in a file: a run that is there and has ended is left alone, one that
-was left half-written is completed, a missing one is made. So a server that was away, an answer lost after a write, or an empty
-server in the old one's place lose nothing and double nothing.
+The server is queried for the delivered runs; no file stores this. An existing run that has ended is not changed, an incomplete
+run is completed, and a missing run is created. So an unavailable server, a lost answer after a write, or a new empty server
+neither lose nor duplicate runs.
 """
 
 from __future__ import annotations
@@ -43,60 +43,68 @@ from .sqlite import database_fault, database_of, speed_up_searches
 
 
 class MlflowView:
-    """One study on one MLflow server. Every verb may be called again, with the same result."""
+    """One study on one MLflow server. Every method may be called repeatedly with the same result."""
 
     def __init__(self, store: Store, study: Study, study_id: str, uri: str, client: Any = None) -> None:
         self._store = store
         self._study = study
         self._study_id = study_id
-        self._uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "")  # KFP may name one to its steps
+        self._uri = uri or os.environ.get("MLFLOW_TRACKING_URI", "")  # KFP may name a server to its steps
         self._client = client
         self._runs: Runs | None = None
         self._learnt: set[str] = set()
         self.delivered: set[str] = set()
-        """Keys of trials known to be whole on the server."""
+        """Keys of the trials that are complete on the server."""
         self.settled: set[str] = set()
-        """Keys of searches that the server is known to show as finished or failed."""
+        """Keys of the searches that the server shows as finished or failed."""
         self.evaluated: dict[str, float] = {}
-        """When those evaluations were made that are known to be whole on the server, by the names of their cells."""
+        """The times of the evaluations that are complete on the server, by the names of their cells."""
         self.marked = 0
-        """How many searches this view has marked as finished or failed."""
+        """The number of searches that this view has marked as finished or failed."""
 
     @property
     def client(self) -> Any:
-        """The server's client, made when first needed."""
+        """The client of the server, created at its first use."""
         if self._client is None:
             self._client = connect(self._uri)
         return self._client
 
     def prepare(self) -> str:
-        """Make experiment and study run, or find them; returns the experiment's id. A deleted experiment is restored."""
-        with self._asking_anew_after_errors():
+        """Create or find the experiment and the study run. Return the id of the experiment. Restore a deleted experiment."""
+        with self._query_again_after_errors():
             runs = self._open()
             self._study_run(runs)
             return runs.experiment_id
 
     def forget(self) -> None:
-        """Ask the server anew at the next call: after an error nobody knows what it has."""
+        """Query the server again at the next call, because its content is unknown after an error."""
         self._runs = None
         self._learnt.clear()
 
     def deliver(self, cell: Cell, searches: Iterable[SearchRecord], reasons: Sequence[str] = ()) -> int:
-        """Send what the server lacks of these searches of a cell; returns how many trials that were.
+        """Send the parts of these searches of a cell that the server lacks.
 
-        A search has no run before its first trial. `reasons` say why the cell failed, where it has.
+        A search has no run before its first trial.
+
+        Args:
+            cell: The cell of the searches.
+            searches: The complete searches.
+            reasons: The reasons why the cell failed, if it failed.
+
+        Returns:
+            The number of trials sent.
         """
-        with self._asking_anew_after_errors():
+        with self._query_again_after_errors():
             runs = self._open()
             parent = self._study_run(runs)
             self._learn(runs, cell)
             return sum(self._deliver_search(runs, parent, search, reasons) for search in searches if search.trials)
 
     def deliver_evaluation(self, cell: Cell, evaluation: Evaluation) -> bool:
-        """Send an evaluation's scores, pictures and model; returns whether the server lacked anything."""
+        """Send the scores, figures and model of an evaluation. Return whether the server lacked anything."""
         from . import evaluation as mlflow_evaluation
 
-        with self._asking_anew_after_errors():
+        with self._query_again_after_errors():
             runs = self._open()
             parent = self._study_run(runs)
             self._learn(runs, cell)
@@ -105,8 +113,8 @@ class MlflowView:
             return sent
 
     def finish(self, result: StudyResult) -> None:
-        """Bring the study run's note, figures and status level with everything in the store."""
-        with self._asking_anew_after_errors():
+        """Update the note, figures and status of the study's run to the content of the store."""
+        with self._query_again_after_errors():
             runs = self._open()
             run = self._study_run(runs)
             note = study_note(result)
@@ -120,8 +128,8 @@ class MlflowView:
             speed_up_searches(self._uri)
 
     def missing(self, result: StudyResult) -> int:
-        """How many trials of the record are not whole on the server. Nothing is written but what `prepare` makes."""
-        with self._asking_anew_after_errors():
+        """Return the number of recorded trials that are not complete on the server. Write only what `prepare` creates."""
+        with self._query_again_after_errors():
             runs = self._open()
             self._study_run(runs)
             for cell in result.cells:
@@ -130,7 +138,7 @@ class MlflowView:
             return sum((run := runs.get(key)) is None or not run.ended for key in keys)
 
     @contextmanager
-    def _asking_anew_after_errors(self) -> Iterator[None]:
+    def _query_again_after_errors(self) -> Iterator[None]:
         try:
             yield
         except BaseException as error:
@@ -147,22 +155,22 @@ class MlflowView:
         return self._runs
 
     def _experiment(self) -> str:
-        found = self.client.get_experiment_by_name(self._study.experiment)
-        if found is None:
-            found = self._create_experiment()
-        if found.lifecycle_stage == "deleted":
-            self.client.restore_experiment(found.experiment_id)
-        tags = saved_views(self._study, found.creation_time / 1000)
+        experiment = self.client.get_experiment_by_name(self._study.experiment)
+        if experiment is None:
+            experiment = self._create_experiment()
+        if experiment.lifecycle_stage == "deleted":
+            self.client.restore_experiment(experiment.experiment_id)
+        tags = saved_views(self._study, experiment.creation_time / 1000)
         tags["mlflow.experimentKind"] = "custom_model_development"
         for name, value in tags.items():
-            if found.tags.get(name) != value:
-                self.client.set_experiment_tag(found.experiment_id, name, value)
-        return str(found.experiment_id)
+            if experiment.tags.get(name) != value:
+                self.client.set_experiment_tag(experiment.experiment_id, name, value)
+        return str(experiment.experiment_id)
 
     def _create_experiment(self) -> Any:
         from mlflow.exceptions import MlflowException
 
-        root = None  # a server knows its own
+        root = None  # a server has its own default
         if self._uri.startswith("sqlite:"):
             root = (database_of(self._uri).parent / layout.MLFLOW_ARTIFACTS).as_uri()
         try:
@@ -173,17 +181,17 @@ class MlflowView:
         return self.client.get_experiment_by_name(self._study.experiment)
 
     def _study_run(self, runs: Runs) -> Run:
-        known = runs.get(self._study_id)
-        if known is not None and STATE in known.tags:
-            return known
+        existing = runs.get(self._study_id)
+        if existing is not None and STATE in existing.tags:
+            return existing
         created = json.loads(self._store.read(layout.STUDY))["created_at"]
-        tags = self._tags("study") | {PARENT: None if known else self._kfp_run()}
+        tags = self._tags("study") | {PARENT: None if existing else self._kfp_run()}
         run = runs.make(self._study_id, self._study.name, created, tags)
         runs.log(run, params=study_params(self._study), tags={STATE: "begun"})
         return run
 
     def _kfp_run(self) -> str | None:
-        """The run that KFP itself made of this step on the same server: the study's is another one below it. None without one."""
+        """Return the id of the run that KFP created for this step on the same server, or None. It is the study run's parent."""
         from mlflow.exceptions import MlflowException
 
         given = os.environ.get("MLFLOW_RUN_ID")
@@ -194,7 +202,7 @@ class MlflowView:
         except MlflowException as error:
             if error.error_code != "RESOURCE_DOES_NOT_EXIST":
                 raise
-            return None  # a run of another server
+            return None  # the run belongs to another server
 
     def _learn(self, runs: Runs, cell: Cell) -> None:
         if cell.name not in self._learnt:
@@ -213,12 +221,12 @@ class MlflowView:
         new = 0
         for record in search.told:
             key = trial_key(self._study_id, search, record.trial.id)
-            known = runs.get(key)
-            if known is None or not known.ended:
+            existing = runs.get(key)
+            if existing is None or not existing.ended:
                 self._deliver_trial(runs, run, search, record, key)
                 new += 1
-            elif known.tags.get(PARENT) != run.id:
-                runs.log(known, tags={PARENT: run.id})
+            elif existing.tags.get(PARENT) != run.id:
+                runs.log(existing, tags={PARENT: run.id})
             self.delivered.add(key)
         key = search_key(self._study_id, search)
         self.settled.discard(key)
@@ -229,9 +237,9 @@ class MlflowView:
 
     def _search_run(self, runs: Runs, parent: Run, search: SearchRecord) -> Run:
         key = search_key(self._study_id, search)
-        known = runs.get(key)
-        if known is not None and STATE in known.tags:
-            return known
+        existing = runs.get(key)
+        if existing is not None and STATE in existing.tags:
+            return existing
         tags = self._tags("search") | place(search) | {PARENT: parent.id, "tuneoff.host": search.header.get("host")}
         tags |= {f"tuneoff.version.{name}": version for name, version in search.header.get("versions", {}).items()}
         run = runs.make(key, f"{search.method} seed {search.seed} {search.dataset}", search.trials[0].asked_at, tags)
