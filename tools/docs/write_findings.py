@@ -60,7 +60,7 @@ small convolutional network with the paper's seven hyperparameters, on images of
 epochs.
 """
 READING = """**How to read it.** The rule recommends the method with the best mean rank over thirty seeds. *How sure* is the
-share of bootstrap draws in which it is the best: *sure* from 95 %, *likely* from 75 %, else *open*. *As good*
+share of bootstrap draws in which it is the best: *sure* from 95 %, *likely* from 75 %, else *open*. *Possibly equally good*
 lists the methods that share 95 % of the draws with it. Regret is 0 at the table's best configuration and 1 at a
 median random trial. The [statistics](statistics.md) page has every rule.
 
@@ -139,7 +139,7 @@ def page(reports: Reports) -> str:
 
 def _answer() -> Iterator[str]:
     """The opening table, its chart, how to read them, and what following the advice on other data would have cost."""
-    head = ["budget", "kind of problem", "use", "how sure", "as good", "its regret", "random search's"]
+    head = ["budget", "kind of problem", "use", "how sure", "possibly equally good", "its regret", "random search's"]
     yield "\n".join([as_table(head, []).rstrip(), *map(advised, BUDGETS)])
     yield (
         "![Normalised regret of the recommended methods and of random search over the budget, mean over tables and seeds]"
