@@ -162,7 +162,8 @@ def test_a_full_disk_under_the_record_is_a_sentence_and_the_record_goes_on_when_
     undisturbed = essence(run_toy(small_disk / "whole"))
     log = small_disk / "log"
     filler = fill(small_disk, leave=8192)
-    with pytest.raises(RecordError, match=r"log cannot be written \(No space left on device\): free some space, and the same"):
+    message = r"log cannot be written \(No space left on device\): free some space, and run the same command"
+    with pytest.raises(RecordError, match=message):
         run_toy(log)
     parse(log.read_bytes().splitlines())  # whole lines only
     filler.unlink()
