@@ -1,4 +1,4 @@
-"""A tiny system that trains models of its own, for tests of what is around one: class means, at several resolutions."""
+"""A tiny system for tests. It trains its own models: class means, at several resolutions."""
 
 from __future__ import annotations
 

@@ -97,7 +97,7 @@ def test_every_model_of_a_system_is_a_trial_with_a_configuration_of_its_own(done
     assert search.trials[1].trial.outcome is not None
     assert search.trials[1].trial.outcome.reason == "ValueError: no such kind"
     assert search.ended is not None
-    assert search.ended["reason"] == "nearest ended by itself, after 3 models of its own"
+    assert search.ended["reason"] == "nearest ended by itself after 3 models"
     assert search.incumbent is not None
     assert search.incumbent.trial.id == 2
     assert 0 < search.spent.seconds <= 60

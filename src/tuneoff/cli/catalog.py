@@ -122,10 +122,10 @@ def _settings_of(spec: MethodSpec, text: str) -> dict[str, Any]:
 
 
 def _checked_line(entry: Result | Pace) -> str:
-    from ..contract.runner import Pace
+    from ..contract.runner import LAST, Pace
 
     if isinstance(entry, Pace):
-        return f"{entry.seconds:.4f} s per suggestion (the last of {entry.suggestions})"
+        return f"{entry.seconds:.4f} s per suggestion (mean of the last {min(entry.suggestions, LAST)} of {entry.suggestions})"
     said = f": {entry.said}" if entry.said else ""
     return f"{entry.verdict:<13} {entry.seconds:7.2f} s  {entry.check.replace('_', ' ')}{said}"
 

@@ -94,7 +94,7 @@ class SystemSearch:
 
     def _end(self) -> str:
         """Charge the time outside of trials to the system itself. Some systems report their trials only at the end."""
-        reason = f"{self.name} ended by itself, after {self._number - self._first} models of its own"
+        reason = f"{self.name} ended by itself after {self._number - self._first} models"
         clock = time.monotonic() - self._began
         left = {"trials": None, "epochs": None, "seconds": round(self.seconds - clock, 3)}
         own = round(max(0.0, clock - self._trained), 4)
