@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+import math
 import time
+import weakref
 
 import pytest
 
-from tuneoff.core.runtime.retry import repeat
+from tuneoff.core.runtime.retry import OutageNote, repeat
 
 
 class Server:
@@ -72,3 +75,44 @@ def test_each_pause_is_announced_with_its_error(pauses: list[float]) -> None:
     noted: list[tuple[str, float]] = []
     ask(Server(OSError("a"), OSError("b")), before_pause=lambda error, pause: noted.append((str(error), pause)))
     assert noted == [("a", 1.0), ("b", 2.0)]
+
+
+def test_a_long_outage_is_reported_once_and_its_end_too(pauses: list[float]) -> None:
+    lines: list[str] = []
+    outage = OutageNote("The server", str, lines.append, after_seconds=2.0)
+    ask(Server(OSError("a"), OSError("b"), OSError("c"), OSError("d")), outage=outage)
+    assert lines == [
+        "The server does not answer (c). Trying again for 100 s.",
+        "The server answers again after 12 s.",
+    ]
+
+
+def test_a_short_outage_is_not_reported(pauses: list[float]) -> None:
+    lines: list[str] = []
+    ask(Server(OSError("a"), OSError("b")), outage=OutageNote("The server", str, lines.append, after_seconds=2.0))
+    assert (lines, pauses) == ([], [1.0, 2.0])
+
+
+def test_an_interrupt_is_raised_at_once(pauses: list[float]) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        ask(Server(KeyboardInterrupt(), OSError()))  # type: ignore[arg-type]
+    assert pauses == []
+
+
+def test_a_patience_without_end_has_no_deadline(pauses: list[float]) -> None:
+    assert ask(Server(*[OSError()] * 50), patience_seconds=math.inf, tries=51) == "answer"
+    assert len(pauses) == 50
+
+
+def test_what_a_failed_call_held_is_freed_before_the_next_call() -> None:
+    held: list[weakref.ref[Server]] = []
+
+    def call() -> bool:
+        large = Server()
+        held.append(weakref.ref(large))
+        if len(held) == 1:
+            raise OSError
+        gc.collect()
+        return held[0]() is None
+
+    assert repeat(call, lambda error: True, 1.0, 0.0, 0.0)

@@ -119,7 +119,7 @@ def test_a_store_that_was_away_for_a_while_is_waited_for(proxy: Proxy, monkeypat
 def test_a_store_that_is_away_is_said_to_be_and_to_answer_again(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(s3_store, "NOTE_PAUSE_SECONDS", 0.1)
+    monkeypatch.setattr(s3_store, "NOTE_AFTER_SECONDS", 0.1)
     store = S3Store(f"s3://{BUCKET}/noted")
     store.write("a", b"1")
     left = iter(["503"] * 9)
@@ -127,7 +127,7 @@ def test_a_store_that_is_away_is_said_to_be_and_to_answer_again(
     store.write("b", b"2")
     lost, back = capsys.readouterr().err.splitlines()
     assert lost.startswith("The store s3://bucket/noted does not answer (")
-    assert lost.endswith("): trying again for 600 s.")
+    assert lost.endswith("). Trying again for 600 s.")
     assert back.startswith("The store s3://bucket/noted answers again after ")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import RunGone, StudyError, plain
-from ..core.runtime.retry import repeat
+from ..core.runtime.retry import OutageNote, repeat
 
 PATIENCE_SECONDS = 30.0
 """How long a failed call is repeated. A call that could create something twice is not repeated."""
@@ -292,34 +292,23 @@ class KfpServer:
         from kfp_server_api import ApiException
         from urllib3.exceptions import HTTPError
 
-        began, away = time.monotonic(), False
         faults = (ApiException, HTTPError, OSError)
 
         def quiet_call() -> Any:
             with _quietly():
                 return call()
 
-        def note_outage(error: BaseException, pause: float) -> None:
-            nonlocal away
-            if not away and time.monotonic() - began > NOTE_AFTER_SECONDS:
-                away = True
-                self.note(f"KFP at {self.host} does not answer ({_said(error)}). Trying again for {patience_seconds:g} s.")
-
-        patience = FIRST_PATIENCE_SECONDS if first else patience_seconds
         try:
-            answer = repeat(
+            return repeat(
                 quiet_call,
                 lambda error: isinstance(error, faults) and _passes(error),
-                patience,
+                FIRST_PATIENCE_SECONDS if first else patience_seconds,
                 FIRST_PAUSE_SECONDS,
                 LONGEST_PAUSE_SECONDS,
-                before_pause=note_outage,
+                outage=OutageNote(f"KFP at {self.host}", _said, self.note, NOTE_AFTER_SECONDS),
             )
         except faults as error:
             raise self._fault(error) from error
-        if away:
-            self.note(f"KFP at {self.host} answers again after {time.monotonic() - began:.0f} s.")
-        return answer
 
     def _fault(self, error: Exception) -> StudyError:
         status, said = getattr(error, "status", None), _said(error)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import math
 import os
 import socket
 import ssl
-import time
 import urllib.request
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from ..errors import DataUnavailable, Overtaken, Settled, StoreAway, StudyError
 from ..store.stop_request import Stopped
 from ..study import Study
 from .machine import end_with_run, in_pod, say
+from .retry import repeat
 
 ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 """Folder in which the kubelet mounts the token, the namespace and the certificate of the pod's service account."""
@@ -101,15 +103,18 @@ def attempts(what: str, retries: int, work: Callable[[], Result], report: Callab
     In KFP 2.17, Argo retries lost pods but not failed containers, so the step retries itself. The search resumes from its
     record each time. Outside a pod, `work` is called once, because KFP's local runner restarts a failed step itself.
     """
-    pause = FIRST_PAUSE_SECONDS
-    for attempt in range(1, (retries if in_pod() else 0) + 1):
-        try:
-            return work()
-        except Exception as error:
-            if not may_pass(error):
-                raise
-            message = f"{what}: attempt {attempt} of {retries + 1} failed: {str(error) or type(error).__name__}"
-            report(f"{message.rstrip('.')}. Trying again in {pause:g} s.")
-        time.sleep(pause)
-        pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-    return work()
+    numbers = itertools.count(1)
+
+    def announce(error: BaseException, pause: float) -> None:
+        message = f"{what}: attempt {next(numbers)} of {retries + 1} failed: {str(error) or type(error).__name__}"
+        report(f"{message.rstrip('.')}. Trying again in {pause:g} s.")
+
+    return repeat(
+        work,
+        lambda error: isinstance(error, Exception) and may_pass(error),
+        math.inf,
+        FIRST_PAUSE_SECONDS,
+        LONGEST_PAUSE_SECONDS,
+        tries=(retries if in_pod() else 0) + 1,
+        before_pause=announce,
+    )

@@ -2,10 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class OutageNote:
+    """How to report a server that does not answer for a while: one line about the outage, and one when it has ended."""
+
+    server: str
+    reason: Callable[[BaseException], str]
+    """Returns the reason of an error in a few words."""
+    note: Callable[[str], None]
+    """Receives each line."""
+    after_seconds: float
+    """A shorter outage is not reported."""
 
 
 def repeat(
@@ -16,6 +31,7 @@ def repeat(
     longest_pause_seconds: float,
     tries: int | None = None,
     before_pause: Callable[[BaseException, float], None] = lambda error, pause: None,
+    outage: OutageNote | None = None,
 ) -> Result:
     """Return the result of `call`. Call it again while it fails in a way that may pass.
 
@@ -27,20 +43,30 @@ def repeat(
         longest_pause_seconds: The longest pause.
         tries: The largest number of calls; None for no limit.
         before_pause: Receives the error and the seconds of the pause before each pause.
+        outage: How to report that the calls fail for a while; None for no report.
 
     Raises:
         BaseException: The last error of `call`.
     """
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_before_delay, stop_never, wait_exponential
 
-    def note(state: object) -> None:
-        error, pause = state.outcome.exception(), state.next_action.sleep  # type: ignore[attr-defined]
-        before_pause(error, pause)
+    began, reported = time.monotonic(), False
 
-    return Retrying(
+    def announce(state: Any) -> None:
+        nonlocal reported
+        error = state.outcome.exception()
+        before_pause(error, state.next_action.sleep)
+        if outage and not reported and time.monotonic() - began > outage.after_seconds:
+            reported = True
+            outage.note(f"{outage.server} does not answer ({outage.reason(error)}). Trying again for {patience_seconds:g} s.")
+
+    result = Retrying(
         retry=retry_if_exception(may_pass),
         stop=stop_before_delay(patience_seconds) | (stop_after_attempt(tries) if tries else stop_never),
         wait=wait_exponential(multiplier=first_pause_seconds, max=longest_pause_seconds),
-        before_sleep=note,
+        before_sleep=announce,
         reraise=True,
     )(call)
+    if outage and reported:
+        outage.note(f"{outage.server} answers again after {time.monotonic() - began:.0f} s.")
+    return result

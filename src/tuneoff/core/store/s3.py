@@ -12,7 +12,7 @@ from typing import Any
 
 from ..credentials import has_credentials, without_credentials
 from ..errors import Overtaken, StoreAway, StudyError
-from ..runtime.retry import repeat
+from ..runtime.retry import OutageNote, repeat
 from .protocol import Journal
 
 
@@ -88,16 +88,10 @@ class S3Store:
         from botocore.parsers import ResponseParserError
 
         patience = OUTAGE_PATIENCE_SECONDS if self._has_answered else self._first_patience
-        faults, away_since = (ClientError, BotoCoreError, Boto3Error, ResponseParserError), 0.0
+        faults = (ClientError, BotoCoreError, Boto3Error, ResponseParserError)
 
         def cause(error: BaseException) -> BaseException:
             return error.__context__ if isinstance(error, Boto3Error) and error.__context__ else error
-
-        def note_outage(error: BaseException, pause: float) -> None:
-            nonlocal away_since
-            if pause > NOTE_PAUSE_SECONDS and not away_since:
-                away_since = time.monotonic()
-                _note(f"The store {self.uri} does not answer ({_one_line(cause(error))}): trying again for {patience:g} s.")
 
         try:
             answer = repeat(
@@ -106,13 +100,11 @@ class S3Store:
                 patience,
                 FIRST_PAUSE_SECONDS,
                 LONGEST_PAUSE_SECONDS,
-                before_pause=note_outage,
+                outage=OutageNote(f"The store {self.uri}", lambda error: _one_line(cause(error)), _note, NOTE_AFTER_SECONDS),
             )
         except faults as error:
             raise self._fault(cause(error)) from error
         self._has_answered = True
-        if away_since:
-            _note(f"The store {self.uri} answers again after {time.monotonic() - away_since:.0f} s.")
         return answer
 
     def _fault(self, error: BaseException) -> Exception:
@@ -140,8 +132,8 @@ class S3Store:
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.1, 5.0
 READERS = 16
 """The number of journal objects that are read at the same time. Each is small, and latency takes most of the time."""
-NOTE_PAUSE_SECONDS = 3.0
-"""A log line is printed before a pause between two attempts that is longer than this."""
+NOTE_AFTER_SECONDS = 3.0
+"""An outage that lasts longer than this is logged."""
 OUTAGE_PATIENCE_SECONDS = 600.0
 """How long calls are repeated if the store has answered before, so that a search survives a short outage."""
 RESTART_PATIENCE_SECONDS = 120.0
