@@ -27,6 +27,7 @@ def test_no_part_of_user_and_password_stays(scheme: str, user: str, password: st
 @pytest.mark.parametrize("password", ["plain", "p@ss", "p/ss", "p@s/s", "p'ss", 'p"ss', "p?ss#", "//", "://x"])
 def test_a_password_with_unusual_characters_is_taken_out(password: str) -> None:
     assert without_credentials(f"http://me:{password}@host/x") == "http://host/x"
+    assert without_credentials(f"//me:{password}@host/x") == "//host/x"
     assert without_credentials(f"no match for 'http://me:{password}@host/x'.") == "no match for 'http://host/x'."
 
 

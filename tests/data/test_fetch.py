@@ -172,10 +172,11 @@ def test_a_users_own_copy_in_the_cache_may_be_compressed_and_have_labels_of_shap
     assert load("tiny").y_train.shape == (200,)
 
 
+@pytest.mark.parametrize("password", ["secret", "a@secret", "a/b@secret"])
 def test_when_all_sources_fail_one_message_names_each_with_its_reason(
-    tiny: Builtin, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    password: str, tiny: Builtin, cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program(tmp_path, "npm", 'echo "npm error request to https://me:secret@host/ failed, reason: ENOTFOUND" >&2; exit 1')
+    program(tmp_path, "npm", f'echo "npm error request to https://me:{password}@host/ failed, reason: ENOTFOUND" >&2; exit 1')
     monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
     monkeypatch.delenv("TUNEOFF_SOURCES")
     sentence = failure("tiny")

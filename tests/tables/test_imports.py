@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from tuneoff.cli.table import table
 from tuneoff.core.errors import StudyError
 from tuneoff.core.table import read_table
 from tuneoff.study_file.check import check_file
@@ -131,8 +133,27 @@ def test_an_mlflow_experiment_becomes_a_table_of_what_it_varied(tmp_path: Path) 
     found = imported(tmp_path, tmp_path / "runs.db", "mlflow", "mine")
     assert (found.info.complete, found.info.epochs) == (True, 2)
     assert found.info.space.grid_levels() == {"opt_units": [8, 16], "flag": [False, True]}
-    with pytest.raises(StudyError, match="and no 'yours'"):
+    with pytest.raises(StudyError, match="has no experiment 'yours'. Give one of mine"):
         imported(tmp_path, tmp_path / "runs.db", "mlflow", "yours")
+
+
+@pytest.mark.parametrize("kind", ["optuna", "mlflow"])
+def test_a_source_that_cannot_be_read_is_named_without_credentials(kind: str) -> None:
+    pytest.importorskip(kind)
+    with pytest.raises(StudyError, match="cannot be read as an") as refused:
+        runs_of(kind, "nodatabase://me:pass@word@host/runs", None)
+    assert str(refused.value).startswith("nodatabase://host/runs cannot be read")
+    assert "word@" not in str(refused.value)
+
+
+def test_the_table_does_not_keep_the_credentials_of_its_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = {"a": 1}, {"a": 2}
+    runs = [Run(c, numbered({1: {"val_accuracy": 0.5}}, 1.0)) for c in config]
+    monkeypatch.setattr("tuneoff.tables.imports.runs_of", lambda kind, source, name: runs)
+    command = ["import", "http://me:secret@host", "--from", "mlflow", "--out", str(tmp_path / "t.parquet")]
+    done = CliRunner().invoke(table, command, catch_exceptions=False)
+    assert done.exit_code == 0, done.output
+    assert read_table(str(tmp_path / "t.parquet")).info.origin == "mlflow host"
 
 
 def test_what_is_the_same_in_all_runs_is_no_hyperparameter() -> None:

@@ -114,10 +114,12 @@ def import_(source: str, kind: str, name: str | None, out: Path, subgrid: bool) 
     The CSV file needs the column epoch, one of val_accuracy and val_loss, and one column per hyperparameter. The columns loss,
     accuracy, test_loss, test_accuracy, seconds and seed are optional.
     """
+    from ..core.credentials import without_credentials
     from ..tables.card import write_card
     from ..tables.imports import coverage, runs_of, write_imported
 
-    found = write_imported(runs_of(kind, source, name), out.stem, f"{kind} {Path(source).name}", out, subgrid)
+    origin = f"{kind} {Path(without_credentials(source)).name}"
+    found = write_imported(runs_of(kind, source, name), out.stem, origin, out, subgrid)
     click.echo(f"{out}, {write_card(out, found.info)}: {coverage(found.info)}")
     if found.left_out:
         click.echo(f"Left out: {found.left_out:,} trainings that are not in this part of the grid.")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import re
 
-_URI = re.compile(r"(?<=://)\S*@")
+_URI = re.compile(r"(?<=//)\S*@")
 
 
 def without_credentials(text: str) -> str:
     """Return `text` with the user and password of every URI in it taken out.
 
-    A password may contain any character except white space, `@` and `/` included. So everything between `://` and the last `@`
-    before the next white space is removed. A path with an `@` in it is cut too: a shortened address is better than half a
-    password.
+    The scheme may be missing, as in `//me:password@host`. A password may contain any character except white space, `@` and `/`
+    included. So everything between `//` and the last `@` before the next white space is removed. A path with an `@` in it is cut
+    too: a shortened address is better than half a password.
     """
     return _URI.sub("", text)
 

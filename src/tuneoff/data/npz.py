@@ -16,7 +16,7 @@ from typing import IO, Any
 import numpy as np
 import numpy.typing as npt
 
-from ..core.errors import DataError
+from ..core.errors import DataError, first_line
 
 LIMIT_BYTES = 8 * 2**30
 """Largest total size of a file's arrays after decompression."""
@@ -366,8 +366,3 @@ def _listed(values: Any) -> str:
     """Join the first 12 values for a message."""
     shown = [ascii(v[:40])[1:-1] if isinstance(v, str) else f"{v:g}" for v in values[:12]]
     return ", ".join(shown) + (", …" if len(values) > 12 else "")
-
-
-def first_line(error: BaseException) -> str:
-    """Return the first line of an exception's message, for use in another message."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:300].rstrip(".")

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from ..core.errors import StudyError
+from ..core.errors import StudyError, first_line
 
 MAX_BYTES = 100_000_000
 """Maximum size of an exported file."""
@@ -64,7 +64,7 @@ def _documents(file: Path) -> Iterator[dict[str, Any]]:
         text = file.read_text(encoding="utf-8")
         read = [json.loads(text)] if file.suffix == ".json" else list(yaml.load_all(text, _NoAliases))
     except (ValueError, yaml.YAMLError, RecursionError) as error:
-        raise StudyError(f"{file} cannot be read ({str(error).splitlines()[0]}). Give a file that kubectl wrote.") from None
+        raise StudyError(f"{file} cannot be read ({first_line(error)}). Give a file that kubectl wrote.") from None
     for entry in read:
         if isinstance(entry, dict):
             yield from (e for e in entry.get("items", [entry]) if isinstance(e, dict))

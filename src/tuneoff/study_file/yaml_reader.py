@@ -11,6 +11,7 @@ from typing import Any
 
 import yaml
 
+from ..core.errors import first_line
 from .faults import Fault, Place, field_name, quoted
 
 MAX_BYTES = 1_000_000
@@ -65,7 +66,7 @@ def parse(text: str) -> Document:
         mark = error.problem_mark or error.context_mark
         return _unreadable(f"this is not valid YAML: {error.problem or error.context}", mark.line + 1 if mark else None)
     except yaml.YAMLError as error:
-        return _unreadable(f"this is not valid YAML: {str(error).splitlines()[0]}")
+        return _unreadable(f"this is not valid YAML: {first_line(error)}")
 
 
 class _Stop(Exception):

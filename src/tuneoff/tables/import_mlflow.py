@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..core.errors import StudyError
+from ..core.credentials import without_credentials
+from ..core.errors import StudyError, first_line
 from ..core.table import METRICS
 
 
@@ -17,17 +18,18 @@ def curves_of(uri: str, experiment: str) -> Iterator[tuple[dict[str, str], dict[
     """
     from mlflow.tracking import MlflowClient
 
-    client = MlflowClient(tracking_uri=uri)
+    named = without_credentials(uri)
     try:
+        client = MlflowClient(tracking_uri=uri)
         entry = client.get_experiment_by_name(experiment)
     except Exception as error:
+        said = without_credentials(first_line(error))[:200]
         raise StudyError(
-            f"{uri} cannot be read as an MLflow server ({str(error).splitlines()[0][:200]}). Give the URI of an MLflow server or"
-            " database."
+            f"{named} cannot be read as an MLflow server ({said}). Give the URI of an MLflow server or database."
         ) from error
     if entry is None:
         names = [e.name for e in client.search_experiments()]
-        raise StudyError(f"{uri} has no experiment {experiment!r}. Give one of {', '.join(names)} as --study.")
+        raise StudyError(f"{named} has no experiment {experiment!r}. Give one of {', '.join(names)} as --study.")
     token = None
     while True:
         page = client.search_runs([entry.experiment_id], "attributes.status = 'FINISHED'", page_token=token)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from ..core.errors import StudyError
+from ..core.credentials import without_credentials
+from ..core.errors import StudyError, first_line
 from .imports import Run, numbered, parameter_name
 
 
@@ -25,15 +26,17 @@ def from_optuna(storage: str, name: str | None) -> Iterator[Run]:
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
+    named = without_credentials(storage)
     uri = storage if "://" in storage else f"sqlite:///{storage}"
     try:
         names = optuna.get_all_study_names(uri)
     except Exception as error:
-        raise StudyError(f"{storage} cannot be read as an Optuna storage ({str(error).splitlines()[0][:200]}).") from error
+        said = without_credentials(first_line(error))[:200]
+        raise StudyError(f"{named} cannot be read as an Optuna storage ({said}).") from error
     if name is None and len(names) == 1:
         name = names[0]
     if name not in names:
-        raise StudyError(f"{storage} holds the studies {', '.join(names) or '(none)'}. Give one of them as --study.")
+        raise StudyError(f"{named} holds the studies {', '.join(names) or '(none)'}. Give one of them as --study.")
     study = optuna.load_study(study_name=name, storage=uri)
     if len(study.directions) > 1:
         raise StudyError(f"The Optuna study {name!r} has several objectives, but a table has one. Give another study.")
