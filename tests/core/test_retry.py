@@ -93,6 +93,18 @@ def test_a_short_outage_is_not_reported(pauses: list[float]) -> None:
     assert (lines, pauses) == ([], [1.0, 2.0])
 
 
+def test_the_time_of_a_call_before_its_first_failure_is_no_outage(pauses: list[float]) -> None:
+    lines: list[str] = []
+    server = Server(OSError("a"))
+
+    def slow_call() -> str:
+        pauses.append(0.0 if server.calls else 60.0)
+        return server()
+
+    ask(slow_call, outage=OutageNote("The server", str, lines.append, after_seconds=2.0))  # type: ignore[arg-type]
+    assert lines == []
+
+
 def test_an_interrupt_is_raised_at_once(pauses: list[float]) -> None:
     with pytest.raises(KeyboardInterrupt):
         ask(Server(KeyboardInterrupt(), OSError()))  # type: ignore[arg-type]

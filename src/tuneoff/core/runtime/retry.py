@@ -20,7 +20,7 @@ class OutageNote:
     note: Callable[[str], None]
     """Receives each line."""
     after_seconds: float
-    """A shorter outage is not reported."""
+    """An outage that is shorter, counted from the first failure, is not reported."""
 
 
 def repeat(
@@ -50,13 +50,15 @@ def repeat(
     """
     from tenacity import Retrying, retry_if_exception, stop_after_attempt, stop_before_delay, stop_never, wait_exponential
 
-    began, reported = time.monotonic(), False
+    failing_since: float | None = None
+    reported = False
 
     def announce(state: Any) -> None:
-        nonlocal reported
-        error = state.outcome.exception()
+        nonlocal failing_since, reported
+        error, now = state.outcome.exception(), time.monotonic()
+        failing_since = now if failing_since is None else failing_since
         before_pause(error, state.next_action.sleep)
-        if outage and not reported and time.monotonic() - began > outage.after_seconds:
+        if outage and not reported and now - failing_since > outage.after_seconds:
             reported = True
             outage.note(f"{outage.server} does not answer ({outage.reason(error)}). Trying again for {patience_seconds:g} s.")
 
@@ -67,6 +69,6 @@ def repeat(
         before_sleep=announce,
         reraise=True,
     )(call)
-    if outage and reported:
-        outage.note(f"{outage.server} answers again after {time.monotonic() - began:.0f} s.")
+    if outage and reported and failing_since is not None:
+        outage.note(f"{outage.server} answers again after {time.monotonic() - failing_since:.0f} s.")
     return result
