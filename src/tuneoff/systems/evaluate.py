@@ -19,7 +19,7 @@ from ..core.errors import CellFailed, plain
 from ..core.prepared_data import Prepared, load_part
 from ..core.record.state import SearchRecord, TrialRecord
 from ..core.store.protocol import Store
-from ..core.store.study_store import MODEL_FILE, Evaluation, Retraining, SystemModel, read_system_model
+from ..core.store.study_store import MODEL_FILE, Evaluation, Retraining, SystemModel, read_system_model, write_evaluation
 from ..core.study import Cell, Study
 from ..objectives.base import Incumbent, Report
 from ..objectives.evaluation_figures import draw_confusion
@@ -82,7 +82,7 @@ def evaluate_system(study: Study, cell: Cell, data: Path, store: Store, search: 
     )
     folder = layout.evaluation(cell.dataset, cell.method.label)
     store.write(folder + "confusion.png", draw_confusion(evaluation))
-    store.write(folder + "evaluation.json", evaluation.model_dump_json(indent=1).encode())
+    write_evaluation(store, evaluation)
     return evaluation
 
 

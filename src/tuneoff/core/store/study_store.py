@@ -246,6 +246,12 @@ def read_evaluation(store: Store, cell: Cell) -> Evaluation | None:
     return _read(store, layout.evaluation(cell.dataset, cell.method.label) + "evaluation.json", Evaluation)
 
 
+def write_evaluation(store: Store, evaluation: Evaluation) -> None:
+    """Write the evaluation of a cell."""
+    folder = layout.evaluation(evaluation.dataset, evaluation.method)
+    store.write(folder + "evaluation.json", evaluation.model_dump_json(indent=1).encode())
+
+
 def read_delivered(store: Store, cell: Cell) -> Delivered | None:
     """Read what the tracking server has of a cell. None if no note exists or the note is damaged."""
     return _read(store, layout.delivered(cell.dataset, cell.method.label), Delivered)

@@ -19,7 +19,7 @@ from ...core.runtime.machine import cores
 from ...core.space import Config
 from ...core.store.protocol import Store
 from ...core.store.stop_request import Stopped
-from ...core.store.study_store import Evaluation, Period, Retraining
+from ...core.store.study_store import Evaluation, Period, Retraining, write_evaluation
 from ...core.study import Cell, Study
 from ..evaluation_figures import draw_confusion, draw_curves
 from ..scoring import accuracy_of, class_scores, confusion_of, counted_metrics
@@ -80,7 +80,7 @@ class Retrainer:
         )
         self._store.write(folder + "confusion.png", draw_confusion(evaluation))
         self._store.write(folder + "curves.png", draw_curves(evaluation))
-        self._store.write(folder + "evaluation.json", evaluation.model_dump_json(indent=1).encode())
+        write_evaluation(self._store, evaluation)
         return evaluation
 
     def _schedule(self, search: SearchRecord, trial: Trial) -> list[Stage]:

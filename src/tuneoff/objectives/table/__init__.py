@@ -48,7 +48,7 @@ class TableEvaluation:
 
 
 class TableObjective(ObjectiveKind):
-    """RecordedTraining trainings of every configuration of a grid."""
+    """Recorded trainings of every configuration of a grid."""
 
     name = "table"
     metrics = CLASSIFICATION

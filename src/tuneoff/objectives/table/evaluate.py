@@ -5,10 +5,9 @@ from __future__ import annotations
 import math
 import time
 
-from ...core import layout
 from ...core.record.state import SearchRecord, TrialRecord
 from ...core.store.protocol import Store
-from ...core.store.study_store import Evaluation, Retraining
+from ...core.store.study_store import Evaluation, Retraining, write_evaluation
 from ...core.study import Cell, Study, counted_epoch
 from ...core.table import TESTED, RecordedTraining, read_table, sources
 from ..scoring import counted_metrics
@@ -37,8 +36,7 @@ def evaluate_recorded(study: Study, cell: Cell, store: Store, search: SearchReco
         retrained=False,
         recorded=True,
     )
-    folder = layout.evaluation(cell.dataset, cell.method.label)
-    store.write(folder + "evaluation.json", evaluation.model_dump_json(indent=1).encode())
+    write_evaluation(store, evaluation)
     return evaluation
 
 
