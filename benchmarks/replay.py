@@ -52,7 +52,7 @@ def measure(size: Size, note: Callable[[str], None]) -> list[Line]:
         _write(file)
         rate, theirs = (_rate(file, Path(place), size, method) for method in ("sklearn-random", "keras-tuner-random"))
         note(f"replay: {rate:,.0f} trials per second")
-        own = f"{theirs:,.0f} with KerasTuner's oracle, because of its own computation"
+        own = f"{theirs:,.0f} with KerasTuner's oracle, because the oracle computes too"
         return [
             Line("table look-ups, trials per second", rate, "trials/s", GOAL_RATE, ">=", own),
             *_comparison(Path(place), size, note),
