@@ -133,7 +133,7 @@ def test_an_mlflow_experiment_becomes_a_table_of_what_it_varied(tmp_path: Path) 
     found = imported(tmp_path, tmp_path / "runs.db", "mlflow", "mine")
     assert (found.info.complete, found.info.epochs) == (True, 2)
     assert found.info.space.grid_levels() == {"opt_units": [8, 16], "flag": [False, True]}
-    with pytest.raises(StudyError, match="has no experiment 'yours'. Give one of mine"):
+    with pytest.raises(StudyError, match=r"has no experiment 'yours'\. Give one of mine"):
         imported(tmp_path, tmp_path / "runs.db", "mlflow", "yours")
 
 
